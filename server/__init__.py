@@ -1,0 +1,1 @@
+"""Parley's server: many full-duplex calls, one batched engine."""

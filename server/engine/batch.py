@@ -1,0 +1,28 @@
+"""What crosses the seam between the engine and a runner: one frame for every slot, in and out.
+
+Owner: engine thread. Numpy only, so that everything but the Moshi runner works without torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One frame per row. Row ``i`` is slot ``i``; rows that are not active keep their state unmoved."""
+
+    pcm: NDArray[np.float32]  # [rows, FRAME_SAMPLES], -1…1
+    active: NDArray[np.bool_]  # [rows]
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What the model said in answer to a `Batch`."""
+
+    pcm: NDArray[np.float32]  # [rows, FRAME_SAMPLES], -1…1
+    spoken: NDArray[np.bool_]  # [rows]; False where nothing was emitted: idle, or the delays still filling
+    pieces: list[str]  # [rows]; the text spoken with this frame, "" for none, always whole characters
