@@ -1,0 +1,198 @@
+"""Opus packets in Ogg pages (RFC 3533, RFC 7845), sans-I/O: bytes in → packets out, packets in → bytes out.
+
+Knows pages, the two Opus headers and nothing else: it does not decode, nor know what carries the bytes.
+The stream is live, so a reader ignores granule positions and pre-skip: whatever arrives is heard now.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+
+from server.audio.framing import SAMPLE_RATE_HZ
+from server.audio.packet import packet_samples
+
+CAPTURE = b"OggS"
+_PAGE_START = CAPTURE + b"\0"  # and the version
+_OPUS_HEADERS = (b"OpusHead", b"OpusTags")
+MAX_PAGE_BYTES = 27 + 255 + 255 * 255  # 65,307
+MAX_OGG_PACKET_BYTES = 65_536  # over all its pages; a comment header may be large, sound never is
+MAX_LOST_PAGES = 64  # a stream this broken is no stream; also bounds the work of looking for the next page
+
+_HEADER = struct.Struct("<4sBBqIIIB")  # capture, version, flags, granule, serial, sequence, crc, segments
+_CONTINUED, _FIRST = 0x01, 0x02
+_CRC_AT = 22
+_GRANULES_PER_SAMPLE = 48_000 // SAMPLE_RATE_HZ  # Ogg Opus counts in 48 kHz whatever the codec runs at
+
+_CODECS = {
+    b"\x01vorbis": "Vorbis",
+    b"Speex   ": "Speex",
+    b"\x7fFLAC": "FLAC",
+    b"fLaC": "FLAC",
+    b"\x80theora": "Theora video",
+    b"fishead\0": "an Ogg skeleton",
+}
+
+_BIT_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+
+class OggError(ValueError):
+    """What was pushed is no Ogg Opus stream that we can hear. The message is a sentence for the sender."""
+
+
+def page_crc(page: bytes | bytearray) -> int:
+    """The checksum of a page, its own field taken as zero.
+
+    Ogg's CRC has zlib's polynomial but the other order of bits, so zlib does the work on bytes turned round.
+    """
+    backwards = page.translate(_BIT_REVERSED)
+    crc = zlib.crc32(backwards[:_CRC_AT], 0xFFFFFFFF)
+    crc = zlib.crc32(b"\0\0\0\0", crc)
+    crc = zlib.crc32(backwards[_CRC_AT + 4 :], crc) ^ 0xFFFFFFFF
+    return int.from_bytes(crc.to_bytes(4, "little").translate(_BIT_REVERSED), "big")
+
+
+class OggOpusReader:
+    """Takes one stream of Ogg pages cut at any byte; holds one unfinished page and one packet at most.
+
+    Damage before the headers is an error. After them the reader looks for the next whole page and counts the
+    loss in `lost_pages`, so that the call goes on. A second stream may follow the first (chaining).
+    """
+
+    def __init__(self) -> None:
+        self.lost_pages = 0
+        self._buffer = bytearray()
+        self._serial: int | None = None  # of the Opus stream, once its head was seen
+        self._partial = bytearray()  # a packet that goes on in the next page
+
+    def push(self, data: bytes) -> list[bytes]:
+        """Take the next bytes; return the Opus packets that they complete, without the headers.
+
+        Raises OggError; the stream is of no use after that.
+        """
+        self._buffer += data
+        return [packet for page in self._pages() for packet in self._packets(page)]
+
+    def _pages(self) -> Iterator[bytearray]:
+        """Take whole, sound pages off the buffer."""
+        at = 0
+        while (size := self._page_bytes(at)) is not None:
+            page = self._buffer[at : at + size]
+            if size and page_crc(page) == int.from_bytes(page[_CRC_AT : _CRC_AT + 4], "little"):
+                yield page
+                at += size
+            else:
+                self._lose_page(is_page=size > 0)
+                at = self._next_capture(at + 1)
+        del self._buffer[:at]
+
+    def _page_bytes(self, at: int) -> int | None:
+        """Length of the page at `at`: None when it is not all there yet, 0 when no page begins here."""
+        head = self._buffer[at : at + _HEADER.size]
+        if not _PAGE_START.startswith(head[:5]):
+            return 0
+        if len(head) < _HEADER.size:
+            return None
+        body_at = _HEADER.size + head[-1]
+        lacing = self._buffer[at + _HEADER.size : at + body_at]
+        size = body_at + sum(lacing)
+        return size if len(lacing) == head[-1] and at + size <= len(self._buffer) else None
+
+    def _next_capture(self, at: int) -> int:
+        """Where the next page may begin; its capture pattern may be cut off by the end of the buffer."""
+        found = self._buffer.find(CAPTURE, at)
+        if found >= 0:
+            return found
+        end = len(self._buffer)
+        return next(i for i in range(max(at, end - 3), end + 1) if CAPTURE.startswith(self._buffer[i:]))
+
+    def _lose_page(self, is_page: bool) -> None:
+        if self._serial is None:
+            raise OggError("The first Ogg page is corrupt." if is_page else "The audio is not an Ogg stream.")
+        self.lost_pages += 1
+        self._partial.clear()
+        if self.lost_pages > MAX_LOST_PAGES:
+            raise OggError(f"More than {MAX_LOST_PAGES} Ogg pages of this call were corrupt.")
+
+    def _packets(self, page: bytearray) -> Iterator[bytes]:
+        """The Opus packets that end in this page."""
+        _, _, flags, _, serial, _, _, segments = _HEADER.unpack_from(page)
+        at = _HEADER.size + segments
+        if flags & _FIRST:
+            _check_head(page[at:])
+            self._serial = serial
+        elif self._serial is None:
+            raise OggError("The Ogg stream does not begin with a first page.")
+        elif serial != self._serial:
+            return
+        if not flags & _CONTINUED:
+            self._partial.clear()
+        headless = flags & _CONTINUED and not self._partial  # the rest of a packet whose beginning was lost
+        for length in page[_HEADER.size : _HEADER.size + segments]:
+            self._partial += page[at : at + length]
+            at += length
+            if len(self._partial) > MAX_OGG_PACKET_BYTES:
+                raise OggError(f"An Ogg packet of this call is longer than {MAX_OGG_PACKET_BYTES:,} bytes.")
+            if length == 255:
+                continue
+            if self._partial and not headless and not self._partial.startswith(_OPUS_HEADERS):
+                yield bytes(self._partial)
+            self._partial.clear()
+            headless = False
+        if headless:
+            self._partial.clear()
+
+
+def _check_head(body: bytearray) -> None:
+    """Raise OggError unless the first page of a stream holds an Opus head that we can hear."""
+    if not body.startswith(b"OpusHead"):
+        codec = next((name for magic, name in _CODECS.items() if body.startswith(magic)), "an unknown codec")
+        raise OggError(f"The Ogg stream holds {codec}; only Opus is understood here.")
+    if len(body) < 19 or body[8] >> 4 != 0:
+        raise OggError("The Opus header is cut short or of an unknown version.")
+    if body[9] not in (1, 2) or body[18] != 0:
+        raise OggError("Only mono and stereo Opus are understood here.")
+
+
+class OggOpusWriter:
+    """Writes one mono Opus stream, page by page, for a peer that plays it as it comes."""
+
+    def __init__(self, serial: int = 1) -> None:
+        self._serial = serial
+        self._sequence = 0
+        self._granule = 0  # samples at 48 kHz up to the end of the last page
+
+    def headers(self) -> bytes:
+        """The two header pages, to be sent once, before any other.
+
+        Pre-skip is 0: a peer that honours it would hold back every frame until the next one came.
+        """
+        head = struct.pack("<8sBBHIhB", b"OpusHead", 1, 1, 0, SAMPLE_RATE_HZ, 0, 0)
+        vendor = b"parley"
+        tags = struct.pack("<8sI6sI", b"OpusTags", len(vendor), vendor, 0)
+        return self._page([head], flags=_FIRST) + self._page([tags])
+
+    def page(self, packets: Sequence[bytes]) -> bytes:
+        """All `packets` in whole pages: one, unless they need more than 255 segments."""
+        pages = b""
+        ready: list[bytes] = []
+        segments = 0
+        for packet in packets:
+            needed = len(packet) // 255 + 1
+            if segments + needed > 255:
+                pages += self._page(ready)
+                ready, segments = [], 0
+            ready.append(packet)
+            segments += needed
+            self._granule += packet_samples(packet) * _GRANULES_PER_SAMPLE
+        return pages + self._page(ready) if ready else pages
+
+    def _page(self, packets: list[bytes], flags: int = 0) -> bytes:
+        lacing = b"".join(b"\xff" * (len(packet) // 255) + bytes([len(packet) % 255]) for packet in packets)
+        head = _HEADER.pack(
+            CAPTURE, 0, flags, self._granule, self._serial, self._sequence & 0xFFFFFFFF, 0, len(lacing)
+        )
+        page = head + lacing + b"".join(packets)
+        self._sequence += 1
+        return page[:_CRC_AT] + page_crc(page).to_bytes(4, "little") + page[_CRC_AT + 4 :]
