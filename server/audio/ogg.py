@@ -63,6 +63,7 @@ class OggOpusReader:
     def __init__(self) -> None:
         self.lost_pages = 0
         self._buffer = bytearray()
+        self._searching = False  # for the next page, since one was lost
         self._serial: int | None = None  # of the Opus stream, once its head was seen
         self._partial = bytearray()  # a packet that goes on in the next page
 
@@ -80,6 +81,7 @@ class OggOpusReader:
         while (size := self._page_bytes(at)) is not None:
             page = self._buffer[at : at + size]
             if size and page_crc(page) == int.from_bytes(page[_CRC_AT : _CRC_AT + 4], "little"):
+                self._searching = False
                 yield page
                 at += size
             else:
@@ -110,6 +112,9 @@ class OggOpusReader:
     def _lose_page(self, is_page: bool) -> None:
         if self._serial is None:
             raise OggError("The first Ogg page is corrupt." if is_page else "The audio is not an Ogg stream.")
+        if self._searching and not is_page:
+            return
+        self._searching = True
         self.lost_pages += 1
         self._partial.clear()
         if self.lost_pages > MAX_LOST_PAGES:

@@ -97,7 +97,7 @@ Event = (
 
 
 class ProtocolError(Exception):
-    """The peer broke the protocol beyond repair. `reason` is a sentence for it, `close_code` the WebSocket's."""
+    """The peer broke the protocol beyond repair. `reason` is a sentence for it."""
 
     def __init__(self, reason: str, close_code: int = POLICY_VIOLATION) -> None:
         super().__init__(reason)
