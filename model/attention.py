@@ -1,0 +1,96 @@
+"""Attention of new frames over a ring of past keys, with rotary positions.
+
+What one slot reads must not depend on its neighbours, bit for bit. So a small ring is read whole, and a large one
+in pieces of a fixed size: a neighbour's longer call adds pieces that are masked out exactly, and never changes the
+shape of a product that a slot takes part in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from model.state import Ring
+
+PIECE_KEYS = 256
+MASKED = -1e30  # finite, so that a piece with nothing to see gives weights to forget and no NaN
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Where the frames of one step stand, worked out once for all layers."""
+
+    rotation: Tensor  # complex64 [S, T, 1, 1, D/2]
+    columns: Tensor  # int64 [S, T]: where the new keys go
+    visible: Tensor  # bool [S, 1, T, span]: which columns each query sees, once the new keys are in
+
+
+def look(length: Tensor, frames: int, *, capacity: int, span: int, frequencies: Tensor) -> Window:
+    """The window of `frames` (T) new positions after `length` (int64 [S]) old ones.
+
+    `span` is how many columns are read: at least `min(capacity, longest live length + frames)`. `frequencies` are
+    float64 [D/2], because positions grow for hours and a float32 angle would drift.
+    """
+    steps = torch.arange(frames, device=length.device)
+    positions = length[:, None] + steps  # [S, T]
+    angles = positions[..., None, None, None] * frequencies
+    rotation = torch.polar(torch.ones_like(angles), angles).to(torch.complex64)
+    # All T keys are in the ring before anyone looks, so column c holds the newest position congruent to c.
+    last = positions[:, -1:]  # [S, 1]
+    held = last - (last - torch.arange(span, device=length.device)) % capacity  # [S, span]
+    visible = (held[:, None, :] >= 0) & (held[:, None, :] <= positions[..., None])  # [S, T, span]
+    return Window(rotation, positions % capacity, visible[:, None])
+
+
+def span_of(longest: int, frames: int, capacity: int) -> int:
+    """How many columns a step must read when the longest live slot holds `longest` positions."""
+    if capacity <= PIECE_KEYS:
+        return capacity
+    needed = longest + frames
+    return min(capacity, -(-needed // PIECE_KEYS) * PIECE_KEYS)
+
+
+def frequencies(head_dim: int, max_period: float, device: torch.device) -> Tensor:
+    """Angular step of each rotated pair, float64 [D/2] (RoFormer, arXiv:2104.09864)."""
+    pairs = torch.arange(head_dim // 2, device=device, dtype=torch.float64)
+    return max_period ** (-2 * pairs / head_dim)
+
+
+def rotate(qk: Tensor, rotation: Tensor) -> Tensor:
+    """Turn interleaved pairs of queries and keys [S, T, 2, H, D] by their positions' angles."""
+    pairs = torch.view_as_complex(qk.float().unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * rotation).flatten(-2).to(qk.dtype)
+
+
+def attend(query: Tensor, ring: Ring, visible: Tensor) -> Tensor:
+    """Softmax attention of queries [S, H, T, D] over the ring's first `span` columns: [S, H, T, D]."""
+    span = visible.shape[-1]
+    if ring.keys.shape[2] <= PIECE_KEYS:
+        return F.scaled_dot_product_attention(query, ring.keys, ring.values, visible)
+    query = query * query.shape[-1] ** -0.5
+    peaks, sums, sights = [], [], []
+    for start in range(0, span, PIECE_KEYS):
+        piece = slice(start, min(start + PIECE_KEYS, span))
+        scores = (query @ ring.keys[:, :, piece].mT).float()
+        scores = scores.masked_fill(~visible[..., piece], MASKED)
+        peak = scores.amax(-1, keepdim=True)
+        weights = torch.exp(scores - peak)
+        peaks.append(peak)
+        sums.append(weights.sum(-1, keepdim=True))
+        sights.append((weights.to(query.dtype) @ ring.values[:, :, piece]).float())
+    return _merge(peaks, sums, sights).to(query.dtype)
+
+
+def _merge(peaks: list[Tensor], sums: list[Tensor], sights: list[Tensor]) -> Tensor:
+    """Join the pieces' softmaxes in their order, so that masked pieces add exact zeros at the end."""
+    peak = torch.stack(peaks).amax(0)
+    total = torch.zeros_like(sums[0])
+    seen = torch.zeros_like(sights[0])
+    for piece_peak, piece_sum, sight in zip(peaks, sums, sights, strict=True):
+        weight = torch.exp(piece_peak - peak)
+        total = total + weight * piece_sum
+        seen = seen + weight * sight
+    return seen / total

@@ -1,0 +1,103 @@
+"""A checkpoint, found on disk and built into a `Duplex`.
+
+A checkpoint is a directory in the published layout: config.json (or none: Moshi 7B) and the files that it names.
+Downloading is not done here: whoever calls gives a `resolve` for files that lie elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from model.config import duplex_config
+from model.duplex import Duplex
+from model.errors import CheckpointNotFound, UnsupportedModel
+from model.tokenizer import Tokenizer
+from model.weights import Progress, linears_in, load, mimi_layout, moshi_layout
+
+MOSHI_NAME = "model.safetensors"
+MIMI_NAME = "tokenizer-e351c8d8-checkpoint125.safetensors"
+TOKENIZER_NAME = "tokenizer_spm_32k_3.model"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Where a checkpoint's files are, and what its config.json says (None: there is none)."""
+
+    raw: dict[str, Any] | None
+    moshi: Path
+    mimi: Path
+    tokenizer: Path
+    mimi_config: Path | None
+
+
+def find(resolve: Callable[[str], Path]) -> Checkpoint:
+    """Locate a checkpoint's files. `resolve(name)` gives a local path or raises `CheckpointNotFound`.
+
+    A name is a file of the checkpoint, `hf://org/repo/file` or `file://path`.
+    """
+    try:
+        raw = _json(resolve("config.json"))
+    except CheckpointNotFound:
+        raw = None
+    said = raw or {}
+    mimi_config = said.get("mimi_config_name")
+    return Checkpoint(
+        raw,
+        resolve(said.get("moshi_name") or MOSHI_NAME),
+        resolve(said.get("mimi_name") or MIMI_NAME),
+        resolve(said.get("tokenizer_name") or TOKENIZER_NAME),
+        resolve(mimi_config) if mimi_config else None,
+    )
+
+
+def in_directory(directory: Path) -> Callable[[str], Path]:
+    """A `resolve` for a checkpoint directory."""
+    if not directory.is_dir():
+        raise CheckpointNotFound(f"There is no checkpoint directory {directory}.")
+
+    def resolve(name: str) -> Path:
+        path = Path(name.removeprefix("file://")) if name.startswith("file://") else directory / name
+        if not path.is_file():
+            raise CheckpointNotFound(f"The checkpoint in {directory} has no file {name}.")
+        return path
+
+    return resolve
+
+
+@torch.no_grad()
+def build(
+    checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, progress: Progress | None = None
+) -> tuple[Duplex, Tokenizer]:
+    """Build the model straight on `device`: the language model in `dtype`, the codec in float32.
+
+    Parameters are made empty and filled tensor by tensor, so that the memory needed is that of the weights and one
+    tensor more. Raises `UnsupportedModel`, `WeightsError`, `CheckpointNotFound`.
+    """
+    mimi_raw = _json(checkpoint.mimi_config) if checkpoint.mimi_config else None
+    try:
+        config = duplex_config(checkpoint.raw, mimi_raw, stored_linears=linears_in(checkpoint.moshi))
+    except (KeyError, TypeError) as error:
+        raise UnsupportedModel(f"The checkpoint's configuration can't be understood: {error!r}.") from error
+    with torch.device("meta"):
+        duplex = Duplex(config)
+    duplex.mimi.to_empty(device=device)
+    duplex.temporal.to(dtype).to_empty(device=device)
+    duplex.depth.to(dtype).to_empty(device=device)
+    duplex.delays = type(duplex.delays)(config).to(device)
+    load(checkpoint.moshi, moshi_layout(duplex, config), config.depth.stored_weight_sets, progress)
+    load(checkpoint.mimi, mimi_layout(duplex.mimi, config.mimi), 1, progress)
+    tokenizer = Tokenizer(checkpoint.tokenizer, silent=(config.text_pad, config.text_end_pad))
+    return duplex.eval(), tokenizer
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UnsupportedModel(f"{path} is not a readable JSON file: {error}.") from error

@@ -1,0 +1,358 @@
+"""The shape of a model, read from a checkpoint's JSON.
+
+Knows names and numbers only, no tensors. Defaults are those of the published 7B (Moshi, arXiv:2410.00037, and
+the `moshi` package's `loaders.py`), so that a checkpoint without config.json is Moshi 7B.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from model.errors import UnsupportedModel
+
+logger = logging.getLogger(__name__)
+
+SAMPLE_RATE_HZ = 24_000
+FRAME_SAMPLES = 1_920
+
+Norm = Literal["rms_norm_f32", "rms_norm", "layer_norm"]
+
+
+@dataclass(frozen=True, slots=True)
+class TransformerConfig:
+    """A causal transformer with rotary positions over a ring of `context` keys."""
+
+    dim: int
+    heads: int
+    layers: int
+    context: int
+    feedforward: int  # hidden width as configured; a gated one is narrower, see `gated_width`
+    norm: Norm
+    gated: bool  # SiLU-gated feed-forward; else linear, GELU, linear
+    layer_scale: bool
+    max_period: float = 10_000.0
+
+
+@dataclass(frozen=True, slots=True)
+class DepthConfig:
+    """The transformer over codebooks, as stored; the first `dep_q` of its codebooks are run.
+
+    `weight_of[k]` is the set of weights that codebook k uses, `input_of[k]` its projection of the hidden state.
+    """
+
+    dim: int
+    heads: int
+    layers: int
+    feedforward: tuple[int, ...]  # one for every stored set of weights
+    norm: Norm
+    per_step: bool  # whether there are several sets of weights
+    weight_of: tuple[int, ...]
+    input_of: tuple[int, ...]
+    low_rank: int | None
+
+    @property
+    def stored_codebooks(self) -> int:
+        return len(self.weight_of)
+
+    @property
+    def stored_weight_sets(self) -> int:
+        return len(self.feedforward)
+
+
+@dataclass(frozen=True, slots=True)
+class SeanetConfig:
+    """The convolutional encoder, and its mirror (SEANet, arXiv:2009.02095)."""
+
+    dimension: int
+    filters: int
+    residual_layers: int
+    ratios: tuple[int, ...]  # decoder order: upsampling factors, first to last
+    kernel: int
+    last_kernel: int
+    residual_kernel: int
+    dilation_base: int
+    compress: int
+
+    @property
+    def hop_samples(self) -> int:
+        hop = 1
+        for ratio in self.ratios:
+            hop *= ratio
+        return hop
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizerConfig:
+    """A split residual vector quantizer: one semantic codebook beside `stored_codebooks - 1` acoustic ones."""
+
+    dimension: int
+    stored_codebooks: int
+    bins: int
+    semantic_codebooks: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class MimiConfig:
+    """The codec: 24 kHz sound to and from `codebooks` indices every 80 ms."""
+
+    seanet: SeanetConfig
+    transformer: TransformerConfig
+    quantizer: QuantizerConfig
+    downsample: int  # encoder frames to one codec frame; 2 in the published Mimi
+    codebooks: int  # how many of the stored ones are used
+
+
+@dataclass(frozen=True, slots=True)
+class DuplexConfig:
+    """A whole Moshi: codec, temporal transformer, depth transformer and the delays between their streams."""
+
+    mimi: MimiConfig
+    temporal: TransformerConfig
+    depth: DepthConfig
+    n_q: int  # audio streams in: own, then user
+    dep_q: int  # own audio streams, generated
+    card: int
+    text_card: int
+    text_card_out: int
+    delays: tuple[int, ...]  # [1 + n_q]: text, own, user; in frames
+    text_pad: int
+    text_end_pad: int
+
+    @property
+    def user_q(self) -> int:
+        """How many of Mimi's codebooks the model hears."""
+        return self.n_q - self.dep_q
+
+    @property
+    def max_delay(self) -> int:
+        return max(self.delays)
+
+
+MIMI_JSON: dict[str, Any] = {
+    "sample_rate": 24000,
+    "channels": 1,
+    "frame_rate": 12.5,
+    "seanet": {
+        "channels": 1,
+        "dimension": 512,
+        "n_filters": 64,
+        "n_residual_layers": 1,
+        "ratios": [8, 6, 5, 4],
+        "kernel_size": 7,
+        "last_kernel_size": 3,
+        "residual_kernel_size": 3,
+        "dilation_base": 2,
+        "compress": 2,
+    },
+    "quantizer": {"dimension": 256, "n_q": 32, "bins": 2048},
+    "transformer": {
+        "d_model": 512,
+        "num_heads": 8,
+        "num_layers": 8,
+        "context": 250,
+        "dim_feedforward": 2048,
+        "layer_scale": 0.01,
+        "gating": "none",
+        "norm": "layer_norm",
+        "max_period": 10000,
+    },
+}
+
+MOSHI_JSON: dict[str, Any] = {
+    "dim": 4096,
+    "num_heads": 32,
+    "num_layers": 32,
+    "hidden_scale": 4.125,
+    "context": 3000,
+    "max_period": 10000,
+    "norm": "rms_norm_f32",
+    "gating": "silu",
+    "layer_scale": None,
+    "positional_embedding": "rope",
+    "n_q": 16,
+    "dep_q": 8,
+    "card": 2048,
+    "text_card": 32000,
+    "existing_text_padding_id": 3,
+    "existing_text_end_padding_id": 0,
+    "delays": [0, 0, 1, 1, 1, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 1],
+    "depformer_dim": 1024,
+    "depformer_dim_feedforward": int(4.125 * 1024),
+    "depformer_num_heads": 16,
+    "depformer_num_layers": 6,
+    "depformer_multi_linear": True,
+    "depformer_weights_per_step": True,
+    "depformer_weights_per_step_schedule": None,
+    "depformer_low_rank_embeddings": None,
+    "depformer_pos_emb": "none",
+    "depformer_norm": None,
+}
+
+# Keys that say nothing about how this package runs the network.
+_ABOUT = frozenset(
+    "moshi_name mimi_name mimi_config_name tokenizer_name lora_name model_type lm_gen_config tts_config stt_config "
+    "model_id causal text_card_out depformer_context depformer_max_period depformer_gating depformer_layer_scale "
+    "depformer_causal gradient_checkpointing fuser conditioners lora lora_rank lora_scaling".split()
+)
+# Keys that would change the network into one that is not built here, with the values that leave it as it is.
+_PLAIN: dict[str, tuple[Any, ...]] = {
+    "norm_emb": (False,),
+    "bias_proj": (False,),
+    "demux_second_stream": (False,),
+    "demux_second_text_stream": (False,),
+    "cross_attention": (False,),
+    "extra_heads_num_heads": (0,),
+    "kv_repeat": (1,),
+    "quantize": (False,),
+    "depformer_kv_repeat": (1,),
+    "positional_embedding": ("rope",),
+    "depformer_pos_emb": ("none",),
+    "depformer_norm": (None,),
+    "gating": ("silu",),
+    "depformer_gating": ("silu",),
+    "layer_scale": (None,),
+    "depformer_layer_scale": (None,),
+    "norm": ("rms_norm_f32", "rms_norm"),
+    "causal": (True,),
+    "lora": (False,),
+    "lora_name": (None, ""),
+    "conditioners": ({}, None),
+    "model_type": ("moshi",),
+}
+
+
+def gated_width(dim: int, feedforward: int) -> int:
+    """Hidden width of a gated feed-forward: two thirds, so that it costs what an ungated one would."""
+    return 21 * dim // 8 if feedforward == 4 * dim else 2 * feedforward // 3
+
+
+def mimi_config(raw: dict[str, Any], codebooks: int) -> MimiConfig:
+    """Read a `mimi_config_name` JSON. Raises `UnsupportedModel` for a codec of another rate or kind."""
+    seanet, quantizer = raw["seanet"], raw["quantizer"]
+    transformer = MIMI_JSON["transformer"] | raw["transformer"]
+    shape = SeanetConfig(
+        dimension=seanet["dimension"],
+        filters=seanet["n_filters"],
+        residual_layers=seanet.get("n_residual_layers", 1),
+        ratios=tuple(seanet["ratios"]),
+        kernel=seanet.get("kernel_size", 7),
+        last_kernel=seanet.get("last_kernel_size", 3),
+        residual_kernel=seanet.get("residual_kernel_size", 3),
+        dilation_base=seanet.get("dilation_base", 2),
+        compress=seanet.get("compress", 2),
+    )
+    rate, channels, frame_rate = raw["sample_rate"], raw["channels"], raw["frame_rate"]
+    _require(rate == SAMPLE_RATE_HZ and channels == 1, f"a codec of {rate} Hz and {channels} channels")
+    _require(rate / frame_rate == FRAME_SAMPLES, f"a codec of {frame_rate} frames a second")
+    _require(FRAME_SAMPLES % shape.hop_samples == 0, f"a codec with a hop of {shape.hop_samples} samples")
+    _require(seanet.get("activation", "ELU") == "ELU", f"activation {seanet.get('activation')}")
+    _require(seanet.get("true_skip", True), "convolutional skips in SEANet")
+    _require(seanet.get("pad_mode", "constant") == "constant", f"pad_mode {seanet.get('pad_mode')} in SEANet")
+    _require(transformer["d_model"] == shape.dimension, "a Mimi transformer of another width than SEANet")
+    _require(transformer["gating"] == "none", f"gating {transformer['gating']} in Mimi's transformer")
+    _require(transformer["norm"] == "layer_norm", f"norm {transformer['norm']} in Mimi's transformer")
+    _require(codebooks <= quantizer["n_q"], f"{codebooks} codebooks where Mimi holds {quantizer['n_q']}")
+    return MimiConfig(
+        seanet=shape,
+        transformer=TransformerConfig(
+            dim=transformer["d_model"],
+            heads=transformer["num_heads"],
+            layers=transformer["num_layers"],
+            context=transformer["context"],
+            feedforward=transformer["dim_feedforward"],
+            norm="layer_norm",
+            gated=False,
+            layer_scale=transformer["layer_scale"] is not None,
+            max_period=transformer["max_period"],
+        ),
+        quantizer=QuantizerConfig(quantizer["dimension"], quantizer["n_q"], quantizer["bins"]),
+        downsample=FRAME_SAMPLES // shape.hop_samples,
+        codebooks=codebooks,
+    )
+
+
+def duplex_config(
+    raw: dict[str, Any] | None, mimi_raw: dict[str, Any] | None, *, stored_linears: int | None = None
+) -> DuplexConfig:
+    """Read a checkpoint's config.json (None: Moshi 7B) and its Mimi's (None: the published Mimi).
+
+    `stored_linears` is how many `linears.{k}.weight` the weights file holds. A file with one for every audio
+    stream is PersonaPlex: its second half predicts the user, whom we hear, so those steps are not run.
+    """
+    lm = MOSHI_JSON | (raw or {})
+    _refuse_other_networks(lm)
+    n_q, dep_q = lm["n_q"], lm["dep_q"]
+    stored = n_q if stored_linears == n_q else dep_q
+    if stored == n_q:
+        dep_q = n_q // 2
+    _require(dep_q >= 1, "a model that speaks no audio (dep_q 0)")
+    _require(
+        len(lm["delays"]) == n_q + 1, f"{len(lm['delays'])} delays for {n_q} audio streams and one of text"
+    )
+    codebooks = max(dep_q, n_q - dep_q)
+    return DuplexConfig(
+        mimi=mimi_config(mimi_raw or MIMI_JSON, codebooks),
+        temporal=TransformerConfig(
+            dim=lm["dim"],
+            heads=lm["num_heads"],
+            layers=lm["num_layers"],
+            context=lm["context"],
+            feedforward=int(lm["hidden_scale"] * lm["dim"]),
+            norm=lm["norm"],
+            gated=True,
+            layer_scale=False,
+            max_period=lm["max_period"],
+        ),
+        depth=_depth_config(lm, stored),
+        n_q=n_q,
+        dep_q=dep_q,
+        card=lm["card"],
+        text_card=lm["text_card"],
+        text_card_out=lm.get("text_card_out") or lm["text_card"],
+        delays=tuple(lm["delays"]),
+        text_pad=lm["existing_text_padding_id"],
+        text_end_pad=lm["existing_text_end_padding_id"],
+    )
+
+
+def _depth_config(lm: dict[str, Any], stored: int) -> DepthConfig:
+    schedule = lm["depformer_weights_per_step_schedule"] or list(range(stored))
+    _require(len(schedule) == stored, f"a depth schedule of {len(schedule)} steps for {stored} codebooks")
+    shared = [0] * stored
+    weight_of = schedule if lm["depformer_weights_per_step"] else shared
+    input_of = schedule if lm["depformer_multi_linear"] else shared
+    feedforward = lm["depformer_dim_feedforward"] or int(lm["hidden_scale"] * lm["depformer_dim"])
+    sets = max(weight_of) + 1
+    widths = feedforward if isinstance(feedforward, list) else [feedforward] * sets
+    _require(len(widths) == sets, f"{len(widths)} depth feed-forward widths for {sets} sets of weights")
+    return DepthConfig(
+        dim=lm["depformer_dim"],
+        heads=lm["depformer_num_heads"],
+        layers=lm["depformer_num_layers"],
+        feedforward=tuple(widths),
+        norm=lm["norm"],
+        per_step=lm["depformer_weights_per_step"],
+        weight_of=tuple(weight_of),
+        input_of=tuple(input_of),
+        low_rank=lm["depformer_low_rank_embeddings"],
+    )
+
+
+def _refuse_other_networks(lm: dict[str, Any]) -> None:
+    for key, plain in _PLAIN.items():
+        if key in lm and lm[key] not in plain:
+            raise UnsupportedModel(
+                f"config.json says {key} = {lm[key]!r}: such a model is not served here (expected {plain[0]!r})."
+            )
+    unknown = sorted(set(lm) - set(MOSHI_JSON) - _ABOUT - set(_PLAIN))
+    if unknown:
+        logger.warning(
+            "config.json has keys that are not known here and are left aside: %s", ", ".join(unknown)
+        )
+
+
+def _require(holds: bool, what: str) -> None:
+    if not holds:
+        raise UnsupportedModel(f"The checkpoint asks for {what}; such a model is not served here.")

@@ -1,0 +1,85 @@
+"""The depth transformer: within one frame, each codebook given the text and the codebooks before (Moshi paper, 3.4.1).
+
+Its keys live for one frame only, so it has no state between steps. Codebooks may have weights of their own, or
+share them by a schedule (`depformer_weights_per_step_schedule`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model.config import DepthConfig, DuplexConfig
+from model.layers import Gated, Linear, empty, make_norm
+
+
+class DepthLayer(nn.Module):
+    """Attention and gated feed-forward, each with one set of weights out of several."""
+
+    def __init__(self, config: DepthConfig, weight_sets: int):
+        super().__init__()
+        widths = config.feedforward[:weight_sets]
+        self.heads = config.heads
+        self.norm1 = make_norm(config.norm, config.dim)
+        self.norm2 = make_norm(config.norm, config.dim)
+        self.in_proj = nn.ModuleList(Linear(config.dim, 3 * config.dim) for _ in widths)
+        self.out_proj = nn.ModuleList(Linear(config.dim, config.dim) for _ in widths)
+        self.gating = nn.ModuleList(Gated(config.dim, width) for width in widths)
+
+    def forward(self, x: Tensor, cache: Tensor, step: int, weights: int) -> Tensor:
+        """x [S, D]; cache [2, S, H, dep_q, D/H] holds this frame's keys and values, of which `step` are written."""
+        query, key, value = self.in_proj[weights](self.norm1(x)).view(len(x), 3, self.heads, -1).unbind(1)
+        cache[0, :, :, step] = key
+        cache[1, :, :, step] = value
+        keys, values = cache[:, :, :, : step + 1]
+        seen = F.scaled_dot_product_attention(query[:, :, None], keys, values)
+        x = x + self.out_proj[weights](seen.flatten(1))
+        return x + self.gating[weights](self.norm2(x))
+
+
+class Depth(nn.Module):
+    """Generates one frame's own codes, codebook by codebook."""
+
+    def __init__(self, config: DuplexConfig):
+        super().__init__()
+        depth = config.depth
+        self.config, self.card = depth, config.card
+        rank = depth.low_rank or depth.dim
+        inputs = max(depth.input_of[: config.dep_q]) + 1
+        weight_sets = max(depth.weight_of[: config.dep_q]) + 1
+        self.input = empty(inputs * depth.dim, config.temporal.dim)  # one projection a codebook, stacked
+        self.text_embedding = empty(config.text_card + 1, rank)
+        self.audio_embedding = empty((config.dep_q - 1) * (config.card + 1), rank)
+        self.low_rank = nn.ModuleList(
+            Linear(rank, depth.dim) for _ in range(config.dep_q if depth.low_rank else 0)
+        )
+        self.layers = nn.ModuleList(DepthLayer(depth, weight_sets) for _ in range(depth.layers))
+        self.heads = nn.ModuleList(Linear(depth.dim, config.card) for _ in range(config.dep_q))
+
+    def generate(self, text: Tensor, hidden: Tensor, sample: Callable[[Tensor, int], Tensor]) -> Tensor:
+        """Text tokens int64 [S] and hidden [S, dim] → own tokens int64 [S, dep_q].
+
+        `sample(logits [S, card], codebook)` draws the tokens int64 [S] of one codebook.
+        """
+        config, slots = self.config, len(text)
+        inputs = F.linear(hidden, self.input).view(slots, -1, config.dim)
+        shape = (config.layers, 2, slots, config.heads, len(self.heads), config.dim // config.heads)
+        caches = hidden.new_empty(shape)
+        tokens = []
+        for step, head in enumerate(self.heads):
+            previous = tokens[-1] if tokens else text
+            x = inputs[:, config.input_of[step]] + self._embed(previous, step)
+            for layer, cache in zip(self.layers, caches, strict=True):
+                x = layer(x, cache, step, config.weight_of[step])
+            tokens.append(sample(head(x), step))
+        return torch.stack(tokens, dim=1)
+
+    def _embed(self, previous: Tensor, step: int) -> Tensor:
+        if step == 0:
+            vector = F.embedding(previous, self.text_embedding)
+        else:
+            vector = F.embedding(previous + (step - 1) * (self.card + 1), self.audio_embedding)
+        return self.low_rank[step](vector) if self.low_rank else vector

@@ -1,0 +1,131 @@
+"""Moshi, full duplex: one frame in and one frame out, for every slot at once.
+
+    encode → push_heard → temporal → sample text → depth → push_spoken → aligned → decode
+
+Knows slots, not callers. All that a slot remembers is in `DuplexState`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from model import sampling
+from model.config import DuplexConfig
+from model.delays import Delays, DelayState
+from model.depth import Depth
+from model.mimi import Mimi, MimiDecoderState, MimiEncoderState
+from model.sampling import SamplingPlan, SamplingState
+from model.state import restart_
+from model.temporal import Temporal
+from model.transformer import TransformerState
+
+TEXT_STREAM = 0  # of the noise; codebook k's is 1 + k
+
+
+@dataclass(frozen=True, slots=True)
+class DuplexState:
+    """Everything that a model remembers of its slots."""
+
+    encoder: MimiEncoderState
+    decoder: MimiDecoderState
+    temporal: TransformerState
+    delays: DelayState
+    sampling: SamplingState
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What one step heard and said."""
+
+    heard: Tensor  # int64 [S, user_q], the codes of the frame that came in
+    tokens: Tensor  # int64 [S, 1 + dep_q], text first: the newest frame that all streams have reached
+    spoken: Tensor  # bool [S]; False where the slot was idle, or its delays are still filling
+    pcm: Tensor  # f32 [S, FRAME_SAMPLES]; meaningless where nothing was spoken
+
+
+class Duplex(nn.Module):
+    """The whole network."""
+
+    def __init__(self, config: DuplexConfig):
+        super().__init__()
+        self.config = config
+        self.mimi = Mimi(config.mimi)
+        self.temporal = Temporal(config)
+        self.depth = Depth(config)
+        self.delays = Delays(config)
+
+    def make_state(self, slots: int) -> DuplexState:
+        """A fresh state for so many slots."""
+        return DuplexState(
+            self.mimi.make_encoder_state(slots),
+            self.mimi.make_decoder_state(slots),
+            self.temporal.make_state(slots),
+            self.delays.make_state(slots),
+            sampling.make_state(slots, self.delays.delays.device),
+        )
+
+    def step(
+        self,
+        pcm: Tensor,
+        state: DuplexState,
+        active: Tensor | None = None,
+        plan: SamplingPlan = SamplingPlan(),  # noqa: B008 - frozen
+        longest: int | None = None,
+    ) -> Frame:
+        """One frame for every slot: pcm f32 [S, FRAME_SAMPLES]; rows that are not `active` (bool [S]) stay unmoved.
+
+        `longest` is the most frames that any live slot has heard (None: unknown), so that short calls read few keys.
+        """
+        heard = self._listen(pcm, state, active)
+        column = self.delays.push_heard(heard, state.delays)
+        hidden, logits = self.temporal(column, state.temporal, active, longest)
+        text = self._draw_text(logits.float(), state, active, plan)
+        audio = self.depth.generate(text, hidden, self._draw_audio(state, plan))
+        self.delays.push_spoken(text, audio, state.delays, active)
+        tokens, spoken = self.delays.aligned(state.delays)
+        spoken = spoken if active is None else spoken & active
+        pcm = self.mimi.decode(tokens[:, None, 1:], state.decoder, spoken)
+        return Frame(heard, tokens, spoken, pcm)
+
+    def _listen(self, pcm: Tensor, state: DuplexState, active: Tensor | None) -> Tensor:
+        codes = self.mimi.encode(pcm, state.encoder, active)
+        # The initial tokens hide the first frame; its left padding is applied again to the second, as it is in the
+        # reference server and so in what the model was trained to hear.
+        first = state.delays.offset == 0
+        restart_(state.encoder, first if active is None else first & active)
+        return codes[:, 0, : self.config.user_q]
+
+    def _draw_text(
+        self, logits: Tensor, state: DuplexState, active: Tensor | None, plan: SamplingPlan
+    ) -> Tensor:
+        choices, pad = state.sampling, self.config.text_pad
+        if plan.penalised:
+            sampling.penalise_(logits, choices)
+        if plan.greedy:
+            text = logits.argmax(-1)
+        else:
+            if plan.padded:
+                logits[:, pad] += choices.pad_bonus * choices.text_temperature
+            text = sampling.sample(
+                logits, choices.text_temperature, choices.text_top_k, choices.text_seed,
+                state.delays.offset, TEXT_STREAM, plan.text_top_k,
+            )  # fmt: skip
+        if plan.penalised:
+            sampling.remember_(text, pad, choices, active)
+        return text
+
+    def _draw_audio(self, state: DuplexState, plan: SamplingPlan):
+        choices = state.sampling
+
+        def draw(logits: Tensor, codebook: int) -> Tensor:
+            if plan.greedy:
+                return logits.argmax(-1)
+            return sampling.sample(
+                logits.float(), choices.audio_temperature, choices.audio_top_k, choices.audio_seed,
+                state.delays.offset, 1 + codebook, plan.audio_top_k,
+            )  # fmt: skip
+
+        return draw

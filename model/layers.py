@@ -1,0 +1,85 @@
+"""Norms and feed-forwards, as the published checkpoints define them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model.config import Norm, gated_width
+
+
+def empty(*shape: int) -> nn.Parameter:
+    """A parameter of this shape, to be filled by the loader; frozen, since nothing is trained here."""
+    return nn.Parameter(torch.empty(*shape), requires_grad=False)
+
+
+class RMSNorm(nn.Module):
+    """`y = x · alpha · rsqrt(mean(x²) + eps)`, in float32 when `in_f32` (`rms_norm_f32`, eps 1e-8)."""
+
+    def __init__(self, dim: int, eps: float, in_f32: bool):
+        super().__init__()
+        self.alpha = empty(dim)
+        self.eps = eps
+        self.in_f32 = in_f32
+
+    def forward(self, x: Tensor) -> Tensor:  # [..., D]
+        if self.in_f32 and x.dtype != torch.float32:
+            return F.rms_norm(x.float(), self.alpha.shape, self.alpha.float(), self.eps).to(x.dtype)
+        return F.rms_norm(x, self.alpha.shape, self.alpha, self.eps)
+
+
+class LayerNorm(nn.Module):
+    """Layer normalisation with eps 1e-5."""
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.weight = empty(dim)
+        self.bias = empty(dim)
+
+    def forward(self, x: Tensor) -> Tensor:  # [..., D]
+        return F.layer_norm(x, self.weight.shape, self.weight, self.bias, 1e-5)
+
+
+def make_norm(kind: Norm, dim: int) -> nn.Module:
+    """The norm that a checkpoint calls `kind`."""
+    if kind == "layer_norm":
+        return LayerNorm(dim)
+    return RMSNorm(dim, 1e-8, in_f32=True) if kind == "rms_norm_f32" else RMSNorm(dim, 1e-5, in_f32=False)
+
+
+class Linear(nn.Module):
+    """`x @ weightᵀ`, no bias."""
+
+    def __init__(self, dim_in: int, dim_out: int):
+        super().__init__()
+        self.weight = empty(dim_out, dim_in)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight)
+
+
+class Gated(nn.Module):
+    """`linear_out(silu(a) · b)` with a, b the halves of `linear_in(x)`."""
+
+    def __init__(self, dim: int, feedforward: int):
+        super().__init__()
+        hidden = gated_width(dim, feedforward)
+        self.linear_in = Linear(dim, 2 * hidden)
+        self.linear_out = Linear(hidden, dim)
+
+    def forward(self, x: Tensor) -> Tensor:  # [..., D]
+        gate, value = self.linear_in(x).chunk(2, dim=-1)
+        return self.linear_out(F.silu(gate).mul_(value))
+
+
+class FeedForward(nn.Module):
+    """Linear, GELU, linear."""
+
+    def __init__(self, dim: int, hidden: int):
+        super().__init__()
+        self.linear1 = Linear(dim, hidden)
+        self.linear2 = Linear(hidden, dim)
+
+    def forward(self, x: Tensor) -> Tensor:  # [..., D]
+        return self.linear2(F.gelu(self.linear1(x)))

@@ -1,0 +1,107 @@
+"""Drawing tokens: per-slot temperature, top-k and seed, and noise that any machine can repeat.
+
+The draw is `argmax(p / Exp(1))` over the top k of `softmax(logits / temperature)`, as in the reference, with the
+noise of a counter hash of (seed, step, stream, token id): a call repeats whatever its neighbours do. Temperature 0
+means the likeliest token. Everything is a tensor of slots; what the host knows of them all is in `SamplingPlan`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+HISTORY = 200  # how many pieces the repetition penalty may look back on
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingState:
+    """Each slot's choices, and the pieces it said last."""
+
+    text_temperature: Tensor  # f32 [S]
+    text_top_k: Tensor  # int64 [S]; 0: all
+    audio_temperature: Tensor  # f32 [S]
+    audio_top_k: Tensor  # int64 [S]
+    text_seed: Tensor  # int64 [S]
+    audio_seed: Tensor  # int64 [S]
+    pad_bonus: Tensor  # f32 [S]; P(PAD) is multiplied by its exponential
+    penalty: Tensor  # f32 [S]; divides positive and multiplies negative logits of pieces said lately
+    penalty_span: Tensor  # int64 [S]; how many pieces count as lately
+    history: Tensor  # int64 [S, HISTORY + 1], a ring of the pieces said and one column to write to
+    said: Tensor  # int64 [S], how many there were
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingPlan:
+    """What the host knows of all live slots together, so that a step does no work that none of them asked for."""
+
+    greedy: bool = False  # every temperature is 0
+    text_top_k: int = 0  # the widest of any slot; 0: the whole vocabulary
+    audio_top_k: int = 0
+    penalised: bool = True  # some slot has a penalty other than 1
+    padded: bool = True  # some slot has a pad bonus other than 0
+
+
+def make_state(slots: int, device: torch.device) -> SamplingState:
+    """A fresh state: greedy, no penalty to speak of until a caller's choices are written."""
+    f32 = [torch.zeros(slots, device=device) for _ in range(4)]
+    i64 = [torch.zeros(slots, dtype=torch.int64, device=device) for _ in range(6)]
+    history = torch.zeros(slots, HISTORY + 1, dtype=torch.int64, device=device)
+    return SamplingState(
+        f32[0], i64[0], f32[1], i64[1], i64[2], i64[3], f32[2], f32[3], i64[4], history, i64[5]
+    )
+
+
+def sample(
+    logits: Tensor, temperature: Tensor, top_k: Tensor, seed: Tensor, step: Tensor, stream: int, widest: int
+) -> Tensor:
+    """Draw one token a slot: logits f32 [S, V]; the rest [S] → int64 [S]. `widest` bounds top_k (0: no bound)."""
+    vocabulary = logits.shape[-1]
+    values, ids = logits.topk(min(widest or vocabulary, vocabulary), dim=-1)  # likeliest first
+    rank = torch.arange(values.shape[-1], device=logits.device)
+    limit = torch.where(top_k > 0, top_k, vocabulary)
+    scaled = values / temperature.clamp(min=1e-6)[:, None]
+    scaled = scaled.masked_fill(rank >= limit[:, None], -torch.inf)
+    draw = (scaled - exponential(seed, step, stream, ids).log()).argmax(-1)
+    return torch.where(temperature > 0, ids.gather(1, draw[:, None])[:, 0], logits.argmax(-1))
+
+
+def exponential(seed: Tensor, step: Tensor, stream: int, ids: Tensor) -> Tensor:
+    """Exp(1) noise for every (seed [S], step [S], stream, token id [S, K]): f32 [S, K]."""
+    key = _mix(_mix(_mix(seed) + step) + stream)
+    bits = (_mix(key[:, None] + ids) >> 41) & 0x7FFFFF
+    return -torch.log(
+        (bits.float() + 0.5) * 2.0**-23
+    )  # 23 bits and a half are exact in float32: never 0, never 1
+
+
+def penalise_(logits: Tensor, state: SamplingState) -> None:
+    """Make the pieces that each slot said lately less likely, in place: logits f32 [S, V]."""
+    columns = torch.arange(HISTORY + 1, device=logits.device)
+    age = (state.said[:, None] - 1 - columns) % (HISTORY + 1)
+    lately = age < torch.minimum(state.said, state.penalty_span)[:, None]
+    now = logits.gather(1, state.history)
+    less = torch.where(now > 0, now / state.penalty[:, None], now * state.penalty[:, None])
+    logits.scatter_reduce_(1, state.history, torch.where(lately, less, now), "amin")
+
+
+def remember_(text: Tensor, pad: int, state: SamplingState, active: Tensor | None) -> None:
+    """Note a text token int64 [S] in the history of every active slot that did not pad."""
+    at = (state.said % (HISTORY + 1))[:, None]
+    state.history.scatter_(1, at, text[:, None])  # this column counts only once `said` grows
+    spoke = text != pad if active is None else active & (text != pad)
+    state.said.add_(spoke)
+
+
+def _mix(x: Tensor) -> Tensor:
+    """SplitMix64's finaliser (Steele, Lea and Flood, 2014) over int64, whose products wrap around."""
+    x = x + -7046029254386353131
+    x = (x ^ _shift(x, 30)) * -4658895280553007687
+    x = (x ^ _shift(x, 27)) * -7723592293110705685
+    return x ^ _shift(x, 31)
+
+
+def _shift(x: Tensor, bits: int) -> Tensor:
+    """Shift right without the sign."""
+    return (x >> bits) & ((1 << (64 - bits)) - 1)

@@ -1,0 +1,46 @@
+"""The temporal transformer: one position a frame, over the sum of all streams' embeddings (Moshi paper, 3.4)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model.config import DuplexConfig
+from model.layers import Linear, empty, make_norm
+from model.transformer import StreamingTransformer, TransformerState
+
+
+class Temporal(nn.Module):
+    """Embeds a column of tokens, takes one transformer step, and says what the text might be."""
+
+    def __init__(self, config: DuplexConfig):
+        super().__init__()
+        dim = config.temporal.dim
+        self.card = config.card
+        self.audio_embedding = empty(
+            config.n_q * (config.card + 1), dim
+        )  # the streams' tables, one after another
+        self.text_embedding = empty(config.text_card + 1, dim)
+        self.transformer = StreamingTransformer(config.temporal)
+        self.norm = make_norm(config.temporal.norm, dim)
+        self.text_head = Linear(dim, config.text_card_out)
+
+    def make_state(self, slots: int) -> TransformerState:
+        """A fresh state."""
+        return self.transformer.make_state(slots)
+
+    def forward(
+        self, tokens: Tensor, state: TransformerState, active: Tensor | None, longest: int | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Tokens int64 [S, 1 + n_q] (text first) → hidden [S, dim] and text logits [S, text_card_out]."""
+        x = self._embed(tokens)[:, None]
+        hidden = self.norm(self.transformer(x, state, active, longest))[:, 0]
+        return hidden, self.text_head(hidden)
+
+    def _embed(self, tokens: Tensor) -> Tensor:
+        text, audio = tokens[:, 0], tokens[:, 1:]
+        shelf = torch.arange(audio.shape[1], device=tokens.device) * (self.card + 1)
+        return F.embedding(audio + shelf, self.audio_embedding).sum(1) + F.embedding(
+            text, self.text_embedding
+        )

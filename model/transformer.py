@@ -1,0 +1,90 @@
+"""The streaming transformer that Moshi's temporal model and both of Mimi's transformers are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from model.attention import Window, attend, frequencies, look, rotate, span_of
+from model.config import TransformerConfig
+from model.layers import FeedForward, Gated, Linear, empty, make_norm
+from model.state import Ring, commit_, write_ring_
+
+
+@dataclass(frozen=True, slots=True)
+class TransformerState:
+    """What a transformer remembers: how many positions each slot has seen, and their keys and values."""
+
+    length: Tensor  # int64 [S]
+    rings: tuple[Ring, ...]  # one a layer
+
+
+class Layer(nn.Module):
+    """Pre-norm self-attention and feed-forward, each added to its input, perhaps scaled (`layer_scale`)."""
+
+    def __init__(self, config: TransformerConfig):
+        super().__init__()
+        dim = config.dim
+        self.heads = config.heads
+        self.norm1 = make_norm(config.norm, dim)
+        self.norm2 = make_norm(config.norm, dim)
+        self.in_proj = Linear(dim, 3 * dim)
+        self.out_proj = Linear(dim, dim)
+        self.feedforward = (
+            Gated(dim, config.feedforward) if config.gated else FeedForward(dim, config.feedforward)
+        )
+        self.scale_1 = empty(dim) if config.layer_scale else None
+        self.scale_2 = empty(dim) if config.layer_scale else None
+
+    def forward(self, x: Tensor, ring: Ring, window: Window) -> Tensor:  # [S, T, D]
+        x = x + _scaled(self._attention(self.norm1(x), ring, window), self.scale_1)
+        return x + _scaled(self.feedforward(self.norm2(x)), self.scale_2)
+
+    def _attention(self, x: Tensor, ring: Ring, window: Window) -> Tensor:
+        slots, frames, dim = x.shape
+        qkv = self.in_proj(x).view(slots, frames, 3, self.heads, dim // self.heads)
+        query, key = rotate(qkv[:, :, :2], window.rotation).transpose(1, 3).unbind(2)  # each [S, H, T, D]
+        write_ring_(ring, key, qkv[:, :, 2].transpose(1, 2), window.columns)
+        seen = attend(query, ring, window.visible)
+        return self.out_proj(seen.transpose(1, 2).reshape(slots, frames, dim))
+
+
+class StreamingTransformer(nn.Module):
+    """Layers over a ring of the last `config.context` positions."""
+
+    def __init__(self, config: TransformerConfig):
+        super().__init__()
+        self.config = config
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
+        self._frequencies: Tensor | None = None
+
+    def make_state(self, slots: int) -> TransformerState:
+        """A fresh state for so many slots, on the weights' device and in their dtype."""
+        config, like = self.config, next(self.parameters())
+        shape = (slots, config.heads, config.context, config.dim // config.heads)
+        zeros = [torch.zeros(shape, device=like.device, dtype=like.dtype) for _ in range(2 * config.layers)]
+        rings = tuple(Ring(k, v) for k, v in zip(zeros[::2], zeros[1::2], strict=True))
+        return TransformerState(torch.zeros(slots, dtype=torch.int64, device=like.device), rings)
+
+    def forward(
+        self, x: Tensor, state: TransformerState, active: Tensor | None, longest: int | None = None
+    ) -> Tensor:
+        """Take T new positions of every slot: [S, T, D] → [S, T, D].
+
+        `longest` bounds the positions that any live slot has seen (None: unknown, read the whole ring).
+        """
+        config, frames = self.config, x.shape[1]
+        if self._frequencies is None or self._frequencies.device != x.device:
+            self._frequencies = frequencies(config.dim // config.heads, config.max_period, x.device)
+        span = span_of(config.context if longest is None else longest, frames, config.context)
+        window = look(state.length, frames, capacity=config.context, span=span, frequencies=self._frequencies)
+        for layer, ring in zip(self.layers, state.rings, strict=True):
+            x = layer(x, ring, window)
+        commit_(state.length, state.length + frames, active)
+        return x
+
+
+def _scaled(x: Tensor, scale: Tensor | None) -> Tensor:
+    return x if scale is None else x * scale

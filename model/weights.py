@@ -1,0 +1,315 @@
+"""Published checkpoint files into our modules: every key accounted for, a tensor at a time.
+
+`layout` functions list, for every tensor that the published layout calls for, where it goes. `load` walks that list
+over the file, so that at most one tensor is held beside the model, and names whatever is missing, unexpected or
+misshapen. Names are those of the `moshi` package's split form; files that stack the per-step projections, and old
+Mimi names, are read through `_Source`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from model.config import DuplexConfig, MimiConfig, gated_width
+from model.conv import CausalConv1d, CausalConvTranspose1d
+from model.errors import CheckpointNotFound, WeightsError
+from model.layers import RMSNorm
+from model.seanet import ResidualBlock, Seanet
+from model.transformer import StreamingTransformer
+
+Progress = Callable[[int], None]  # called with the bytes of each tensor as it is placed
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Published tensors `names` of these `shapes` become (rows of) one parameter of ours.
+
+    `target` None: the tensors are known, and not needed. `convert` makes ours from theirs (None: as it is, reshaped).
+    """
+
+    names: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    target: Tensor | None
+    convert: Callable[..., Tensor] | None = None
+
+
+@dataclass(slots=True)
+class _Source:
+    """One safetensors file under canonical names: split projections and new Mimi names."""
+
+    path: Path
+    file: safe_open
+    where: dict[str, tuple[str, int, int]] = field(
+        default_factory=dict
+    )  # name → key, first row, rows (0: all)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        key, _, rows = self.where[name]
+        shape = tuple(self.file.get_slice(key).get_shape())
+        return (rows, *shape[1:]) if rows else shape
+
+    def read(self, name: str) -> Tensor:
+        key, first, rows = self.where[name]
+        return self.file.get_slice(key)[first : first + rows] if rows else self.file.get_tensor(key)
+
+
+def linears_in(path: Path) -> int:
+    """How many codebooks a language model file can speak: its `linears.{k}.weight`."""
+    with _open(path) as file:
+        return sum(re.fullmatch(r"linears\.\d+\.weight", key) is not None for key in file.keys())  # noqa: SIM118
+
+
+def load(path: Path, entries: Iterator[Entry], stacked: int, progress: Progress | None = None) -> None:
+    """Fill the targets of `entries` from a safetensors file. Raises `WeightsError`, `CheckpointNotFound`.
+
+    `stacked` is how many sets of weights a stacked depth projection holds.
+    """
+    with _open(path) as file:
+        source = _Source(path, file)
+        _canonical_names(source, stacked)
+        unclaimed = set(source.where)
+        missing = []
+        for entry in entries:
+            absent = [name for name in entry.names if name not in unclaimed]
+            missing += absent
+            unclaimed.difference_update(entry.names)
+            if not absent:
+                _check_shapes(source, entry)
+                _place(source, entry, progress)
+        if missing:
+            raise WeightsError(f"{path.name} lacks {_list(missing)}.")
+        if unclaimed:
+            raise WeightsError(
+                f"{path.name} holds tensors that its configuration has no place for: {_list(unclaimed)}."
+            )
+
+
+def moshi_layout(model: nn.Module, config: DuplexConfig) -> Iterator[Entry]:
+    """The language model's tensors (`moshi/models/lm.py`)."""
+    temporal, depth = model.temporal, model.depth
+    dim, rows = config.temporal.dim, config.card + 1
+    for k in range(config.n_q):
+        yield _entry(f"emb.{k}.weight", (rows, dim), temporal.audio_embedding[k * rows : (k + 1) * rows])
+    yield _entry("text_emb.weight", (config.text_card + 1, dim), temporal.text_embedding)
+    yield _entry("text_linear.weight", (config.text_card_out, dim), temporal.text_head.weight)
+    yield from _norm_entries("out_norm", temporal.norm)
+    yield from _transformer_entries("transformer", temporal.transformer)
+    yield from _depth_entries(depth, config)
+
+
+def mimi_layout(mimi: nn.Module, config: MimiConfig) -> Iterator[Entry]:
+    """The codec's tensors (`moshi/models/compression.py`)."""
+    for side in ("encoder", "decoder"):
+        yield from _seanet_entries(f"{side}.model", getattr(mimi, side))
+        yield from _transformer_entries(
+            f"{side}_transformer.transformer", getattr(mimi, f"{side}_transformer")
+        )
+    width, stride = config.seanet.dimension, config.downsample
+    if mimi.downsample is not None:
+        conv = mimi.downsample.conv
+        yield _entry("downsample.conv.conv.conv.weight", (width, width, 2 * stride), conv.weight, _windowed)
+        weight = mimi.upsample.weight
+        yield _entry("upsample.convtr.convtr.convtr.weight", (width, 1, 2 * stride), weight, _depthwise)
+    first = config.quantizer.semantic_codebooks
+    stored = config.quantizer.stored_codebooks
+    for name, part, count in (
+        ("first", mimi.quantizer.first, first),
+        ("rest", mimi.quantizer.rest, stored - first),
+    ):
+        dim, bins = config.quantizer.dimension, config.quantizer.bins
+        yield _entry(f"quantizer.rvq_{name}.input_proj.weight", (dim, width, 1), part.input_proj.weight)
+        yield _entry(f"quantizer.rvq_{name}.output_proj.weight", (width, dim, 1), part.output_proj.weight)
+        for i in range(count):
+            book = f"quantizer.rvq_{name}.vq.layers.{i}._codebook"
+            target = part.codebooks[i] if i < len(part.codebooks) else None
+            names = (f"{book}.embedding_sum", f"{book}.cluster_usage", f"{book}._initialized")
+            yield Entry(names, ((bins, dim), (bins,), (1,)), target, _centroids)
+
+
+def _depth_entries(depth: nn.Module, config: DuplexConfig) -> Iterator[Entry]:
+    shape = config.depth
+    dim, rows, stored = shape.dim, config.card + 1, shape.stored_codebooks
+    rank = shape.low_rank or dim
+    for k in range(max(shape.input_of) + 1):
+        yield _entry(f"depformer_in.{k}.weight", (dim, config.temporal.dim), _rows(depth.input, k, dim))
+    embeddings = [("depformer_text_emb", config.text_card + 1, depth.text_embedding)]
+    for k in range(stored - 1):
+        embeddings.append((f"depformer_emb.{k}", rows, _rows(depth.audio_embedding, k, rows)))
+    for step, (name, count, target) in enumerate(embeddings):
+        yield _entry(f"{name}.weight", (count, rank), target)
+        if shape.low_rank:
+            yield _entry(f"{name}.low_rank.weight", (dim, rank), _weight(depth.low_rank, step))
+    for k in range(stored):
+        yield _entry(f"linears.{k}.weight", (config.card, dim), _weight(depth.heads, k))
+    for i, layer in enumerate(depth.layers):
+        yield from _depth_layer_entries(f"depformer.layers.{i}", layer, config)
+
+
+def _depth_layer_entries(name: str, layer: nn.Module, config: DuplexConfig) -> Iterator[Entry]:
+    shape, dim = config.depth, config.depth.dim
+    yield from _norm_entries(f"{name}.norm1", layer.norm1)
+    yield from _norm_entries(f"{name}.norm2", layer.norm2)
+    for w, width in enumerate(shape.feedforward):
+        yield _entry(f"{name}.self_attn.in_projs.{w}.weight", (3 * dim, dim), _weight(layer.in_proj, w))
+        yield _entry(f"{name}.self_attn.out_projs.{w}.weight", (dim, dim), _weight(layer.out_proj, w))
+        gate = f"{name}.gating.{w}" if shape.per_step else f"{name}.gating"
+        hidden = gated_width(dim, width)
+        gating = layer.gating[w] if w < len(layer.gating) else None
+        yield _entry(f"{gate}.linear_in.weight", (2 * hidden, dim), gating and gating.linear_in.weight)
+        yield _entry(f"{gate}.linear_out.weight", (dim, hidden), gating and gating.linear_out.weight)
+
+
+def _transformer_entries(name: str, transformer: StreamingTransformer) -> Iterator[Entry]:
+    config = transformer.config
+    dim = config.dim
+    for i, layer in enumerate(transformer.layers):
+        at = f"{name}.layers.{i}"
+        yield from _norm_entries(f"{at}.norm1", layer.norm1)
+        yield from _norm_entries(f"{at}.norm2", layer.norm2)
+        yield _entry(f"{at}.self_attn.in_projs.0.weight", (3 * dim, dim), layer.in_proj.weight)
+        yield _entry(f"{at}.self_attn.out_projs.0.weight", (dim, dim), layer.out_proj.weight)
+        feedforward = layer.feedforward
+        if config.gated:
+            hidden = gated_width(dim, config.feedforward)
+            yield _entry(f"{at}.gating.linear_in.weight", (2 * hidden, dim), feedforward.linear_in.weight)
+            yield _entry(f"{at}.gating.linear_out.weight", (dim, hidden), feedforward.linear_out.weight)
+        else:
+            yield _entry(f"{at}.linear1.weight", (config.feedforward, dim), feedforward.linear1.weight)
+            yield _entry(f"{at}.linear2.weight", (dim, config.feedforward), feedforward.linear2.weight)
+        if config.layer_scale:
+            yield _entry(f"{at}.layer_scale_1.scale", (dim,), layer.scale_1)
+            yield _entry(f"{at}.layer_scale_2.scale", (dim,), layer.scale_2)
+
+
+def _norm_entries(name: str, norm: nn.Module) -> Iterator[Entry]:
+    if isinstance(norm, RMSNorm):
+        yield _entry(f"{name}.alpha", (1, 1, len(norm.alpha)), norm.alpha)
+    else:
+        yield _entry(f"{name}.weight", tuple(norm.weight.shape), norm.weight)
+        yield _entry(f"{name}.bias", tuple(norm.bias.shape), norm.bias)
+
+
+def _seanet_entries(name: str, seanet: Seanet) -> Iterator[Entry]:
+    index = 0  # in the published chain, where ELU is a layer of its own
+    for layer in seanet.layers:
+        if isinstance(layer, ResidualBlock):
+            yield from _conv_entries(f"{name}.{index}.block.1.conv.conv", layer.conv1)
+            yield from _conv_entries(f"{name}.{index}.block.3.conv.conv", layer.conv2)
+        elif isinstance(layer, CausalConvTranspose1d):
+            index += 1
+            published = (layer.weight.shape[1], layer.channels_out, 2 * layer.stride)
+            yield _entry(f"{name}.{index}.convtr.convtr.weight", published, layer.weight, _transposed)
+            yield _entry(f"{name}.{index}.convtr.convtr.bias", (layer.channels_out,), layer.bias)
+        else:
+            index += layer.activate
+            yield from _conv_entries(f"{name}.{index}.conv.conv", layer)
+        index += 1
+
+
+def _conv_entries(name: str, conv: CausalConv1d) -> Iterator[Entry]:
+    published = (conv.weight.shape[0], conv.channels_in, conv.kernel)
+    yield _entry(f"{name}.weight", published, conv.weight, _windowed)
+    if conv.bias is not None:
+        yield _entry(f"{name}.bias", tuple(conv.bias.shape), conv.bias)
+
+
+def _windowed(weight: Tensor) -> Tensor:  # [out, in, kernel] → [out, kernel · in]
+    return weight.permute(0, 2, 1)
+
+
+def _transposed(weight: Tensor) -> Tensor:  # [in, out, kernel] → [kernel · out, in]
+    return weight.permute(2, 1, 0)
+
+
+def _depthwise(weight: Tensor) -> Tensor:  # [C, 1, kernel] → [kernel, C]
+    return weight[:, 0].T
+
+
+def _centroids(embedding_sum: Tensor, cluster_usage: Tensor, _initialized: Tensor) -> Tensor:
+    return embedding_sum.float() / cluster_usage.float().clamp(min=1e-5)[:, None]
+
+
+def _entry(
+    name: str, shape: tuple[int, ...], target: Tensor | None, convert: Callable[..., Tensor] | None = None
+) -> Entry:
+    return Entry((name,), (shape,), target, convert)
+
+
+def _rows(stack: Tensor, index: int, count: int) -> Tensor | None:
+    """The index-th run of `count` rows; None past the end, where a checkpoint holds more than is run."""
+    rows = stack[index * count : (index + 1) * count]
+    return rows if len(rows) else None
+
+
+def _weight(linears: nn.ModuleList, index: int) -> Tensor | None:
+    return linears[index].weight if index < len(linears) else None  # type: ignore[return-value]
+
+
+def _open(path: Path) -> safe_open:
+    try:
+        return safe_open(path, framework="pt")
+    except FileNotFoundError as error:
+        raise CheckpointNotFound(f"There is no weights file {path}.") from error
+    except (OSError, SafetensorError) as error:
+        raise CheckpointNotFound(
+            f"The weights file {path} can't be read ({error}); was its download cut short?"
+        ) from error
+
+
+def _canonical_names(source: _Source, stacked: int) -> None:
+    for key in source.file.keys():  # noqa: SIM118
+        name = key
+        for old, new in _OLD_NAMES.items():
+            name = re.sub(old, new, name)
+        match = re.fullmatch(r"(.*\.self_attn\.)(in|out)_proj(?:_weight|\.weight)", name)
+        if match is None:
+            source.where[name] = (key, 0, 0)
+            continue
+        count = stacked if name.startswith("depformer.") else 1
+        total = source.file.get_slice(key).get_shape()[0]
+        if total % count:
+            raise WeightsError(
+                f"{source.path.name}: {key} has {total} rows, which {count} steps can't share."
+            )
+        for i in range(count):
+            rows = total // count
+            source.where[f"{match[1]}{match[2]}_projs.{i}.weight"] = (key, i * rows, rows)
+
+
+_OLD_NAMES = {
+    r"\._codebook\.inited$": "._codebook._initialized",
+    r"\._codebook\.cluster_size$": "._codebook.cluster_usage",
+    r"\._codebook\.(embed_avg|embed_sum)$": "._codebook.embedding_sum",
+}
+
+
+def _check_shapes(source: _Source, entry: Entry) -> None:
+    for name, expected in zip(entry.names, entry.shapes, strict=True):
+        shape = source.shape(name)
+        if shape != expected:
+            raise WeightsError(
+                f"{source.path.name}: {name} has shape {list(shape)}, its configuration says {list(expected)}."
+            )
+
+
+def _place(source: _Source, entry: Entry, progress: Progress | None) -> None:
+    if entry.target is None:
+        return
+    parts = [source.read(name) for name in entry.names]
+    tensor = entry.convert(*parts) if entry.convert else parts[0]
+    entry.target.copy_(tensor.reshape(entry.target.shape))
+    if progress:
+        progress(entry.target.nbytes)
+
+
+def _list(names: object, most: int = 5) -> str:
+    names = sorted(names)  # type: ignore[call-overload]
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
