@@ -1,0 +1,49 @@
+"""The ASGI application: routes, the web page and the life of the engine."""
+
+from __future__ import annotations
+
+import asyncio
+import mimetypes
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+from server.reception import Reception
+from server.routes import router
+
+WEB = Path(__file__).resolve().parents[1] / "web"
+
+
+def create_app(reception: Reception) -> FastAPI:
+    """The application around `reception`, which starts and stops with it."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        reception.start()
+        watch = asyncio.create_task(reception.watch())
+        yield
+        watch.cancel()
+        reception.stop()
+
+    # Some systems' tables call a script text/plain, and browsers then refuse the module.
+    mimetypes.add_type("text/javascript", ".js")
+    mimetypes.add_type("application/wasm", ".wasm")
+    app = FastAPI(title="Parley", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.reception = reception
+    app.include_router(router)
+    app.mount("/", _Page(directory=WEB, html=True, check_dir=False))
+    return app
+
+
+class _Page(StaticFiles):
+    """The static page; a browser asks each time whether it changed, so that an update is never half old."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        response.headers["Cache-Control"] = "no-cache"
+        return response

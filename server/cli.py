@@ -1,0 +1,49 @@
+"""`parley serve | run | load`: where everything is put together.
+
+Each subcommand lives in a module of its own, imported only when it is asked for: `load` and the echo need
+no torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import sys
+from collections.abc import Sequence
+
+import server
+from server.logs import set_up_logging
+
+_COMMANDS = {
+    "serve": ("server.serve", "answer calls: the web page and /api/chat"),
+    "run": ("server.run", "let the model answer a sound file"),
+    "load": ("server.load", "call a server many times at once and measure"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The `parley` command. Returns the exit status."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    parser = _parser(argv)
+    args = parser.parse_args(argv)
+    set_up_logging(logging.DEBUG if args.verbose else logging.INFO)
+    try:
+        return args.run(args)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser; only the subcommand that `argv` names is imported and gets its flags."""
+    parser = argparse.ArgumentParser(prog="parley", description=server.__doc__)
+    parser.add_argument("--version", action="version", version=f"parley {server.__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, (module_name, summary) in _COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=summary.capitalize() + ".")
+        command.add_argument("--verbose", action="store_true", help="log more")
+        if name in argv:
+            module = importlib.import_module(module_name)
+            module.add_arguments(command)
+            command.set_defaults(run=module.run)
+    return parser

@@ -1,0 +1,224 @@
+"""One caller's WebSocket, from the request to the last word.
+
+Joins what knows nothing of each other: the socket, the wire, Opus and the session. Everything that ends a
+call is an error of `errors.py`, and `_part` alone turns it into what this caller is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+from starlette.responses import JSONResponse
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from server.audio.framing import FRAME_S, PACKET_SAMPLES, FrameAssembler
+from server.audio.opus import OpusDecodeError, OpusDecoder, OpusEncoder
+from server.audio.packet import packet_samples
+from server.errors import (
+    CallEnded,
+    CallerLeft,
+    EngineFailed,
+    ParleyError,
+    ProtocolViolated,
+    Refused,
+    Undecodable,
+)
+from server.reception import Reception
+from server.session import Event, Reply, Session, SessionParams
+from server.wire.kyutai import AudioReceived, KyutaiProtocol, Malformed, ProtocolError
+
+log = logging.getLogger(__name__)
+
+DRAIN_S = 1.0  # what was said before the end of a call may take this long to send
+PART_S = 1.0  # and the goodbye this long
+COMPLAIN_EVERY_S = 1.0
+MAX_UNDECODABLE = 50  # packets in a row: one second that is no Opus
+_PACKETS_AT_ONCE = 50  # decoded before the loop may turn to others
+_MAX_REASON_BYTES = 123  # RFC 6455 §5.5: what a close frame holds beside its code
+
+
+class Connection:
+    """Serves one WebSocket request of `/api/chat`."""
+
+    def __init__(self, socket: WebSocket, reception: Reception) -> None:
+        self._socket = socket
+        self._reception = reception
+        self._wants_events = socket.query_params.get("events") == "1"
+        self._is_accepted = False
+        self._wire = KyutaiProtocol()
+        self._decoder = OpusDecoder()
+        self._assembler = FrameAssembler()
+        self._encoder = OpusEncoder()
+        self._undecodable = 0  # packets in a row
+        self._complained_at = float("-inf")
+
+    async def run(self) -> None:
+        """Serve the call to its end. Raises nothing that a caller can cause."""
+        try:
+            why = await self._call()
+        except ParleyError as error:
+            why = error
+        except Exception:
+            log.exception("call failed")
+            why = EngineFailed("The server failed and ends this call; it is our fault.")
+        with suppress(CallerLeft, TimeoutError):
+            async with asyncio.timeout(PART_S):
+                await self._part(why)
+
+    async def _call(self) -> CallEnded:
+        params = SessionParams.from_query(self._socket.query_params)
+        if self._wants_events:
+            await self._accept()
+        with self._reception.admit(params, may_wait=self._wants_events) as session:
+            if not self._is_accepted:
+                await self._accept()
+            async with asyncio.TaskGroup() as tasks:
+                listener = tasks.create_task(self._listen(session))
+                speaker = tasks.create_task(self._speak(session))
+                why = await session.over()
+                if why.drains:
+                    await asyncio.wait({speaker}, timeout=DRAIN_S)
+                listener.cancel()
+                speaker.cancel()
+            session.counts["lost_pages"] += self._wire.lost_pages
+            return why
+
+    # ── From the caller
+
+    async def _listen(self, session: Session) -> None:
+        try:
+            while True:
+                message = await self._socket.receive()
+                if message["type"] == "websocket.disconnect":
+                    raise CallerLeft("The caller hung up.")
+                if not session.ended:
+                    await self._receive(message.get("bytes") or message.get("text") or b"", session)
+        except CallEnded as why:
+            session.end(why)
+
+    async def _receive(self, message: bytes | str, session: Session) -> None:
+        try:
+            events = self._wire.receive(message)
+        except ProtocolError as error:
+            raise ProtocolViolated(error.reason, error.close_code) from error
+        for event in events:
+            match event:
+                case AudioReceived(packets) if session.greeted_at is not None:
+                    await self._hear(packets, session)
+                case Malformed(reason):
+                    self._complain(reason, session)
+                case _:  # audio from before the greeting would stay as lag; the rest is not for us
+                    pass
+
+    async def _hear(self, packets: Sequence[bytes], session: Session) -> None:
+        for number, packet in enumerate(packets, start=1):
+            try:
+                pcm = self._decoder.decode(packet)
+                self._undecodable = 0
+            except OpusDecodeError as error:
+                session.counts["concealed"] += 1
+                self._undecodable += 1
+                if self._undecodable >= MAX_UNDECODABLE:
+                    sentence = f"{MAX_UNDECODABLE} packets in a row were no Opus; the call ends."
+                    raise Undecodable(sentence) from error
+                pcm = self._decoder.conceal(packet_samples(packet) or PACKET_SAMPLES)
+            for frame in self._assembler.push(pcm):
+                session.offer(frame)
+            if number % _PACKETS_AT_ONCE == 0:
+                await asyncio.sleep(0)
+
+    def _complain(self, reason: str, session: Session) -> None:
+        session.counts["malformed"] += 1
+        now = self._reception.clock.now()
+        if now - self._complained_at >= COMPLAIN_EVERY_S:
+            self._complained_at = now
+            session.tell({"type": "complaint", "sentence": f"A message was ignored: {reason}."})
+
+    # ── To the caller
+
+    async def _speak(self, session: Session) -> None:
+        try:
+            while (item := await session.next()) is not None:
+                if isinstance(item, Reply):
+                    await self._say(item)
+                else:
+                    await self._tell(item, session)
+        except CallEnded as why:
+            session.end(why)
+
+    async def _say(self, reply: Reply) -> None:
+        if reply.piece:
+            await self._send(self._wire.text(reply.piece))
+        if reply.pcm is not None:
+            for message in self._wire.audio(self._encoder.encode(reply.pcm)):
+                await self._send(message)
+        if not reply.to_silence:
+            self._time(reply)
+
+    def _time(self, reply: Reply) -> None:
+        metrics = self._reception.metrics
+        turnaround_s = self._reception.clock.now() - reply.offered_at
+        server_s = turnaround_s - reply.model_s
+        metrics.add_frame(
+            wait_s=reply.wait_s, step_s=reply.step_s, server_s=server_s, turnaround_s=turnaround_s
+        )
+        metrics.counts["over_80_ms"] += turnaround_s > FRAME_S
+
+    async def _tell(self, event: Event, session: Session) -> None:
+        match event["type"]:
+            case "ping":
+                await self._send(self._wire.ping())
+                return
+            case "complaint":
+                await self._send(self._wire.error(event["sentence"]))
+                return
+            case "ready":
+                await self._send(self._wire.handshake())
+                session.greeted_at = self._reception.clock.now()
+                log.info("call started", extra={"call": session.call})
+        if self._wants_events:
+            await self._send(self._wire.metadata(event))
+
+    async def _part(self, why: ParleyError) -> None:
+        """Tell the caller why there is no call, or none any more."""
+        if isinstance(why, CallerLeft):
+            return
+        if isinstance(why, Refused) and not self._is_accepted:
+            await self._deny(why)
+            return
+        if not self._is_accepted:
+            await self._accept()
+        if not isinstance(why, CallEnded) or why.is_fault:
+            await self._send(self._wire.error(str(why)))
+        if self._wants_events:
+            await self._send(self._wire.metadata({"type": "end", "reason": why.code}))
+        reason = str(why).encode()[:_MAX_REASON_BYTES].decode(errors="ignore")
+        with _caller_may_leave():
+            await self._socket.close(why.close_code, reason)
+
+    async def _deny(self, why: Refused) -> None:
+        body = {"error": {"code": why.code, "message": str(why)}}
+        response = JSONResponse(body, 503, headers={"Retry-After": str(why.retry_after_s)})
+        with _caller_may_leave():
+            await self._socket.send_denial_response(response)
+
+    async def _accept(self) -> None:
+        with _caller_may_leave():
+            await self._socket.accept()
+        self._is_accepted = True
+
+    async def _send(self, message: bytes) -> None:
+        with _caller_may_leave():
+            await self._socket.send_bytes(message)
+
+
+@contextmanager
+def _caller_may_leave() -> Iterator[None]:
+    """A socket that is closed already says so in three ways; here they become one."""
+    try:
+        yield
+    except (WebSocketDisconnect, RuntimeError, OSError) as error:
+        raise CallerLeft("The caller hung up.") from error

@@ -1,0 +1,114 @@
+"""The only way between the event loop and the engine thread: small frozen messages, both ways.
+
+Commands go in at any time and are applied at the next tick boundary; all that a tick has to tell comes back
+in one `call_soon_threadsafe`. Nothing else in the engine touches the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from server.engine.runner import ModelCard
+from server.session import Reply, Session
+
+# ── Commands: event loop → engine
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Seat the session and start the runner on it. No more of these come than there are free slots."""
+
+    session: Session
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Give back the slot of the session, which was opened before."""
+
+    session: Session
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End the thread."""
+
+
+Command = Open | Close | Stop
+
+# ── Notices: engine → event loop
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The runner is warm."""
+
+    card: ModelCard
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    session: Session
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    session: Session
+
+
+@dataclass(frozen=True, slots=True)
+class Stepped:
+    """One step's replies."""
+
+    replies: list[tuple[Session, Reply]]
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The runner could not be made, or a step raised. The thread has ended."""
+
+    reason: str
+
+
+Notice = Ready | Opened | Closed | Stepped | Failed
+
+
+class Bridge:
+    """Two mailboxes and a bell."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, on_notices: Callable[[Sequence[Notice]], None]
+    ) -> None:
+        self._loop = loop
+        self._on_notices = on_notices
+        self._commands: deque[Command] = deque()
+        self._bell = threading.Event()
+
+    def submit(self, command: Command) -> None:
+        """Event loop: have `command` applied at the next tick boundary."""
+        self._commands.append(command)
+        self._bell.set()
+
+    def wake(self) -> None:
+        """Any thread: there is a frame to take."""
+        self._bell.set()
+
+    def commands(self) -> list[Command]:
+        """Engine thread: take what was submitted. A bell rung after this one ends the next `wait` at once."""
+        self._bell.clear()
+        return [self._commands.popleft() for _ in range(len(self._commands))]
+
+    def wait(self, timeout_s: float | None) -> None:
+        """Engine thread: sleep until the bell rings, or for `timeout_s`."""
+        self._bell.wait(timeout_s)
+
+    def post(self, notices: Sequence[Notice]) -> None:
+        """Engine thread: have `notices` handled on the event loop."""
+        try:
+            self._loop.call_soon_threadsafe(self._on_notices, notices)
+        except RuntimeError:
+            if not self._loop.is_closed():
+                raise

@@ -1,0 +1,69 @@
+"""Time: whose it is, and how fast one caller's may run. Nothing else in the engine reads a clock.
+
+The model hears one frame per 80 ms of a call, neither fewer nor more. While a live microphone stands still
+(muted, tab asleep, network stalled) silence stands in for it; what then comes in a burst is late, as
+silence was heard in its place. Pure but for `WallClock`, so that minutes of talk are tested in
+milliseconds.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+from server.audio.framing import FRAME_S
+
+SILENCE_AFTER_S = 0.4  # longer than a network's usual stall, far shorter than a conversation's
+_JITTER_S = FRAME_S  # a frame may come this much ahead of its time without being taken for a late one
+_BURST_S = 1.0  # after this long at the usual pace, nothing late is on its way any more
+
+
+class Clock(Protocol):
+    """Where the engine and the sessions read the time."""
+
+    def now(self) -> float:
+        """Monotonic seconds."""
+        ...
+
+
+class WallClock:
+    """The real one."""
+
+    def now(self) -> float:
+        return time.perf_counter()
+
+
+class CallClock:
+    """One caller's time. Begins with the first frame."""
+
+    def __init__(self) -> None:
+        self.silence_due_at: float | None = None  # None: has not spoken yet
+        self._owed = 0  # frames of silence heard for which audio may still come
+        self._resumed_at = 0.0
+        self._since_resumed = 0  # frames heard
+
+    def hears(self, now: float) -> bool:
+        """A frame came. False: it is late, silence was heard in its place."""
+        was_standing = self._owed and self._since_resumed == 0
+        self.silence_due_at = now + SILENCE_AFTER_S
+        if not self._owed:
+            return True
+        if was_standing:
+            self._resumed_at = now
+        if now - self._resumed_at > _BURST_S:
+            self._owed = 0
+        elif now < self._resumed_at + self._since_resumed * FRAME_S - _JITTER_S:
+            self._owed -= 1
+            return False
+        self._since_resumed += 1
+        return True
+
+    def takes_silence(self, now: float) -> bool:
+        """True when a frame of silence is due at `now`; it counts as heard."""
+        if self.silence_due_at is None or now < self.silence_due_at:
+            return False
+        # After a standstill of the engine itself there is nothing to catch up with.
+        self.silence_due_at = max(self.silence_due_at + FRAME_S, now)
+        self._owed += 1
+        self._since_resumed = 0
+        return True

@@ -1,0 +1,31 @@
+"""The telephone's echo test: a caller hears their own voice, one frame after it was spoken.
+
+Serves to check microphones and networks, and to measure all that is not the model. No torch, no state, no
+text.
+"""
+
+from __future__ import annotations
+
+from server.engine.batch import Batch, StepResult
+from server.engine.runner import ModelCard
+from server.session import SessionParams
+
+
+class EchoRunner:
+    """A `Runner` that says what it hears."""
+
+    card = ModelCard(
+        name="echo", demo=True, notice="This is an echo test: you hear your own voice, no model is running."
+    )
+
+    def __init__(self, slots: int) -> None:
+        self.slots = slots
+
+    def warm_up(self) -> None: ...
+
+    def start(self, slot: int, params: SessionParams) -> None: ...
+
+    def step(self, batch: Batch) -> StepResult:
+        return StepResult(pcm=batch.pcm, spoken=batch.active, pieces=[""] * len(batch.active))
+
+    def close(self) -> None: ...

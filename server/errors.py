@@ -1,0 +1,117 @@
+"""Every way in which a call is turned away or ends, and what its caller is told.
+
+    ParleyError
+    ├── Refused                no call for now: HTTP 503 before the upgrade, close 1013 after it
+    │   ├── ServerFull
+    │   ├── ServerStarting
+    │   └── ServerStopping
+    └── CallEnded              a call is over, or will not begin; also no slot is held any more
+        ├── CallerLeft         1000  nobody is left to be told
+        ├── LimitReached       1000  the length that was asked for, or that the operator allows
+        ├── BadParameter       1008  a query parameter out of range or not a number
+        ├── NeverSpoke         1008  no audio since the greeting
+        ├── GoneQuiet          1008  no audio for a long time
+        ├── NotListening       1008  the caller takes nothing of what is sent
+        ├── Undecodable        1008  packet after packet that is no Opus
+        ├── ProtocolViolated   as the wire says (1003, 1007, 1008)
+        ├── Restarting         1012  the server stops
+        └── EngineFailed       1011  our fault
+
+The message of each is a sentence for the caller. Raised where it is known, told in one place
+(`connection.py`). Knows no sockets.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ParleyError(Exception):
+    """Base of all that a caller may be told."""
+
+    code: ClassVar[str]  # a word for programs and logs
+    close_code: int
+
+
+class Refused(ParleyError):  # noqa: N818
+    """There is no call to be had now; later there may be."""
+
+    close_code = 1013
+    retry_after_s: ClassVar[int] = 5
+
+
+class ServerFull(Refused):
+    code = "full"
+
+
+class ServerStarting(Refused):
+    code = "starting"
+
+
+class ServerStopping(Refused):
+    code = "stopping"
+
+
+class CallEnded(ParleyError):  # noqa: N818
+    """A call is over."""
+
+    is_fault: ClassVar[bool] = True  # False: nothing went wrong, so no error is shown
+    drains: ClassVar[bool] = True  # what was said already is still sent
+
+
+class CallerLeft(CallEnded):
+    code = "left"
+    close_code = 1000
+    is_fault = False
+    drains = False
+
+
+class LimitReached(CallEnded):
+    code = "limit"
+    close_code = 1000
+    is_fault = False
+
+
+class BadParameter(CallEnded):
+    code = "parameter"
+    close_code = 1008
+
+
+class NeverSpoke(CallEnded):
+    code = "never_spoke"
+    close_code = 1008
+
+
+class GoneQuiet(CallEnded):
+    code = "quiet"
+    close_code = 1008
+
+
+class NotListening(CallEnded):
+    code = "not_listening"
+    close_code = 1008
+    drains = False
+
+
+class Undecodable(CallEnded):
+    code = "undecodable"
+    close_code = 1008
+
+
+class ProtocolViolated(CallEnded):
+    code = "protocol"
+
+    def __init__(self, message: str, close_code: int) -> None:
+        super().__init__(message)
+        self.close_code = close_code
+
+
+class Restarting(CallEnded):
+    code = "restarting"
+    close_code = 1012
+
+
+class EngineFailed(CallEnded):
+    code = "engine"
+    close_code = 1011
+    drains = False

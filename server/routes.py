@@ -1,0 +1,65 @@
+"""The HTTP surface: the call, what the page asks before it dials, and what a load balancer asks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request, WebSocket
+from fastapi.responses import JSONResponse
+
+import server
+from server.audio.framing import FRAME_S, SAMPLE_RATE_HZ
+from server.connection import Connection
+from server.reception import Reception
+
+router = APIRouter()
+
+
+def _reception(app: FastAPI) -> Reception:
+    return app.state.reception
+
+
+@router.websocket("/api/chat")
+async def chat(socket: WebSocket) -> None:
+    """A call, in Kyutai's protocol."""
+    await Connection(socket, _reception(socket.app)).run()
+
+
+@router.get("/api/info")
+async def info(request: Request) -> dict[str, Any]:
+    """Who answers here, how many can call, and how it goes."""
+    reception = _reception(request.app)
+    settings = reception.settings
+    limits = ("max_waiting", "max_call_s", "first_audio_s", "quiet_s")
+    return {
+        "name": "Parley",
+        "model": reception.card.name,
+        "demo": reception.card.demo,
+        "notice": reception.card.notice,
+        "status": reception.status,
+        "sample_rate_hz": SAMPLE_RATE_HZ,
+        "frame_ms": round(FRAME_S * 1000),
+        "slots": settings.slots,
+        "running": reception.running,
+        "waiting": reception.waiting,
+        "limits": {name: getattr(settings, name) for name in limits},
+        "voices": [],
+        "version": server.__version__,
+        "counts": dict(reception.metrics.counts),
+        "timings": reception.metrics.timings_ms(),
+    }
+
+
+@router.get("/healthz")
+async def healthz() -> dict[str, str]:
+    """The process is alive."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz")
+async def readyz(request: Request) -> JSONResponse:
+    """200 while calls are taken: warm, neither stopping nor failed. A full server is ready."""
+    reception = _reception(request.app)
+    if reception.status == "ready":
+        return JSONResponse({"status": "ready"})
+    return JSONResponse({"status": reception.status, "reason": reception.reason}, 503)

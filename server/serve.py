@@ -1,0 +1,156 @@
+"""`parley serve`: sockets, signals and the order in which the server comes up and goes down.
+
+Up: bind, answer, load the model meanwhile. Down: refuse new callers, end the calls politely, close, stop
+the engine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+import uvicorn
+from pydantic import ValidationError
+
+from server.app import create_app
+from server.engine.echo_runner import EchoRunner
+from server.engine.runner import Runner
+from server.reception import Reception
+from server.settings import Settings
+from server.wire.kyutai import MAX_MESSAGE_BYTES
+
+log = logging.getLogger(__name__)
+
+DRAIN_S = 3.0  # for calls to end after a signal; 5 s in all with what follows
+_CLOSE_S = 1  # for sockets whose peers do not answer the close
+_UNREAD_S = 20.0  # a peer whose window stays shut for this long is gone
+_BACKLOG = 2048
+_SEND_BUFFER_BYTES = 65_536  # 10 s of speech: more would only hide that a caller does not read
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add one flag for each of the operator's settings."""
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default is None else f" (default {field.default})"
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            default=argparse.SUPPRESS,
+            metavar=name.split("_")[-1].upper(),
+            help=f"{field.description}{default}",
+        )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until a signal; the process's exit status."""
+    flags = {name: value for name, value in vars(args).items() if name in Settings.model_fields}
+    try:
+        settings = Settings(**flags)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        print(
+            f"parley: --{name.replace('_', '-')} (or PARLEY_{name.upper()}): {first['msg']}", file=sys.stderr
+        )
+        return 2
+    try:
+        listener = _listen(settings.host, settings.port)
+    except OSError as error:
+        print(
+            f"parley: cannot listen on {settings.host} port {settings.port}: {error.strerror or error}. "
+            "Stop what uses it, or choose another with --port.",
+            file=sys.stderr,
+        )
+        return 1
+    return asyncio.run(_serve(settings, listener))
+
+
+def runner_maker(settings: Settings) -> Callable[[], Runner]:
+    """What makes the runner that is asked for. Torch is imported when it is called, and not for the echo."""
+    if settings.model == "echo":
+        return lambda: EchoRunner(settings.slots)
+
+    def load() -> Runner:
+        from server.engine.moshi_runner import load_runner
+
+        return load_runner(settings.model, settings.slots, settings.device, settings.dtype)
+
+    return load
+
+
+async def _serve(settings: Settings, listener: socket.socket) -> int:
+    reception = Reception(settings, runner_maker(settings))
+    server = PoliteServer(reception)
+    await server.serve(sockets=[listener])
+    return 1 if reception.failed.is_set() else 0
+
+
+class PoliteServer(uvicorn.Server):
+    """Uvicorn, but the first signal ends calls politely; it would close their sockets without a word."""
+
+    def __init__(self, reception: Reception) -> None:
+        super().__init__(
+            uvicorn.Config(
+                create_app(reception),
+                log_config=None,
+                access_log=False,
+                ws="websockets-sansio",
+                ws_max_size=MAX_MESSAGE_BYTES,
+                ws_per_message_deflate=False,  # Opus does not compress
+                timeout_graceful_shutdown=_CLOSE_S,
+            )
+        )
+        self._reception = reception
+        self._ending: asyncio.Task[None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._loop = asyncio.get_running_loop()
+        self._failure = asyncio.create_task(self._end_on_failure())
+        for listener in sockets or []:
+            host, port = listener.getsockname()[:2]
+            where = f"[{host}]" if ":" in host else host
+            print(f"Parley is listening on http://{where}:{port}", flush=True)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self._ending is None and not self.should_exit:
+            log.info("stopping", extra={"signal": signal.Signals(sig).name})
+            self._loop.call_soon_threadsafe(self.end)
+        else:
+            self.should_exit = self.force_exit = True
+
+    def end(self) -> None:
+        """End all calls politely, then stop. Event loop only."""
+        if self._ending is None:
+            self._ending = asyncio.create_task(self._end())
+
+    async def _end(self) -> None:
+        await self._reception.drain(DRAIN_S)
+        self.should_exit = True
+
+    async def _end_on_failure(self) -> None:
+        await self._reception.failed.wait()
+        self.end()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # Named as TCP, since asyncio turns Nagle's delay off only for sockets that say so.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # Inherited by accepted sockets: a caller who stops reading is noticed, and holds no socket for ever.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(_UNREAD_S * 1000))
+    try:
+        listener.bind((host, port))
+        listener.listen(_BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener

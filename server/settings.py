@@ -1,0 +1,35 @@
+"""What an operator can choose: one frozen `Settings`, from `PARLEY_*` in the environment and from flags.
+
+Each field's description is its line of `parley serve --help`. Built once, in `cli.py`, and passed as an
+argument.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """The operator's choices."""
+
+    model_config = SettingsConfigDict(env_prefix="PARLEY_", frozen=True, extra="forbid")
+
+    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for every one")
+    port: int = Field(8998, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    model: str = Field(
+        "demo",
+        description="checkpoint directory, Hugging Face repo id, demo, or echo (the caller's own voice)",
+    )
+    slots: int = Field(8, ge=1, le=1024, description="calls at once")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where the model runs")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="the model's numbers"
+    )
+    max_waiting: int = Field(32, ge=0, description="callers in line for a slot, of those that ask to wait")
+    max_call_s: float | None = Field(None, gt=0, description="longest call, in seconds; no limit by default")
+    first_audio_s: float = Field(30, gt=0, description="seconds a caller has to begin sending audio")
+    quiet_s: float = Field(120, gt=0, description="seconds without any audio after which a call ends")
+    stalled_s: float = Field(10, gt=0, description="seconds a caller may take nothing of what is sent")
