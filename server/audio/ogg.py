@@ -195,9 +195,7 @@ class OggOpusWriter:
 
     def _page(self, packets: list[bytes], flags: int = 0) -> bytes:
         lacing = b"".join(b"\xff" * (len(packet) // 255) + bytes([len(packet) % 255]) for packet in packets)
-        head = _HEADER.pack(
-            CAPTURE, 0, flags, self._granule, self._serial, self._sequence & 0xFFFFFFFF, 0, len(lacing)
-        )
+        head = _HEADER.pack(CAPTURE, 0, flags, self._granule, self._serial, self._sequence & 0xFFFFFFFF, 0, len(lacing))
         page = head + lacing + b"".join(packets)
         self._sequence += 1
         return page[:_CRC_AT] + page_crc(page).to_bytes(4, "little") + page[_CRC_AT + 4 :]

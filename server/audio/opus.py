@@ -91,9 +91,7 @@ class OpusEncoder:
         self._buffer = (ctypes.c_float * FRAME_SAMPLES)()
         self._pcm = np.ctypeslib.as_array(self._buffer)
         packet = ctypes.c_float * PACKET_SAMPLES
-        self._pieces = [
-            packet.from_buffer(self._buffer, 4 * at) for at in range(0, FRAME_SAMPLES, PACKET_SAMPLES)
-        ]
+        self._pieces = [packet.from_buffer(self._buffer, 4 * at) for at in range(0, FRAME_SAMPLES, PACKET_SAMPLES)]
         self._out = ctypes.create_string_buffer(MAX_PACKET_BYTES)
         self._out_bytes = memoryview(self._out)
 

@@ -23,6 +23,8 @@ def read_wav(path: str | Path) -> Pcm:
 
     A 24 kHz mono int16 file comes back as exactly int16 / 32768. Raises SoundFileError.
     """
+    if not Path(path).is_file():  # of which libsndfile only says "System error"
+        raise SoundFileError(f"{path}: there is no such file.")
     try:
         pcm, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)  # [n, channels]
     except (soundfile.SoundFileError, OSError) as error:
