@@ -1,0 +1,140 @@
+"""The playout buffer by order of arrival: starts, runs dry, gives a backlog back, never clicks."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.web.chromium import Js
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+MODULE = "/audio/jitter-ring.js"
+# A virtual clock of render quanta. `arrivals`: [at which quantum, how many 20 ms packets]. The signal is a tone in
+# bursts, counted on across packets, so that what is skipped or repeated can be seen.
+HARNESS = """
+const RATE = 48000, QUANTUM = 128, PACKET = 960;
+const ring = new m.JitterRing(RATE, options);
+let sent = 0, n = 0;
+const source = (i) => voice === 'tone' ? 0.5 * Math.sin(2 * Math.PI * 200 * i / RATE)
+  : voice === 'bursts' ? (i % 24000 < 12000 ? 0.5 : 0.0005) * Math.sin(2 * Math.PI * 200 * i / RATE) : 0.5;
+const played = new Float32Array(quanta * QUANTUM), depths = [];
+for (let q = 0; q < quanta; q++) {
+  while (n < arrivals.length && arrivals[n][0] <= q) {
+    for (let k = 0; k < arrivals[n][1]; k++) {
+      ring.push(Float32Array.from({length: PACKET}, () => source(sent++)));
+    }
+    n++;
+  }
+  const out = new Float32Array(QUANTUM);
+  ring.pull(out);
+  played.set(out, q * QUANTUM);
+  depths.push(ring.depthMs);
+}
+let firstSound = played.findIndex((x) => Math.abs(x) > 1e-4), largestStep = 0;
+for (let i = 1; i < played.length; i++) largestStep = Math.max(largestStep, Math.abs(played[i] - played[i - 1]));
+return { firstSoundMs: firstSound * 1000 / RATE, largestStep, depths, underruns: ring.underruns, targetMs: ring.targetMs,
+  shedMs: ring.shedSamples * 1000 / RATE, overflow: ring.overflowSamples, lowWaterMs: ring.lowWaterMs,
+  finite: played.every(Number.isFinite), peak: played.reduce((a, b) => Math.max(a, Math.abs(b)), 0) };
+"""
+QUANTA_PER_S = 375
+TONE_STEP = 0.5 * 2 * 3.14159 * 200 / 48000  # the steepest that a 200 Hz tone of 0.5 gets by itself
+
+
+def bursts(start_s: float, stop_s: float, packets: int = 4) -> list[tuple[int, int]]:
+    """A model's frames: `packets` at once, as often as they last."""
+    span = packets * 0.02
+    return [
+        (round((start_s + i * span) * QUANTA_PER_S), packets) for i in range(round((stop_s - start_s) / span))
+    ]
+
+
+async def play(js: Js, arrivals: list[tuple[int, int]], seconds: float, voice: str = "tone", **options: int):
+    return await js(
+        MODULE,
+        HARNESS,
+        arrivals=arrivals,
+        quanta=round(seconds * QUANTA_PER_S),
+        voice=voice,
+        options=options,
+    )
+
+
+@pytest.mark.parametrize("packets", [1, 4])
+async def test_starts_40_ms_after_the_first_packet_and_keeps_that_margin(js: Js, packets: int):
+    result = await play(js, bursts(0.1, 4, packets), 3.5)
+    assert 137 <= result["firstSoundMs"] <= 144
+    assert result["underruns"] == 0
+    assert result["shedMs"] == 0
+    assert 36 <= result["lowWaterMs"] <= 44
+
+
+async def test_a_late_packet_within_the_margin_is_not_heard(js: Js):
+    arrivals = [(at + (13 if i % 3 == 0 else 0), n) for i, (at, n) in enumerate(bursts(0.1, 4))]  # 35 ms late
+    result = await play(js, arrivals, 3.5)
+    assert result["underruns"] == 0
+    assert result["largestStep"] < 2 * TONE_STEP
+
+
+async def test_running_dry_is_counted_fades_and_adds_10_ms(js: Js):
+    arrivals = bursts(0, 1) + bursts(1.5, 3)  # silent for half a second
+    result = await play(js, arrivals, 2.9)
+    assert result["underruns"] == 1
+    assert result["targetMs"] == pytest.approx(50, abs=0.1)
+    assert result["largestStep"] < 2 * TONE_STEP, "a click"
+
+
+async def test_the_margin_grows_to_200_ms_and_no_further(js: Js):
+    arrivals = [(round(i * 0.4 * QUANTA_PER_S), 1) for i in range(40)]
+    result = await play(js, arrivals, 16)
+    assert result["underruns"] >= 17
+    assert result["targetMs"] == pytest.approx(200, abs=0.1)
+
+
+@pytest.mark.parametrize("voice", ["tone", "bursts"])
+async def test_a_backlog_is_given_back_within_about_a_second_without_a_click(js: Js, voice: str):
+    before, stall_s = bursts(0, 2), 0.4
+    backlog = [(round((2 + stall_s) * QUANTA_PER_S), 20)]
+    result = await play(js, before + backlog + bursts(2 + stall_s, 6), 5.9, voice)
+    depths = result["depths"]
+    assert max(depths[int(2.4 * QUANTA_PER_S) : int(2.6 * QUANTA_PER_S)]) > 380
+    assert max(depths[int(4.2 * QUANTA_PER_S) :]) < 50 + 80 + 25, "the backlog stayed as latency"
+    assert 300 < result["shedMs"] < 420
+    assert result["underruns"] == 1, "shedding must not run it dry"
+    assert result["largestStep"] < 3 * TONE_STEP, "a click"
+
+
+async def test_quiet_moments_are_given_back_first(js: Js):
+    backlog = [(0, 10), *bursts(0.02, 4)]
+    loud = await js(
+        MODULE,
+        """
+        const ring = new m.JitterRing(48000), out = new Float32Array(128);
+        let loud = 0, n = 0;
+        const source = (i) => (i % 24000 < 12000 ? 0.5 : 0.001) * Math.sin(2 * Math.PI * 200 * i / 48000);
+        const push = (packets) => { for (; packets > 0; packets--)
+          ring.push(Float32Array.from({length: 960}, () => source(n++))); };
+        for (let q = 0; q < 1400; q++) {
+          for (const [at, packets] of arrivals) if (at === q) push(packets);
+          const before = ring.shedSamples;
+          ring.pull(out);
+          if (ring.shedSamples > before && out.some((x) => Math.abs(x) > 0.1)) loud += ring.shedSamples - before;
+        }
+        return loud / ring.shedSamples;
+        """,
+        arrivals=backlog,
+    )
+    assert loud < 0.2
+
+
+async def test_a_flood_is_bounded_and_counted(js: Js):
+    result = await play(js, [(10, 1000)], 4, voice="level")
+    assert result["overflow"] == 1000 * 960 - 3 * 48000
+    assert max(result["depths"]) <= 3000
+    assert result["finite"]
+    assert result["peak"] <= 0.501
+
+
+async def test_nothing_arrives_nothing_sounds(js: Js):
+    result = await play(js, [], 1)
+    assert result["peak"] == 0
+    assert result["underruns"] == 0

@@ -1,0 +1,118 @@
+/**
+ * The page's composition root: finds the elements, makes the parts, and joins each call's events to them.
+ *
+ * `window.parley.call` is the call in progress or the last one, for the console and for tests: its `state`, its events,
+ * and while it lasts its `graph`, where both voices can be tapped.
+ */
+
+import { Call, obstacle } from './call.js';
+import { CallFailure } from './failure.js';
+import { askInfo, askReadiness } from './net/server.js';
+import { DelayView } from './ui/delay.js';
+import { Lanes } from './ui/lanes.js';
+import { explain, farewell, inLine, timeLeft } from './ui/sentences.js';
+import { StatusView } from './ui/status.js';
+import { Transcript } from './ui/transcript.js';
+
+const READINESS_POLL_MS = 2000;
+
+/** @type {Record<import('./call.js').CallState, {button: string, line: string}>} */
+const STATES = {
+  idle: { button: 'Start talking', line: '' },
+  preparing: { button: 'Cancel', line: 'Allow the microphone when the browser asks.' },
+  dialling: { button: 'Cancel', line: 'Calling…' },
+  waiting: { button: 'Leave the line', line: 'All lines are busy. You are in line.' },
+  live: { button: 'End call', line: 'Connected. Speak whenever you like.' },
+  ended: { button: 'Start talking', line: 'Call ended.' },
+};
+
+/** @template {HTMLElement} T @param {string} id @param {new () => T} type @returns {T} */
+function byId(id, type) {
+  const element = document.getElementById(id);
+  if (!(element instanceof type)) throw new Error(`index.html has no ${type.name} #${id}`);
+  return element;
+}
+
+const base = document.baseURI;
+const button = byId('talk', HTMLButtonElement);
+const buttonLabel = byId('talk-label', HTMLElement);
+const lanes = new Lanes(byId('lanes', HTMLCanvasElement));
+const transcript = new Transcript(byId('transcript', HTMLElement));
+const delay = new DelayView(byId('delay', HTMLDetailsElement));
+const status = new StatusView(byId('status', HTMLElement), byId('failure', HTMLElement));
+
+/** @type {Call | null} */
+let call = null;
+const inCall = () => call !== null && call.state !== 'ended';
+
+button.addEventListener('click', () => {
+  if (inCall()) call?.hangUp();
+  else startCall();
+});
+window.addEventListener('pagehide', () => call?.hangUp());
+void introduce();
+
+function startCall() {
+  call = new Call(base);
+  Object.assign(window, { parley: { call } });
+  join(call);
+  void call.start();
+}
+
+/** @param {Call} call */
+function join(call) {
+  const on = (/** @type {string} */ type, /** @type {(detail: any) => void} */ handle) =>
+    call.addEventListener(type, (event) => handle(/** @type {CustomEvent} */ (event).detail));
+  on('state', ({ state, ending }) => show(state, ending));
+  on('queue', ({ position, aheadS }) => status.say(inLine(position, aheadS)));
+  on('limit', ({ leftS }) => status.say(timeLeft(leftS)));
+  on('words', ({ text }) => transcript.add(text, performance.now()));
+  on('level', ({ voice, span, rms }) => lanes.add(voice, span, rms));
+  on('delay', (detail) => delay.show(detail));
+}
+
+/** @param {import('./call.js').CallState} state @param {import('./call.js').Ending | null} ending */
+function show(state, ending) {
+  document.body.dataset.state = state;
+  buttonLabel.textContent = STATES[state].button;
+  status.say(STATES[state].line);
+  if (state === 'preparing') transcript.clear();
+  if (state === 'dialling' && call?.graph) lanes.start(call.graph.context.sampleRate);
+  if (ending) showEnding(ending);
+}
+
+/** @param {import('./call.js').Ending} ending */
+function showEnding(ending) {
+  lanes.stop();
+  delay.hide();
+  transcript.finish();
+  if (transcript.empty) document.body.dataset.state = 'idle'; // nothing to read again: back to the welcome
+  if (ending.by === 'failure') status.fail(explain(ending.failure));
+  if (ending.by === 'server') status.say(farewell(ending.reason));
+}
+
+/** Before the first call: who is there, and whether a call can be had at all. */
+async function introduce() {
+  const found = obstacle();
+  if (found) {
+    button.disabled = true;
+    status.fail(explain(found));
+  }
+  for (;;) {
+    const [info, readiness] = await Promise.all([askInfo(base), askReadiness(base)]);
+    if (info) showServer(info);
+    if (found || call) return;
+    if (readiness === 'ready') return status.say('');
+    if (readiness === 'starting') status.say('The model is still being loaded. You can start in a moment.');
+    else status.fail(explain(new CallFailure(readiness)));
+    await new Promise((resolve) => setTimeout(resolve, READINESS_POLL_MS));
+  }
+}
+
+/** @param {import('./net/server.js').ServerInfo} info */
+function showServer({ model, notice }) {
+  byId('model', HTMLElement).textContent = model;
+  const line = byId('notice', HTMLElement);
+  line.textContent = notice ?? '';
+  line.hidden = !notice;
+}

@@ -1,0 +1,158 @@
+/**
+ * The call's wire, off the main thread: microphone packets → Opus → socket → Opus → playout, whatever the page is busy with.
+ *
+ * Owns the socket and the codecs. Knows nothing of devices or of the page; talks to `Call` in the messages below and to
+ * the two worklets through ports of their own.
+ *
+ * @typedef {{type: 'prepare', codecRateHz: number, capture: MessagePort, playback: MessagePort}
+ *   | {type: 'dial', url: string} | {type: 'hangUp'}} ToWorker
+ * @typedef {{type: 'prepared', supported: boolean} | {type: 'greeted'} | {type: 'words', text: string}
+ *   | {type: 'event', event: {type: string, [name: string]: unknown}}
+ *   | {type: 'trip', roundTripMs: number, droppedPackets: number}
+ *   | {type: 'closed', code: number, said: string, opened: boolean}
+ *   | {type: 'broken', what: string}} FromWorker
+ */
+
+import { Decoder, Encoder, probe } from './codec.js';
+import { PACKETS_PER_FRAME, decode, encodeAudio } from './protocol.js';
+import { RoundTrip } from './round-trip.js';
+
+const NORMAL_CLOSURE = 1000;
+const NO_CLOSE_FRAME = 1006; // as browsers say when a connection just stops
+const CHOKED_BYTES = 4096; // a second of packets not yet taken by the network: more would only arrive late
+const DIAL_TIMEOUT_MS = 15000;
+const SILENCE_TIMEOUT_MS = 10000; // a live server answers every 80 ms
+const FRAMES_PER_REPORT = 6;
+
+/** @type {Line | null} */
+let line = null;
+let codecRateHz = 0;
+/** @type {MessagePort} */
+let playback;
+
+/** @param {FromWorker} message */
+const tell = (message) => self.postMessage(message);
+
+self.onmessage = async (/** @type {MessageEvent<ToWorker>} */ { data: message }) => {
+  if (message.type === 'prepare') {
+    ({ codecRateHz, playback } = message);
+    message.capture.onmessage = ({ data: samples }) => line?.hear(samples);
+    tell({ type: 'prepared', supported: await probe(codecRateHz) });
+  } else if (message.type === 'dial') {
+    line = new Line(message.url);
+  } else {
+    line?.hangUp();
+  }
+};
+
+/** One socket, from dialling to its close. */
+class Line {
+  #socket;
+  #encoder = /** @type {Encoder | null} */ (null); // from the greeting on
+  #decoder = /** @type {Decoder | null} */ (null);
+  #trip = new RoundTrip();
+  #opened = false;
+  #answerPackets = 0;
+  #droppedPackets = 0;
+  #said = ''; // the server's last complaint; what the call survived is forgotten
+  #watchdog = 0;
+
+  /** @param {string} url */
+  constructor(url) {
+    this.#socket = new WebSocket(url);
+    this.#socket.binaryType = 'arraybuffer';
+    this.#socket.onopen = () => {
+      this.#opened = true;
+      clearTimeout(this.#watchdog); // it may now keep us in line for long
+    };
+    this.#socket.onmessage = ({ data }) => {
+      if (data instanceof ArrayBuffer) this.#receive(data);
+    };
+    this.#socket.onclose = ({ code }) => this.#close(code);
+    this.#expectWithin(DIAL_TIMEOUT_MS);
+  }
+
+  /** @param {Float32Array<ArrayBuffer>} samples one packet of the microphone; before the greeting there is nobody to hear it */
+  hear(samples) {
+    this.#encoder?.encode(samples);
+  }
+
+  hangUp() {
+    this.#close(NORMAL_CLOSURE);
+  }
+
+  /** @param {ArrayBuffer} bytes */
+  #receive(bytes) {
+    if (this.#encoder) this.#expectWithin(SILENCE_TIMEOUT_MS);
+    const message = decode(bytes);
+    switch (message.kind) {
+      case 'handshake':
+        return this.#greet();
+      case 'audio':
+        return this.#answer(message.packet);
+      case 'text':
+        return tell({ type: 'words', text: message.text });
+      case 'event':
+        if (message.event.type === 'skip') this.#trip.skipped(Number(message.event.frames));
+        return tell({ type: 'event', event: message.event });
+      case 'error':
+        this.#said = message.text;
+    }
+  }
+
+  #greet() {
+    if (this.#encoder) return;
+    const broken = (/** @type {Error} */ error) => this.#break(error);
+    this.#decoder = new Decoder((samples, rateHz) => playback.postMessage({ samples, rateHz }, [samples.buffer]), broken);
+    this.#encoder = new Encoder(codecRateHz, (packet) => this.#send(packet), broken);
+    this.#expectWithin(SILENCE_TIMEOUT_MS);
+    tell({ type: 'greeted' });
+  }
+
+  /** @param {Uint8Array} packet */
+  #send(packet) {
+    if (this.#socket.readyState !== WebSocket.OPEN) return;
+    if (this.#socket.bufferedAmount > CHOKED_BYTES) {
+      this.#droppedPackets += 1;
+      return;
+    }
+    this.#socket.send(encodeAudio(packet));
+    this.#trip.sent(performance.now());
+  }
+
+  /** @param {Uint8Array} packet */
+  #answer(packet) {
+    this.#said = '';
+    this.#trip.answered(performance.now());
+    this.#decoder?.decode(packet);
+    this.#answerPackets += 1;
+    const roundTripMs = this.#trip.ms;
+    if (roundTripMs !== null && this.#answerPackets % (FRAMES_PER_REPORT * PACKETS_PER_FRAME) === 0) {
+      tell({ type: 'trip', roundTripMs, droppedPackets: this.#droppedPackets });
+    }
+  }
+
+  /** @param {number} ms */
+  #expectWithin(ms) {
+    clearTimeout(this.#watchdog);
+    this.#watchdog = self.setTimeout(() => this.#close(NO_CLOSE_FRAME), ms);
+  }
+
+  /** @param {Error} error a codec gave up */
+  #break(error) {
+    tell({ type: 'broken', what: error.message });
+    this.hangUp();
+  }
+
+  /** Once, by whichever comes first: the server, the network, the watchdog or the caller. @param {number} code */
+  #close(code) {
+    if (line !== this) return;
+    line = null;
+    clearTimeout(this.#watchdog);
+    this.#encoder?.close();
+    this.#decoder?.close();
+    this.#socket.onclose = this.#socket.onmessage = null;
+    this.#socket.close(NORMAL_CLOSURE);
+    tell({ type: 'closed', code, said: this.#said, opened: this.#opened });
+  }
+}

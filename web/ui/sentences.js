@@ -1,0 +1,84 @@
+/** What people are told: for every state and every way a call can fail or end, one plain sentence and what to do. */
+
+/** @typedef {{title: string, advice: string}} Sentence */
+
+const AGAIN = 'Press “Start talking” to try again.';
+
+/** @type {Record<import('../failure.js').FailureCode, Sentence>} */
+const FAILURES = {
+  insecure: {
+    title: 'Browsers only lend the microphone to pages opened over https.',
+    advice: 'Open this page with https:// in front, or at http://localhost on the server itself.',
+  },
+  'no-codec': {
+    title: 'This browser cannot encode speech: it has no WebCodecs Opus.',
+    advice: 'Use a current Chrome, Edge or Firefox on a computer, Chrome on Android, or Safari 26 or newer.',
+  },
+  'microphone-denied': {
+    title: 'The microphone is blocked for this page.',
+    advice: 'Allow it in the browser’s address bar or site settings, then press “Start talking” again.',
+  },
+  'microphone-missing': {
+    title: 'No microphone was found.',
+    advice: 'Plug one in or switch it on, then press “Start talking” again.',
+  },
+  'microphone-busy': {
+    title: 'The microphone would not start; another program may be using it.',
+    advice: 'Close the other program or unplug and replug the microphone, then try again.',
+  },
+  'microphone-lost': {
+    title: 'The microphone was disconnected.',
+    advice: 'Plug it back in, then press “Start talking” to call again.',
+  },
+  starting: { title: 'The model is still being loaded.', advice: 'Wait a few seconds, then try again.' },
+  full: { title: 'Every line is taken, and the queue is full.', advice: 'Try again in a few minutes.' },
+  stopping: { title: 'The server is about to restart.', advice: 'Try again in a minute.' },
+  forbidden: {
+    title: 'The server does not accept calls from here.',
+    advice: 'Ask whoever runs it for access, or open its own address.',
+  },
+  unreachable: { title: 'The server does not answer.', advice: 'Check your network and that the server is running, then try again.' },
+  'connection-lost': { title: 'The connection was lost.', advice: `Check your network. ${AGAIN}` },
+  refused: { title: 'The server ended the call.', advice: AGAIN },
+  failed: { title: 'Something went wrong on the server.', advice: `It is not your fault. ${AGAIN}` },
+  broken: { title: 'Something in this page or browser broke.', advice: 'Reload the page and try again.' },
+};
+
+/**
+ * @param {{code: import('../failure.js').FailureCode, detail: string}} failure
+ * @returns {Sentence}
+ */
+export function explain({ code, detail }) {
+  const { title, advice } = FAILURES[code];
+  return { title: detail ? sentence(detail) : title, advice };
+}
+
+/** @param {string} reason the server's word for why it ended the call, nobody's fault @returns {string} */
+export function farewell(reason) {
+  return reason === 'limit' ? 'The call reached its time limit.' : 'The server ended the call.';
+}
+
+/** @param {number} position @param {number} aheadS @returns {string} */
+export function inLine(position, aheadS) {
+  if (!(position > 0)) return 'All lines are busy. You are in line.';
+  const place = position === 1 ? 'You are next in line' : `You are number ${position} in line`;
+  return aheadS > 0 ? `${place}, about ${duration(aheadS)} to go.` : `${place}. Stay here, the call starts by itself.`;
+}
+
+/** @param {number} leftS @returns {string} */
+export function timeLeft(leftS) {
+  return leftS > 0 ? `${duration(leftS)} left in this call.` : 'The time for this call is up.';
+}
+
+/** @param {number} seconds */
+function duration(seconds) {
+  if (seconds < 90) return `${Math.round(seconds)} seconds`;
+  return `${Math.round(seconds / 60)} minutes`;
+}
+
+/** A capital first and a full stop last, whoever wrote it. @param {string} text */
+function sentence(text) {
+  const trimmed = text.trim();
+  const capital = trimmed.charAt(0).toUpperCase() + trimmed.slice(1);
+  return /[.!?…]$/.test(capital) ? capital : `${capital}.`;
+}
