@@ -51,7 +51,7 @@ class Connection:
         self._wire = KyutaiProtocol()
         self._decoder = OpusDecoder()
         self._assembler = FrameAssembler()
-        self._encoder = OpusEncoder()
+        self._encoder = OpusEncoder(bitrate_bps=48_000, complexity=0)
         self._undecodable = 0  # packets in a row
         self._complained_at = float("-inf")
 
@@ -162,9 +162,7 @@ class Connection:
         metrics = self._reception.metrics
         turnaround_s = self._reception.clock.now() - reply.offered_at
         server_s = turnaround_s - reply.model_s
-        metrics.add_frame(
-            wait_s=reply.wait_s, step_s=reply.step_s, server_s=server_s, turnaround_s=turnaround_s
-        )
+        metrics.add_frame(wait_s=reply.wait_s, step_s=reply.step_s, server_s=server_s, turnaround_s=turnaround_s)
         metrics.counts["over_80_ms"] += turnaround_s > FRAME_S
 
     async def _tell(self, event: Event, session: Session) -> None:

@@ -33,7 +33,7 @@ class ParleyError(Exception):
     close_code: int
 
 
-class Refused(ParleyError):  # noqa: N818
+class Refused(ParleyError):
     """There is no call to be had now; later there may be."""
 
     close_code = 1013
@@ -52,7 +52,7 @@ class ServerStopping(Refused):
     code = "stopping"
 
 
-class CallEnded(ParleyError):  # noqa: N818
+class CallEnded(ParleyError):
     """A call is over."""
 
     is_fault: ClassVar[bool] = True  # False: nothing went wrong, so no error is shown

@@ -17,11 +17,7 @@ class _FieldsFormatter(logging.Formatter):
 
 def _quoted(value: object) -> str:
     text = str(value)
-    return (
-        repr(text)
-        if not text or any(c.isspace() or c in "\"'=" or not c.isprintable() for c in text)
-        else text
-    )
+    return repr(text) if not text or any(c.isspace() or c in "\"'=" or not c.isprintable() for c in text) else text
 
 
 def _is_news(record: logging.LogRecord) -> bool:

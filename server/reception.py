@@ -44,9 +44,7 @@ Status = Literal["starting", "ready", "stopping", "failed"]
 class Reception:
     """Lets callers in, in line or not at all, and watches over those who are in."""
 
-    def __init__(
-        self, settings: Settings, make_runner: Callable[[], Runner], clock: Clock | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, make_runner: Callable[[], Runner], clock: Clock | None = None) -> None:
         self.settings = settings
         self.clock = clock or WallClock()
         self.metrics = Metrics()

@@ -54,9 +54,7 @@ def run(args: argparse.Namespace) -> int:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
-        print(
-            f"parley: --{name.replace('_', '-')} (or PARLEY_{name.upper()}): {first['msg']}", file=sys.stderr
-        )
+        print(f"parley: --{name.replace('_', '-')} (or PARLEY_{name.upper()}): {first['msg']}", file=sys.stderr)
         return 2
     try:
         listener = _listen(settings.host, settings.port)

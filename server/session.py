@@ -9,25 +9,20 @@ from __future__ import annotations
 import asyncio
 import enum
 import secrets
-import threading
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from server.audio.framing import FRAME_S, FRAME_SAMPLES, Pcm
-from server.engine.clock import CallClock, Clock
+from server.audio.framing import FRAME_S, Pcm
+from server.engine.clock import Clock
+from server.engine.inbox import Inbox, Offered
 from server.errors import BadParameter, CallEnded, LimitReached
 
-INBOX_FRAMES = 4  # more than this the engine is behind by, and the oldest is skipped to live
 OUTBOX_FRAMES = 25  # 2 s: what a caller who does not listen may leave unsent
 LIMIT_NOTICE_FRAMES = 125  # 10 s before the end of a call of limited length its caller is told
-
-_SILENCE = np.zeros(FRAME_SAMPLES, np.float32)
-_SILENCE.flags.writeable = False
 
 
 class SessionParams(BaseModel):
@@ -86,15 +81,6 @@ Event = dict[str, Any]  # what is told with ?events=1
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
-    """80 ms on their way to the model."""
-
-    pcm: Pcm  # [FRAME_SAMPLES]
-    offered_at: float
-    is_silence: bool = False  # stands in for a microphone that stands still
-
-
-@dataclass(frozen=True, slots=True)
 class Reply:
     """What one step made of one frame."""
 
@@ -125,12 +111,9 @@ class Session:
         self._clock = clock
         self._wake_engine = wake_engine
 
-        self._lock = threading.Lock()  # guards the next three
-        self._inbox: deque[Frame] = deque()
-        self._call_clock = CallClock()
-        self._frames_left = _max_frames(params.max_steps, max_call_s)
-        self._is_limited = self._frames_left is not None
-        self._replies_left = self._frames_left or 0
+        max_frames = _max_frames(params.max_steps, max_call_s)
+        self.inbox = Inbox(max_frames)
+        self._replies_left = max_frames
 
         self._events: dict[str, Event] = {}  # at most one of each type, oldest first
         self._replies: deque[Reply] = deque()
@@ -141,45 +124,14 @@ class Session:
         self.heard_at: float | None = None  # when audio last came
         self.taken_at = clock.now()  # when the outbox was last empty or taken from
 
-    # ── The caller's voice. `offer` on the event loop, `take` and `silence_due_at` on the engine thread.
-
     def offer(self, pcm: Pcm) -> None:
         """Hand one frame f32 [1920] to the engine; what is late or too much is skipped, counted and told."""
         now = self.heard_at = self._clock.now()
-        late = skipped = 0
-        with self._lock:
-            if not self._call_clock.hears(now):
-                late = 1
-            else:
-                self._inbox.append(Frame(pcm, now))
-                if len(self._inbox) > INBOX_FRAMES:
-                    self._inbox.popleft()
-                    skipped = 1
-        if late or skipped:
-            self.counts["late"] += late
-            self.counts["skipped"] += skipped
-            self.tell({"type": "skip", "frames": 1})
+        match self.inbox.offer(pcm, now):
+            case Offered.LATE | Offered.SKIPPED as fate:
+                self.counts[fate.value] += 1
+                self.tell({"type": "skip", "frames": 1})
         self._wake_engine()
-
-    def take(self, now: float) -> Frame | None:
-        """The next frame to step, silence when it is due, or None."""
-        with self._lock:
-            if self._frames_left == 0:
-                return None
-            if self._inbox:
-                frame = self._inbox.popleft()
-            elif self._call_clock.takes_silence(now):
-                frame = Frame(_SILENCE, now, is_silence=True)
-            else:
-                return None
-            if self._frames_left is not None:
-                self._frames_left -= 1
-            return frame
-
-    @property
-    def silence_due_at(self) -> float | None:
-        """When `take` has silence to give if nothing comes; None before the first frame, after the last."""
-        return None if self._frames_left == 0 else self._call_clock.silence_due_at
 
     # ── The model's voice, and what else the caller is told. Event loop only.
 
@@ -199,8 +151,8 @@ class Session:
             self._replies.popleft()
             self.counts["unsent"] += 1
         self._outbox_filled.set()
-        if self._is_limited:
-            self._count_down()
+        if self._replies_left is not None:
+            self._count_down(self._replies_left - 1)
 
     def tell(self, event: Event) -> None:
         """Queue an event. A newer one of the same type takes the place of one not yet sent; skips add up."""
@@ -241,11 +193,11 @@ class Session:
         """For how long the caller has taken nothing of what waits for it."""
         return now - self.taken_at if self._has_outgoing else 0.0
 
-    def _count_down(self) -> None:
-        self._replies_left -= 1
-        if self._replies_left == LIMIT_NOTICE_FRAMES:
+    def _count_down(self, left: int) -> None:
+        self._replies_left = left
+        if left == LIMIT_NOTICE_FRAMES:
             self.tell({"type": "limit", "left_s": round(LIMIT_NOTICE_FRAMES * FRAME_S)})
-        if self._replies_left == 0:
+        if left == 0:
             self.end(LimitReached("The call has reached its length."))
 
     # ── Its life. Event loop only.

@@ -25,9 +25,7 @@ class Settings(BaseSettings):
     )
     slots: int = Field(8, ge=1, le=1024, description="calls at once")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where the model runs")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="the model's numbers"
-    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="the model's numbers")
     max_waiting: int = Field(32, ge=0, description="callers in line for a slot, of those that ask to wait")
     max_call_s: float | None = Field(None, gt=0, description="longest call, in seconds; no limit by default")
     first_audio_s: float = Field(30, gt=0, description="seconds a caller has to begin sending audio")

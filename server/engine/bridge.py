@@ -79,13 +79,12 @@ Notice = Ready | Opened | Closed | Stepped | Failed
 class Bridge:
     """Two mailboxes and a bell."""
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, on_notices: Callable[[Sequence[Notice]], None]
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, on_notices: Callable[[Sequence[Notice]], None]) -> None:
         self._loop = loop
         self._on_notices = on_notices
         self._commands: deque[Command] = deque()
         self._bell = threading.Event()
+        self._is_waking = False  # a call of `_ring` is on its way
 
     def submit(self, command: Command) -> None:
         """Event loop: have `command` applied at the next tick boundary."""
@@ -93,7 +92,17 @@ class Bridge:
         self._bell.set()
 
     def wake(self) -> None:
-        """Any thread: there is a frame to take."""
+        """Event loop: there is a frame to take. Rings once a turn of the loop, whatever number it brought.
+
+        Waking a thread costs a good part of what an echo's step does, and a reply waits for the loop's next turn
+        anyway.
+        """
+        if not self._is_waking:
+            self._is_waking = True
+            self._loop.call_soon(self._ring)
+
+    def _ring(self) -> None:
+        self._is_waking = False
         self._bell.set()
 
     def commands(self) -> list[Command]:

@@ -12,7 +12,8 @@ import numpy as np
 
 from server.audio.framing import FRAME_SAMPLES
 from server.engine.batch import Batch, StepResult
-from server.session import Frame, Reply, Session
+from server.engine.inbox import Frame
+from server.session import Reply, Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class Slots:
         """One frame of every session that has one; None when none has."""
         for slot in range(self._rows):
             session = self._sessions[slot]
-            frame = self._frames[slot] = session.take(now) if session else None
+            frame = self._frames[slot] = session.inbox.take(now) if session else None
             self._active[slot] = frame is not None
             if frame is not None:
                 self._pcm[slot] = frame.pcm
@@ -73,9 +74,7 @@ class Slots:
             session, frame = self._sessions[slot], self._frames[slot]
             if session is None or frame is None:
                 continue
-            pcm = (
-                result.pcm[slot].copy() if result.spoken[slot] else None
-            )  # the runner may use its buffer again
+            pcm = result.pcm[slot].copy() if result.spoken[slot] else None  # the runner may use its buffer again
             clocked = times.reply_times(frame.offered_at)
             reply = Reply(pcm, result.pieces[slot], frame.is_silence, frame.offered_at, **clocked)
             replies.append((session, reply))
@@ -84,7 +83,7 @@ class Slots:
 
     def silence_due_at(self) -> float | None:
         """When the first session is due a frame of silence."""
-        dues = [due for s in self._sessions[: self._rows] if s and (due := s.silence_due_at) is not None]
+        dues = [due for s in self._sessions[: self._rows] if s and (due := s.inbox.silence_due_at) is not None]
         return min(dues, default=None)
 
     def _bucket(self) -> int:

@@ -1,0 +1,80 @@
+"""A caller's voice on its way to the model: the one thing that the event loop and the engine thread both touch.
+
+Bounded, and never a source of lag: what comes too late or piles up is skipped, and the caller's time goes on as
+`CallClock` says. Knows no session.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from server.audio.framing import FRAME_SAMPLES, Pcm
+from server.engine.clock import CallClock
+
+INBOX_FRAMES = 4  # more than this the engine is behind by, and the oldest is skipped to live
+
+_SILENCE = np.zeros(FRAME_SAMPLES, np.float32)
+_SILENCE.flags.writeable = False
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """80 ms of a caller, to be stepped."""
+
+    pcm: Pcm  # [FRAME_SAMPLES]
+    offered_at: float
+    is_silence: bool = False  # stands in for a microphone that stands still
+
+
+class Offered(Enum):
+    """What became of a frame that was offered."""
+
+    TAKEN = "taken"
+    SKIPPED = "skipped"  # it was taken, and the oldest that waited was thrown away
+    LATE = "late"  # it was thrown away: silence was heard in its place
+
+
+class Inbox:
+    """At most `INBOX_FRAMES` frames, for at most `max_frames` steps in all."""
+
+    def __init__(self, max_frames: int | None = None) -> None:
+        self._lock = threading.Lock()
+        self._frames: deque[Frame] = deque()
+        self._clock = CallClock()
+        self._frames_left = max_frames
+
+    def offer(self, pcm: Pcm, now: float) -> Offered:
+        """Event loop: hand over one frame f32 [1920]."""
+        with self._lock:
+            if not self._clock.hears(now):
+                return Offered.LATE
+            self._frames.append(Frame(pcm, now))
+            if len(self._frames) <= INBOX_FRAMES:
+                return Offered.TAKEN
+            self._frames.popleft()
+            return Offered.SKIPPED
+
+    def take(self, now: float) -> Frame | None:
+        """Engine thread: the next frame to step, silence when it is due, or None."""
+        with self._lock:
+            if self._frames_left == 0:
+                return None
+            if self._frames:
+                frame = self._frames.popleft()
+            elif self._clock.takes_silence(now):
+                frame = Frame(_SILENCE, now, is_silence=True)
+            else:
+                return None
+            if self._frames_left is not None:
+                self._frames_left -= 1
+            return frame
+
+    @property
+    def silence_due_at(self) -> float | None:
+        """When `take` has silence to give if nothing comes; None before the first frame, after the last."""
+        return None if self._frames_left == 0 else self._clock.silence_due_at
