@@ -77,17 +77,18 @@ class OpusDecoder:
 
 
 class OpusEncoder:
-    """The other direction of one call: voice at a constant packet length of 20 ms, without DTX or FEC.
+    """The other direction of one call: a packet every 20 ms, without DTX or FEC.
 
     DTX would leave out packets, and the peer's clock is the audio itself; FEC is for links that lose packets.
+    Opus's low-delay mode at 48 kbit/s keeps speech as well as its voice mode does at 32, 4 ms sooner, and takes
+    a quarter of the time: 0.05 ms a packet against 0.2 (measured), which is what bounds the calls of one core.
     """
 
-    def __init__(self, bitrate_bps: int = 32_000, complexity: int = 5) -> None:
-        """`complexity` 0 … 10: 0.09 ms a packet at 0, 0.18 at 5, 0.32 at 10 on a small server core."""
-        self._encoder = opuslib.Encoder(SAMPLE_RATE_HZ, 1, opuslib.APPLICATION_VOIP)
+    def __init__(self, bitrate_bps: int = 48_000, complexity: int = 4) -> None:
+        """`complexity`: libopus's 0 … 10; from 5 on a packet takes half as long again, unheard."""
+        self._encoder = opuslib.Encoder(SAMPLE_RATE_HZ, 1, opuslib.APPLICATION_RESTRICTED_LOWDELAY)
         self._encoder.bitrate = bitrate_bps
         self._encoder.complexity = complexity
-        self._encoder.signal = opuslib.SIGNAL_VOICE
         self._buffer = (ctypes.c_float * FRAME_SAMPLES)()
         self._pcm = np.ctypeslib.as_array(self._buffer)
         packet = ctypes.c_float * PACKET_SAMPLES

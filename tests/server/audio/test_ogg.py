@@ -268,9 +268,7 @@ def test_damaged_streams_bring_ogg_error_or_packets_that_were_sent(data: st.Data
     assert len(reader._buffer) <= MAX_PAGE_BYTES
 
 
-@pytest.mark.parametrize(
-    "sizes", [[], [0], [1], [254], [255], [256], [510], [100] * 255, [100] * 256, [8_000] * 20]
-)
+@pytest.mark.parametrize("sizes", [[], [0], [1], [254], [255], [256], [510], [100] * 255, [100] * 256, [8_000] * 20])
 def test_packets_of_any_length_and_number_are_written(sizes: list[int]) -> None:
     packets = [bytes([0x68]) * size for size in sizes]
     assert read(b"".join(stream(packets, per_page=max(len(packets), 1)))) == [p for p in packets if p]
@@ -278,9 +276,7 @@ def test_packets_of_any_length_and_number_are_written(sizes: list[int]) -> None:
 
 def test_written_pages_are_what_kyutais_clients_expect() -> None:
     encoder, writer = OpusEncoder(), OggOpusWriter(serial=7)
-    data = writer.headers() + b"".join(
-        writer.page(encoder.encode(f)) for f in speech(3).reshape(-1, FRAME_SAMPLES)
-    )
+    data = writer.headers() + b"".join(writer.page(encoder.encode(f)) for f in speech(3).reshape(-1, FRAME_SAMPLES))
     pages = data.split(b"OggS")[1:]
     fields = [struct.unpack_from("<BBQII", page) for page in pages]
     assert [flags for _, flags, _, _, _ in fields] == [2, 0, 0, 0, 0]

@@ -52,9 +52,7 @@ def test_decoded_pcm_is_the_callers_own() -> None:
 
 @pytest.mark.parametrize(("rate_hz", "channels"), [(8_000, 1), (16_000, 2), (48_000, 1), (48_000, 2)])
 @pytest.mark.parametrize("duration_ms", [10, 20, 60])
-def test_opus_of_any_rate_and_channels_becomes_24_khz_mono(
-    rate_hz: int, channels: int, duration_ms: int
-) -> None:
+def test_opus_of_any_rate_and_channels_becomes_24_khz_mono(rate_hz: int, channels: int, duration_ms: int) -> None:
     samples = rate_hz * duration_ms // 1000
     encoder = opuslib.Encoder(rate_hz, channels, opuslib.APPLICATION_AUDIO)
     packet = encoder.encode(bytes(2 * channels * samples), samples)
@@ -109,7 +107,7 @@ def test_concealment_goes_on_with_the_sound_and_fades() -> None:
     made_up = decoder.conceal(PACKET_SAMPLES)
     assert made_up.shape == (PACKET_SAMPLES,)
     assert made_up.std() > 0.02
-    assert decoder.conceal(SAMPLE_RATE_HZ)[-FRAME_SAMPLES:].std() < 0.01
+    assert decoder.conceal(SAMPLE_RATE_HZ)[-FRAME_SAMPLES:].std() < 0.2 * tone(4).std()
 
 
 @pytest.mark.parametrize("samples", [0, 1, 59, 60, 61, 480, 2_880, 2_881, 10_000])
@@ -120,8 +118,8 @@ def test_concealment_of_any_length(samples: int) -> None:
 def test_settings_reach_libopus() -> None:
     encoder = OpusEncoder(bitrate_bps=20_000, complexity=3)
     wrapped = encoder._encoder
-    assert (wrapped.bitrate, wrapped.complexity, wrapped.signal) == (20_000, 3, opuslib.SIGNAL_VOICE)
-    assert wrapped.application == opuslib.APPLICATION_VOIP
+    assert (wrapped.bitrate, wrapped.complexity) == (20_000, 3)
+    assert wrapped.application == opuslib.APPLICATION_RESTRICTED_LOWDELAY
     assert c_encoder.encoder_ctl(wrapped.encoder_state, ctl.get_dtx) == 0
     assert c_encoder.encoder_ctl(wrapped.encoder_state, ctl.get_inband_fec) == 0
 

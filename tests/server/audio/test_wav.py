@@ -30,9 +30,7 @@ def test_channels_are_averaged(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rate_hz", [8_000, 16_000, 44_100, 48_000])
 def test_any_rate_becomes_24_khz(tmp_path: Path, rate_hz: int) -> None:
-    soundfile.write(
-        tmp_path / "tone.wav", 0.5 * np.sin(2 * np.pi * 440 * np.arange(rate_hz) / rate_hz), rate_hz
-    )
+    soundfile.write(tmp_path / "tone.wav", 0.5 * np.sin(2 * np.pi * 440 * np.arange(rate_hz) / rate_hz), rate_hz)
     pcm = read_wav(tmp_path / "tone.wav")
     assert pcm.shape == (24_000,)
     expected = 0.5 * np.sin(2 * np.pi * 440 * np.arange(24_000) / 24_000)
