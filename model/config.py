@@ -47,7 +47,6 @@ class DepthConfig:
     layers: int
     feedforward: tuple[int, ...]  # one for every stored set of weights
     norm: Norm
-    per_step: bool  # whether there are several sets of weights
     weight_of: tuple[int, ...]
     input_of: tuple[int, ...]
     low_rank: int | None
@@ -131,7 +130,7 @@ class DuplexConfig:
 
 
 MIMI_JSON: dict[str, Any] = {
-    "sample_rate": 24000,
+    "sample_rate": SAMPLE_RATE_HZ,
     "channels": 1,
     "frame_rate": 12.5,
     "seanet": {
@@ -145,8 +144,12 @@ MIMI_JSON: dict[str, Any] = {
         "residual_kernel_size": 3,
         "dilation_base": 2,
         "compress": 2,
+        "activation": "ELU",
+        "causal": True,
+        "pad_mode": "constant",
+        "true_skip": True,
     },
-    "quantizer": {"dimension": 256, "n_q": 32, "bins": 2048},
+    "quantizer": {"dimension": 256, "n_q": 32, "bins": 2048, "input_dimension": 512, "output_dimension": 512},
     "transformer": {
         "d_model": 512,
         "num_heads": 8,
@@ -154,9 +157,14 @@ MIMI_JSON: dict[str, Any] = {
         "context": 250,
         "dim_feedforward": 2048,
         "layer_scale": 0.01,
+        "max_period": 10000,
+        "causal": True,
         "gating": "none",
         "norm": "layer_norm",
-        "max_period": 10000,
+        "positional_embedding": "rope",
+        "conv_layout": True,
+        "input_dimension": 512,
+        "output_dimensions": [512],
     },
 }
 
@@ -170,6 +178,7 @@ MOSHI_JSON: dict[str, Any] = {
     "norm": "rms_norm_f32",
     "gating": "silu",
     "layer_scale": None,
+    "causal": True,
     "positional_embedding": "rope",
     "n_q": 16,
     "dep_q": 8,
@@ -188,13 +197,14 @@ MOSHI_JSON: dict[str, Any] = {
     "depformer_low_rank_embeddings": None,
     "depformer_pos_emb": "none",
     "depformer_norm": None,
+    "depformer_gating": "silu",
+    "depformer_layer_scale": None,
 }
 
-# Keys that say nothing about how this package runs the network.
+# Keys that say nothing about the network itself.
 _ABOUT = frozenset(
-    "moshi_name mimi_name mimi_config_name tokenizer_name lora_name model_type lm_gen_config tts_config stt_config "
-    "model_id causal text_card_out depformer_context depformer_max_period depformer_gating depformer_layer_scale "
-    "depformer_causal gradient_checkpointing fuser conditioners lora lora_rank lora_scaling".split()
+    "moshi_name mimi_name mimi_config_name tokenizer_name lm_gen_config tts_config stt_config model_id text_card_out "
+    "depformer_context depformer_max_period depformer_causal gradient_checkpointing fuser lora_rank lora_scaling".split()
 )
 # Keys that would change the network into one that is not built here, with the values that leave it as it is.
 _PLAIN: dict[str, tuple[Any, ...]] = {
@@ -208,6 +218,7 @@ _PLAIN: dict[str, tuple[Any, ...]] = {
     "quantize": (False,),
     "depformer_kv_repeat": (1,),
     "positional_embedding": ("rope",),
+    "depformer_weights_per_step": (True,),
     "depformer_pos_emb": ("none",),
     "depformer_norm": (None,),
     "gating": ("silu",),
@@ -288,9 +299,7 @@ def duplex_config(
     if stored == n_q:
         dep_q = n_q // 2
     _require(dep_q >= 1, "a model that speaks no audio (dep_q 0)")
-    _require(
-        len(lm["delays"]) == n_q + 1, f"{len(lm['delays'])} delays for {n_q} audio streams and one of text"
-    )
+    _require(len(lm["delays"]) == n_q + 1, f"{len(lm['delays'])} delays for {n_q} audio streams and one of text")
     codebooks = max(dep_q, n_q - dep_q)
     return DuplexConfig(
         mimi=mimi_config(mimi_raw or MIMI_JSON, codebooks),
@@ -320,11 +329,9 @@ def duplex_config(
 def _depth_config(lm: dict[str, Any], stored: int) -> DepthConfig:
     schedule = lm["depformer_weights_per_step_schedule"] or list(range(stored))
     _require(len(schedule) == stored, f"a depth schedule of {len(schedule)} steps for {stored} codebooks")
-    shared = [0] * stored
-    weight_of = schedule if lm["depformer_weights_per_step"] else shared
-    input_of = schedule if lm["depformer_multi_linear"] else shared
+    input_of = schedule if lm["depformer_multi_linear"] else [0] * stored
     feedforward = lm["depformer_dim_feedforward"] or int(lm["hidden_scale"] * lm["depformer_dim"])
-    sets = max(weight_of) + 1
+    sets = max(schedule) + 1
     widths = feedforward if isinstance(feedforward, list) else [feedforward] * sets
     _require(len(widths) == sets, f"{len(widths)} depth feed-forward widths for {sets} sets of weights")
     return DepthConfig(
@@ -333,8 +340,7 @@ def _depth_config(lm: dict[str, Any], stored: int) -> DepthConfig:
         layers=lm["depformer_num_layers"],
         feedforward=tuple(widths),
         norm=lm["norm"],
-        per_step=lm["depformer_weights_per_step"],
-        weight_of=tuple(weight_of),
+        weight_of=tuple(schedule),
         input_of=tuple(input_of),
         low_rank=lm["depformer_low_rank_embeddings"],
     )
@@ -348,9 +354,7 @@ def _refuse_other_networks(lm: dict[str, Any]) -> None:
             )
     unknown = sorted(set(lm) - set(MOSHI_JSON) - _ABOUT - set(_PLAIN))
     if unknown:
-        logger.warning(
-            "config.json has keys that are not known here and are left aside: %s", ", ".join(unknown)
-        )
+        logger.warning("config.json has keys that are not known here and are left aside: %s", ", ".join(unknown))
 
 
 def _require(holds: bool, what: str) -> None:

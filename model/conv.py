@@ -44,9 +44,7 @@ class CausalConv1d(nn.Module):
         """The last inputs, [S, past_samples, in]."""
         return torch.zeros(slots, self.past_samples, self.channels_in, device=self.weight.device)
 
-    def forward(
-        self, x: Tensor, past: Tensor, active: Tensor | None
-    ) -> Tensor:  # [S, T, in] → [S, T/stride, out]
+    def forward(self, x: Tensor, past: Tensor, active: Tensor | None) -> Tensor:  # [S, T, in] → [S, T/stride, out]
         if self.activate:
             x = F.elu(x)
         if self.past_samples:
@@ -80,9 +78,7 @@ class CausalConvTranspose1d(nn.Module):
         """What the last input adds to the next step, [S, stride, out]."""
         return torch.zeros(slots, self.stride, self.channels_out, device=self.weight.device)
 
-    def forward(
-        self, x: Tensor, tail: Tensor, active: Tensor | None
-    ) -> Tensor:  # [S, T, in] → [S, T·stride, out]
+    def forward(self, x: Tensor, tail: Tensor, active: Tensor | None) -> Tensor:  # [S, T, in] → [S, T·stride, out]
         halves = F.linear(F.elu(x), self.weight).view(*x.shape[:2], 2, self.stride, self.channels_out)
         return overlap_add(halves, tail, active).add_(self.bias)
 
@@ -99,9 +95,7 @@ class DepthwiseUpsample(nn.Module):
         """What the last input adds to the next step, [S, stride, C]."""
         return torch.zeros(slots, self.stride, self.weight.shape[1], device=self.weight.device)
 
-    def forward(
-        self, x: Tensor, tail: Tensor, active: Tensor | None
-    ) -> Tensor:  # [S, T, C] → [S, T·stride, C]
+    def forward(self, x: Tensor, tail: Tensor, active: Tensor | None) -> Tensor:  # [S, T, C] → [S, T·stride, C]
         halves = (x[:, :, None] * self.weight).unflatten(2, (2, self.stride))
         return overlap_add(halves, tail, active)
 

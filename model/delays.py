@@ -71,6 +71,4 @@ class Delays(nn.Module):
     def aligned(self, state: DelayState) -> tuple[Tensor, Tensor]:
         """The newest frame of which every stream is known: tokens int64 [S, 1 + dep_q], and whether it exists [S]."""
         at = (state.offset[:, None] - self.max_delay + self.delays[: self.first_user]) % self.capacity
-        return state.columns[:, : self.first_user].gather(2, at[:, :, None])[
-            :, :, 0
-        ], state.offset > self.max_delay
+        return state.columns[:, : self.first_user].gather(2, at[:, :, None])[:, :, 0], state.offset > self.max_delay

@@ -53,9 +53,7 @@ class Depth(nn.Module):
         self.input = empty(inputs * depth.dim, config.temporal.dim)  # one projection a codebook, stacked
         self.text_embedding = empty(config.text_card + 1, rank)
         self.audio_embedding = empty((config.dep_q - 1) * (config.card + 1), rank)
-        self.low_rank = nn.ModuleList(
-            Linear(rank, depth.dim) for _ in range(config.dep_q if depth.low_rank else 0)
-        )
+        self.low_rank = nn.ModuleList(Linear(rank, depth.dim) for _ in range(config.dep_q if depth.low_rank else 0))
         self.layers = nn.ModuleList(DepthLayer(depth, weight_sets) for _ in range(depth.layers))
         self.heads = nn.ModuleList(Linear(depth.dim, config.card) for _ in range(config.dep_q))
 

@@ -98,9 +98,7 @@ class Duplex(nn.Module):
         restart_(state.encoder, first if active is None else first & active)
         return codes[:, 0, : self.config.user_q]
 
-    def _draw_text(
-        self, logits: Tensor, state: DuplexState, active: Tensor | None, plan: SamplingPlan
-    ) -> Tensor:
+    def _draw_text(self, logits: Tensor, state: DuplexState, active: Tensor | None, plan: SamplingPlan) -> Tensor:
         choices, pad = state.sampling, self.config.text_pad
         if plan.penalised:
             sampling.penalise_(logits, choices)

@@ -48,9 +48,7 @@ def make_state(slots: int, device: torch.device) -> SamplingState:
     f32 = [torch.zeros(slots, device=device) for _ in range(4)]
     i64 = [torch.zeros(slots, dtype=torch.int64, device=device) for _ in range(6)]
     history = torch.zeros(slots, HISTORY + 1, dtype=torch.int64, device=device)
-    return SamplingState(
-        f32[0], i64[0], f32[1], i64[1], i64[2], i64[3], f32[2], f32[3], i64[4], history, i64[5]
-    )
+    return SamplingState(f32[0], i64[0], f32[1], i64[1], i64[2], i64[3], f32[2], f32[3], i64[4], history, i64[5])
 
 
 def sample(
@@ -71,9 +69,7 @@ def exponential(seed: Tensor, step: Tensor, stream: int, ids: Tensor) -> Tensor:
     """Exp(1) noise for every (seed [S], step [S], stream, token id [S, K]): f32 [S, K]."""
     key = _mix(_mix(_mix(seed) + step) + stream)
     bits = (_mix(key[:, None] + ids) >> 41) & 0x7FFFFF
-    return -torch.log(
-        (bits.float() + 0.5) * 2.0**-23
-    )  # 23 bits and a half are exact in float32: never 0, never 1
+    return -torch.log((bits.float() + 0.5) * 2.0**-23)  # 23 bits and a half are exact in float32: never 0, never 1
 
 
 def penalise_(logits: Tensor, state: SamplingState) -> None:

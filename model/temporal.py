@@ -18,9 +18,7 @@ class Temporal(nn.Module):
         super().__init__()
         dim = config.temporal.dim
         self.card = config.card
-        self.audio_embedding = empty(
-            config.n_q * (config.card + 1), dim
-        )  # the streams' tables, one after another
+        self.audio_embedding = empty(config.n_q * (config.card + 1), dim)  # the streams' tables, one after another
         self.text_embedding = empty(config.text_card + 1, dim)
         self.transformer = StreamingTransformer(config.temporal)
         self.norm = make_norm(config.temporal.norm, dim)
@@ -41,6 +39,4 @@ class Temporal(nn.Module):
     def _embed(self, tokens: Tensor) -> Tensor:
         text, audio = tokens[:, 0], tokens[:, 1:]
         shelf = torch.arange(audio.shape[1], device=tokens.device) * (self.card + 1)
-        return F.embedding(audio + shelf, self.audio_embedding).sum(1) + F.embedding(
-            text, self.text_embedding
-        )
+        return F.embedding(audio + shelf, self.audio_embedding).sum(1) + F.embedding(text, self.text_embedding)

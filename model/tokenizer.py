@@ -19,9 +19,7 @@ class Tokenizer:
             processor = sentencepiece.SentencePieceProcessor(model_file=str(path))
         except (OSError, RuntimeError) as error:
             raise CheckpointNotFound(f"The tokenizer {path} can't be read: {error}") from error
-        self._pieces: list[str | bytes] = [
-            self._show(processor, token) for token in range(processor.get_piece_size())
-        ]
+        self._pieces: list[str | bytes] = [self._show(processor, token) for token in range(processor.get_piece_size())]
         for token in silent:
             self._pieces[token] = ""
 
@@ -52,7 +50,5 @@ class TextStream:
         if isinstance(piece, bytes):
             return self._decoder.decode(piece)
         if piece and self._decoder.getstate()[0]:
-            piece = (
-                self._decoder.decode(b"", final=True) + piece
-            )  # an unfinished character will not be finished now
+            piece = self._decoder.decode(b"", final=True) + piece  # an unfinished character will not be finished now
         return piece

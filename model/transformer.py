@@ -32,9 +32,7 @@ class Layer(nn.Module):
         self.norm2 = make_norm(config.norm, dim)
         self.in_proj = Linear(dim, 3 * dim)
         self.out_proj = Linear(dim, dim)
-        self.feedforward = (
-            Gated(dim, config.feedforward) if config.gated else FeedForward(dim, config.feedforward)
-        )
+        self.feedforward = Gated(dim, config.feedforward) if config.gated else FeedForward(dim, config.feedforward)
         self.scale_1 = empty(dim) if config.layer_scale else None
         self.scale_2 = empty(dim) if config.layer_scale else None
 
@@ -68,9 +66,7 @@ class StreamingTransformer(nn.Module):
         rings = tuple(Ring(k, v) for k, v in zip(zeros[::2], zeros[1::2], strict=True))
         return TransformerState(torch.zeros(slots, dtype=torch.int64, device=like.device), rings)
 
-    def forward(
-        self, x: Tensor, state: TransformerState, active: Tensor | None, longest: int | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, state: TransformerState, active: Tensor | None, longest: int | None = None) -> Tensor:
         """Take T new positions of every slot: [S, T, D] → [S, T, D].
 
         `longest` bounds the positions that any live slot has seen (None: unknown, read the whole ring).

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
@@ -46,9 +45,7 @@ class _Source:
 
     path: Path
     file: safe_open
-    where: dict[str, tuple[str, int, int]] = field(
-        default_factory=dict
-    )  # name → key, first row, rows (0: all)
+    where: dict[str, tuple[str, int, int]] = field(default_factory=dict)  # name → key, first row, rows (0: all)
 
     def shape(self, name: str) -> tuple[int, ...]:
         key, _, rows = self.where[name]
@@ -108,9 +105,7 @@ def mimi_layout(mimi: nn.Module, config: MimiConfig) -> Iterator[Entry]:
     """The codec's tensors (`moshi/models/compression.py`)."""
     for side in ("encoder", "decoder"):
         yield from _seanet_entries(f"{side}.model", getattr(mimi, side))
-        yield from _transformer_entries(
-            f"{side}_transformer.transformer", getattr(mimi, f"{side}_transformer")
-        )
+        yield from _transformer_entries(f"{side}_transformer.transformer", getattr(mimi, f"{side}_transformer"))
     width, stride = config.seanet.dimension, config.downsample
     if mimi.downsample is not None:
         conv = mimi.downsample.conv
@@ -139,9 +134,8 @@ def _depth_entries(depth: nn.Module, config: DuplexConfig) -> Iterator[Entry]:
     rank = shape.low_rank or dim
     for k in range(max(shape.input_of) + 1):
         yield _entry(f"depformer_in.{k}.weight", (dim, config.temporal.dim), _rows(depth.input, k, dim))
-    embeddings = [("depformer_text_emb", config.text_card + 1, depth.text_embedding)]
-    for k in range(stored - 1):
-        embeddings.append((f"depformer_emb.{k}", rows, _rows(depth.audio_embedding, k, rows)))
+    audio = [(f"depformer_emb.{k}", rows, _rows(depth.audio_embedding, k, rows)) for k in range(stored - 1)]
+    embeddings = [("depformer_text_emb", config.text_card + 1, depth.text_embedding), *audio]
     for step, (name, count, target) in enumerate(embeddings):
         yield _entry(f"{name}.weight", (count, rank), target)
         if shape.low_rank:
@@ -159,7 +153,7 @@ def _depth_layer_entries(name: str, layer: nn.Module, config: DuplexConfig) -> I
     for w, width in enumerate(shape.feedforward):
         yield _entry(f"{name}.self_attn.in_projs.{w}.weight", (3 * dim, dim), _weight(layer.in_proj, w))
         yield _entry(f"{name}.self_attn.out_projs.{w}.weight", (dim, dim), _weight(layer.out_proj, w))
-        gate = f"{name}.gating.{w}" if shape.per_step else f"{name}.gating"
+        gate = f"{name}.gating.{w}"
         hidden = gated_width(dim, width)
         gating = layer.gating[w] if w < len(layer.gating) else None
         yield _entry(f"{gate}.linear_in.weight", (2 * hidden, dim), gating and gating.linear_in.weight)
@@ -275,9 +269,7 @@ def _canonical_names(source: _Source, stacked: int) -> None:
         count = stacked if name.startswith("depformer.") else 1
         total = source.file.get_slice(key).get_shape()[0]
         if total % count:
-            raise WeightsError(
-                f"{source.path.name}: {key} has {total} rows, which {count} steps can't share."
-            )
+            raise WeightsError(f"{source.path.name}: {key} has {total} rows, which {count} steps can't share.")
         for i in range(count):
             rows = total // count
             source.where[f"{match[1]}{match[2]}_projs.{i}.weight"] = (key, i * rows, rows)

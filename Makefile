@@ -1,0 +1,56 @@
+# Parley's workshop. `make` lists the targets; `make run` and `make test` install what they need.
+PYTHON ?= python3
+# Where to take PyTorch from, e.g. https://download.pytorch.org/whl/cpu; empty: pip's own index.
+TORCH_INDEX ?=
+# What to add to a command: make run ARGS="--model kyutai/moshiko-pytorch-bf16 --device cuda"
+ARGS ?=
+
+BIN := .venv/bin
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+# Install Debian packages, and only those that are missing.
+apt = dpkg -s $(1) >/dev/null 2>&1 || { $(SUDO) apt-get update -q && \
+	DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -yq --no-install-recommends $(1); } || \
+	{ echo "Please install $(1) with your system's package manager, then run this again."; exit 1; }
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check fmt bench golden
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
+
+setup: .venv/installed ## Install what serving needs into .venv, libopus included
+
+run: .venv/installed ## Serve, and print the address to open (ARGS=… is added to `parley serve`)
+	$(BIN)/parley serve $(ARGS)
+
+test: .venv/installed-dev ## Run all tests, a real browser's included
+	@command -v chromium >/dev/null || { $(call apt,chromium); }
+	$(BIN)/python -m pytest $(ARGS)
+
+check: .venv/installed-dev ## Check format, lint, types and who may import whom
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+
+fmt: .venv/installed-dev ## Format, and mend what the linter can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: .venv/installed-dev ## Measure a step, eight callers and memory on a small checkpoint (ARGS=… is added)
+	$(BIN)/python -m model.bench $(ARGS)
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Parley needs Python 3.11 or newer."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { $(call apt,python3-venv); }
+	$(PYTHON) -m venv .venv
+
+.venv/installed: .venv/bin/python pyproject.toml
+	@$(call apt,libopus0)
+	$(if $(TORCH_INDEX),$(BIN)/pip install --index-url $(TORCH_INDEX) torch==2.13.0,)
+	$(BIN)/pip install --editable .
+	@touch $@
+
+.venv/installed-dev: .venv/installed
+	$(BIN)/pip install --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,42 @@
+"""Codes, tokens and sound equal the reference's, on checkpoints that differ in every dimension."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from model.checkpoint import build, find, in_directory
+from model.config import FRAME_SAMPLES
+from model.sampling import SamplingPlan
+from tests.golden.cases import CASES, speech_like
+
+GREEDY = SamplingPlan(greedy=True, penalised=False)
+
+
+@pytest.mark.parametrize("name", CASES)
+@torch.inference_mode()
+def test_equals_the_reference(name: str, checkpoints):
+    golden = load_file(Path(__file__).parents[1] / "golden" / f"{name}.safetensors")
+    duplex, _ = build(find(in_directory(checkpoints(name))), torch.device("cpu"), torch.float32)
+    state = duplex.make_state(1)
+    pcm = torch.from_numpy(speech_like().astype(np.float32) / 32768)
+    frames = [duplex.step(frame[None], state, None, GREEDY) for frame in pcm.split(FRAME_SAMPLES)]
+    said = [frame for frame in frames if frame.spoken[0]]
+
+    codes = torch.cat([frame.heard for frame in frames]).T
+    np.testing.assert_array_equal(codes, golden["codes"][: len(codes)])
+    np.testing.assert_array_equal(torch.cat([frame.tokens for frame in said]), golden["tokens"])
+    sound = torch.cat([frame.pcm[0] for frame in said])[-len(golden["last_pcm"]) :]
+    np.testing.assert_allclose(sound, golden["last_pcm"], atol=1e-4 * golden["last_pcm"].abs().max())
+
+
+def test_the_golden_calls_are_worth_comparing():
+    """A golden call that repeats itself would prove little."""
+    for name in CASES:
+        golden = load_file(Path(__file__).parents[1] / "golden" / f"{name}.safetensors")
+        streams = [*golden["codes"], *golden["tokens"].T]
+        assert min(len(stream.unique()) for stream in streams) >= 10, name
