@@ -48,8 +48,6 @@ class OpusDecoder:
 
     def decode(self, packet: bytes) -> Pcm:
         """Decode one packet to f32 [n] within -1 … 1, n <= 2880. Raises OpusDecodeError."""
-        if not packet:
-            raise OpusDecodeError("an empty Opus packet")
         if not packet_samples(packet):
             raise OpusDecodeError(f"{len(packet):,} bytes that are no Opus packet")
         decoded = self._call(packet, MAX_PACKET_SAMPLES)

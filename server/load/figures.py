@@ -51,7 +51,7 @@ def call_figures(call: CallRecord) -> CallFigures:
 
 def answer_lag(sent_at: Sequence[float], heard_at: Sequence[float]) -> int:
     """L, in frames (see above)."""
-    if not sent_at:
+    if not sent_at or not heard_at:
         return 0
     answered = bisect.bisect_right(heard_at, sent_at[-1] + _SILENCE_ANSWERED_AFTER_S)
     heard_while_speaking = heard_at[: bisect.bisect_right(heard_at, sent_at[-1])]

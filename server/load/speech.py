@@ -11,7 +11,7 @@ from server.audio.opus import OpusEncoder
 from server.audio.wav import read_wav
 
 LONGEST_S = 60  # of a sound file that is encoded; callers go round it from different places
-_SYNTHETIC_S = 10
+_SYNTHETIC_S = 6
 _FORMANTS_HZ = np.array([[700, 1200, 2600], [300, 2200, 3000], [500, 900, 2400], [400, 1700, 2500]])  # a, i, o, e
 
 
@@ -24,7 +24,7 @@ def encoded_speech(path: str | Path | None) -> list[list[bytes]]:
 
 
 def synthetic_speech() -> Pcm:
-    """f32 [240000]: vowels at four syllables a second with a moving pitch, breath noise, a pause every third second.
+    """f32 [144000]: vowels at four syllables a second with a moving pitch, breath noise, a pause every third second.
 
     Not meant to be understood: it costs an Opus codec what speech costs, and needs no file.
     """

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import pytest
+
+from server.load import add_arguments, run
+
+
+def parse(*argv: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    add_arguments(parser)
+    return parser.parse_args(argv)
+
+
+@pytest.mark.parametrize(
+    ("given", "called"),
+    [
+        ("http://localhost:8998", "ws://localhost:8998/api/chat"),
+        ("https://talk.example/", "wss://talk.example/api/chat"),
+        ("ws://[::1]:1/api/chat", "ws://[::1]:1/api/chat"),
+        ("http://a/b?text_seed=1", "ws://a/b/api/chat?text_seed=1"),
+    ],
+)
+def test_addresses(given: str, called: str) -> None:
+    assert parse(given).url == called
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["localhost:8998"],
+        ["ftp://host"],
+        ["http://"],
+        ["http://a", "-n", "0"],
+        ["http://a", "-n", "1.5"],
+        ["http://a", "-s", "0"],
+        ["http://a", "-s", "nan"],
+        ["http://a", "-s", "inf"],
+        ["http://a", "--form", "mp3"],
+    ],
+)
+def test_what_cannot_be_asked_for(argv: list[str]) -> None:
+    with pytest.raises(argparse.ArgumentError):
+        parse(*argv)
+
+
+def test_nobody_there_is_told_and_is_no_success(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    figures = tmp_path / "figures.json"
+    assert run(parse("http://127.0.0.1:9", "-n", "3", "-s", "0.1", "--json", str(figures))) == 1
+    told = capsys.readouterr().out
+    assert "admitted       0 of 3" in told
+    assert "3 × cannot connect" in told
+    assert json.loads(figures.read_text())["failed"] == 3
+
+
+def test_a_file_that_is_no_sound_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(parse("http://127.0.0.1:9", "--wav", "/nowhere.wav")) == 2
+    assert "/nowhere.wav" in capsys.readouterr().err
