@@ -53,7 +53,7 @@ class OpusDecoder:
         decoded = self._call(packet, MAX_PACKET_SAMPLES)
         if decoded < 0:
             raise OpusDecodeError(f"libopus refused a packet of {len(packet):,} bytes (error {decoded})")
-        return np.clip(self._pcm[:decoded], -1.0, 1.0)  # a forged packet can decode to millions
+        return self._pcm[:decoded].clip(-1.0, 1.0)  # a forged packet can decode to millions
 
     def conceal(self, samples: int) -> Pcm:
         """Make up f32 [samples] for a lost packet: libopus's concealment, silence where it has none."""
