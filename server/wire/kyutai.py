@@ -134,9 +134,7 @@ class KyutaiProtocol:
             case Kind.TEXT:
                 return [TextReceived(payload.decode("utf-8", "replace"))]
             case Kind.CONTROL:
-                return [
-                    ControlReceived(payload[0]) if len(payload) == 1 else Malformed("control is not one byte")
-                ]
+                return [ControlReceived(payload[0]) if len(payload) == 1 else Malformed("control is not one byte")]
             case Kind.METADATA:
                 return [_metadata_event(payload)]
             case Kind.ERROR:

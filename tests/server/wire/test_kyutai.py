@@ -186,9 +186,7 @@ def exchange(messages: list[bytes]) -> None:
         except ProtocolError:
             return
         for event in events:
-            assert (
-                not isinstance(event, AudioReceived) or 1 <= len(event.packets) <= MAX_MESSAGE_AUDIO_S * 400
-            )
+            assert not isinstance(event, AudioReceived) or 1 <= len(event.packets) <= MAX_MESSAGE_AUDIO_S * 400
         assert len(protocol._reader._buffer) <= MAX_PAGE_BYTES
         assert len(protocol._undecided) < 4
 
