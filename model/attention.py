@@ -7,6 +7,7 @@ shape of a product that a slot takes part in.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +17,7 @@ from torch.nn import functional as F
 from model.state import Ring
 
 PIECE_KEYS = 256
+_TURN = 1 << 37  # one full turn, in whole numbers
 MASKED = -1e30  # finite, so that a piece with nothing to see gives weights to forget and no NaN
 
 
@@ -28,16 +30,17 @@ class Window:
     visible: Tensor  # bool [S, 1, T, span]: which columns each query sees, once the new keys are in
 
 
-def look(length: Tensor, frames: int, *, capacity: int, span: int, frequencies: Tensor) -> Window:
+def look(length: Tensor, frames: int, *, capacity: int, span: int, turns: Tensor) -> Window:
     """The window of `frames` (T) new positions after `length` (int64 [S]) old ones.
 
-    `span` is how many columns are read: at least `min(capacity, longest live length + frames)`. `frequencies` are
-    float64 [D/2], because positions grow for hours and a float32 angle would drift.
+    `span` is how many columns are read: at least `min(capacity, longest live length + frames)`; `turns` comes from
+    `turns_per_position`.
     """
     steps = torch.arange(frames, device=length.device)
     positions = length[:, None] + steps  # [S, T]
-    angles = positions[..., None, None, None] * frequencies
-    rotation = torch.polar(torch.ones_like(angles), angles).to(torch.complex64)
+    part = (positions[..., None, None, None] * turns) & (_TURN - 1)
+    angles = part.float() * (2 * math.pi / _TURN)
+    rotation = torch.polar(torch.ones_like(angles), angles)
     # All T keys are in the ring before anyone looks, so column c holds the newest position congruent to c.
     last = positions[:, -1:]  # [S, 1]
     held = last - (last - torch.arange(span, device=length.device)) % capacity  # [S, span]
@@ -53,10 +56,15 @@ def span_of(longest: int, frames: int, capacity: int) -> int:
     return min(capacity, -(-needed // PIECE_KEYS) * PIECE_KEYS)
 
 
-def frequencies(head_dim: int, max_period: float, device: torch.device) -> Tensor:
-    """Angular step of each rotated pair, float64 [D/2] (RoFormer, arXiv:2104.09864)."""
-    pairs = torch.arange(head_dim // 2, device=device, dtype=torch.float64)
-    return max_period ** (-2 * pairs / head_dim)
+def turns_per_position(head_dim: int, max_period: float, device: torch.device) -> Tensor:
+    """How far each rotated pair turns in one position (RoFormer, arXiv:2104.09864): int64 [D/2], of `_TURN` a turn.
+
+    Positions grow for hours, and a float32 angle would be 0.02 rad off by then. Whole numbers wrap exactly: after a
+    day of frames an angle is right to 3e-5 rad, on devices without float64 too, and nothing overflows for a month.
+    """
+    pairs = torch.arange(head_dim // 2, dtype=torch.float64)
+    turns = max_period ** (-2 * pairs / head_dim) / (2 * math.pi)
+    return (turns * _TURN).round().to(torch.int64).to(device)
 
 
 def rotate(qk: Tensor, rotation: Tensor) -> Tensor:

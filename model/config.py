@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 SAMPLE_RATE_HZ = 24_000
 FRAME_SAMPLES = 1_920
 
-Norm = Literal["rms_norm_f32", "rms_norm", "layer_norm"]
+NormKind = Literal["rms_norm_f32", "rms_norm", "layer_norm"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class TransformerConfig:
     layers: int
     context: int
     feedforward: int  # hidden width as configured; a gated one is narrower, see `gated_width`
-    norm: Norm
+    norm: NormKind
     gated: bool  # SiLU-gated feed-forward; else linear, GELU, linear
     layer_scale: bool
     max_period: float = 10_000.0
@@ -46,7 +46,7 @@ class DepthConfig:
     heads: int
     layers: int
     feedforward: tuple[int, ...]  # one for every stored set of weights
-    norm: Norm
+    norm: NormKind
     weight_of: tuple[int, ...]
     input_of: tuple[int, ...]
     low_rank: int | None
@@ -204,7 +204,8 @@ MOSHI_JSON: dict[str, Any] = {
 # Keys that say nothing about the network itself.
 _ABOUT = frozenset(
     "moshi_name mimi_name mimi_config_name tokenizer_name lm_gen_config tts_config stt_config model_id text_card_out "
-    "depformer_context depformer_max_period depformer_causal gradient_checkpointing fuser lora_rank lora_scaling".split()
+    "depformer_context depformer_max_period depformer_causal gradient_checkpointing fuser lora_rank "
+    "lora_scaling".split()
 )
 # Keys that would change the network into one that is not built here, with the values that leave it as it is.
 _PLAIN: dict[str, tuple[Any, ...]] = {

@@ -6,7 +6,8 @@ share them by a schedule (`depformer_weights_per_step_schedule`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -25,9 +26,9 @@ class DepthLayer(nn.Module):
         self.heads = config.heads
         self.norm1 = make_norm(config.norm, config.dim)
         self.norm2 = make_norm(config.norm, config.dim)
-        self.in_proj = nn.ModuleList(Linear(config.dim, 3 * config.dim) for _ in widths)
-        self.out_proj = nn.ModuleList(Linear(config.dim, config.dim) for _ in widths)
-        self.gating = nn.ModuleList(Gated(config.dim, width) for width in widths)
+        self.in_proj = _linears(Linear(config.dim, 3 * config.dim) for _ in widths)
+        self.out_proj = _linears(Linear(config.dim, config.dim) for _ in widths)
+        self.gating = cast("list[Gated]", nn.ModuleList(Gated(config.dim, width) for width in widths))
 
     def forward(self, x: Tensor, cache: Tensor, step: int, weights: int) -> Tensor:
         """x [S, D]; cache [2, S, H, dep_q, D/H] holds this frame's keys and values, of which `step` are written."""
@@ -53,9 +54,10 @@ class Depth(nn.Module):
         self.input = empty(inputs * depth.dim, config.temporal.dim)  # one projection a codebook, stacked
         self.text_embedding = empty(config.text_card + 1, rank)
         self.audio_embedding = empty((config.dep_q - 1) * (config.card + 1), rank)
-        self.low_rank = nn.ModuleList(Linear(rank, depth.dim) for _ in range(config.dep_q if depth.low_rank else 0))
-        self.layers = nn.ModuleList(DepthLayer(depth, weight_sets) for _ in range(depth.layers))
-        self.heads = nn.ModuleList(Linear(depth.dim, config.card) for _ in range(config.dep_q))
+        self.low_rank = _linears(Linear(rank, depth.dim) for _ in range(config.dep_q if depth.low_rank else 0))
+        layers = (DepthLayer(depth, weight_sets) for _ in range(depth.layers))
+        self.layers = cast("list[DepthLayer]", nn.ModuleList(layers))
+        self.heads = _linears(Linear(depth.dim, config.card) for _ in range(config.dep_q))
 
     def generate(self, text: Tensor, hidden: Tensor, sample: Callable[[Tensor, int], Tensor]) -> Tensor:
         """Text tokens int64 [S] and hidden [S, dim] → own tokens int64 [S, dep_q].
@@ -81,3 +83,7 @@ class Depth(nn.Module):
         else:
             vector = F.embedding(previous + (step - 1) * (self.card + 1), self.audio_embedding)
         return self.low_rank[step](vector) if self.low_rank else vector
+
+
+def _linears(linears: Iterable[Linear]) -> list[Linear]:
+    return cast("list[Linear]", nn.ModuleList(linears))

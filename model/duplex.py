@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from model import sampling
@@ -40,7 +39,7 @@ class DuplexState:
 class Frame:
     """What one step heard and said."""
 
-    heard: Tensor  # int64 [S, user_q], the codes of the frame that came in
+    heard: Tensor  # int64 [S, codebooks], the codes of the frame that came in
     tokens: Tensor  # int64 [S, 1 + dep_q], text first: the newest frame that all streams have reached
     spoken: Tensor  # bool [S]; False where the slot was idle, or its delays are still filling
     pcm: Tensor  # f32 [S, FRAME_SAMPLES]; meaningless where nothing was spoken
@@ -80,7 +79,7 @@ class Duplex(nn.Module):
         `longest` is the most frames that any live slot has heard (None: unknown), so that short calls read few keys.
         """
         heard = self._listen(pcm, state, active)
-        column = self.delays.push_heard(heard, state.delays)
+        column = self.delays.push_heard(heard[:, : self.config.user_q], state.delays)
         hidden, logits = self.temporal(column, state.temporal, active, longest)
         text = self._draw_text(logits.float(), state, active, plan)
         audio = self.depth.generate(text, hidden, self._draw_audio(state, plan))
@@ -96,7 +95,7 @@ class Duplex(nn.Module):
         # reference server and so in what the model was trained to hear.
         first = state.delays.offset == 0
         restart_(state.encoder, first if active is None else first & active)
-        return codes[:, 0, : self.config.user_q]
+        return codes[:, 0]
 
     def _draw_text(self, logits: Tensor, state: DuplexState, active: Tensor | None, plan: SamplingPlan) -> Tensor:
         choices, pad = state.sampling, self.config.text_pad

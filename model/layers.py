@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model.config import Norm, gated_width
+from model.config import NormKind, gated_width
 
 
 def empty(*shape: int) -> nn.Parameter:
@@ -41,7 +43,10 @@ class LayerNorm(nn.Module):
         return F.layer_norm(x, self.weight.shape, self.weight, self.bias, 1e-5)
 
 
-def make_norm(kind: Norm, dim: int) -> nn.Module:
+Norm: TypeAlias = RMSNorm | LayerNorm
+
+
+def make_norm(kind: NormKind, dim: int) -> Norm:
     """The norm that a checkpoint calls `kind`."""
     if kind == "layer_norm":
         return LayerNorm(dim)

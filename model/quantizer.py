@@ -24,7 +24,7 @@ class ResidualQuantizer(nn.Module):
         self._half_norms: Tensor | None = None  # [K, bins]
 
     def encode(self, latent: Tensor) -> Tensor:  # [N, latent_dim] → int64 [N, K]
-        if self._half_norms is None or self._half_norms.device != latent.device:
+        if self._half_norms is None:
             self._half_norms = self.codebooks.square().sum(-1).mul_(-0.5)
         residual = self.input_proj(latent)
         codes = []

@@ -127,9 +127,9 @@ def _stack(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """Join the per-step projections under the names of the published files."""
     joined: dict[str, list[Tensor]] = {}
     for name, tensor in weights.items():
-        name = re.sub(r"in_projs\.\d+\.weight$", "in_proj_weight", name)
-        name = re.sub(r"out_projs\.\d+\.weight$", "out_proj.weight", name)
-        joined.setdefault(name, []).append(tensor)
+        stacked = re.sub(r"in_projs\.\d+\.weight$", "in_proj_weight", name)
+        stacked = re.sub(r"out_projs\.\d+\.weight$", "out_proj.weight", stacked)
+        joined.setdefault(stacked, []).append(tensor)
     return {name: torch.cat(parts) for name, parts in joined.items()}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias, cast
+
 from torch import Tensor, nn
 
 from model.config import SeanetConfig
@@ -25,14 +27,19 @@ class ResidualBlock(nn.Module):
         return x + self.conv2(self.conv1(x, past, active), past, active)
 
 
+SeanetLayer: TypeAlias = CausalConv1d | CausalConvTranspose1d | ResidualBlock
+
+
 class Seanet(nn.Module):
     """A chain of convolutions. Its state is one tensor a layer."""
 
-    layers: nn.ModuleList
+    def __init__(self, layers: list[SeanetLayer]):
+        super().__init__()
+        self.layers = cast("list[SeanetLayer]", nn.ModuleList(layers))
 
     def make_state(self, slots: int) -> tuple[Tensor, ...]:
         """A fresh past for every layer."""
-        return tuple(layer.make_state(slots) for layer in self.layers)  # type: ignore[operator]
+        return tuple(layer.make_state(slots) for layer in self.layers)
 
     def forward(self, x: Tensor, state: tuple[Tensor, ...], active: Tensor | None) -> Tensor:
         for layer, past in zip(self.layers, state, strict=True):
@@ -44,33 +51,31 @@ class SeanetEncoder(Seanet):
     """Sound [S, T, 1] → features [S, T/hop, dimension]."""
 
     def __init__(self, config: SeanetConfig):
-        super().__init__()
         channels = config.filters
-        layers: list[nn.Module] = [CausalConv1d(1, channels, config.kernel)]
+        layers: list[SeanetLayer] = [CausalConv1d(1, channels, config.kernel)]
         for ratio in reversed(config.ratios):
             layers += _residual_blocks(config, channels)
             layers += [CausalConv1d(channels, 2 * channels, 2 * ratio, stride=ratio, activate=True)]
             channels *= 2
         layers += [CausalConv1d(channels, config.dimension, config.last_kernel, activate=True)]
-        self.layers = nn.ModuleList(layers)
+        super().__init__(layers)
 
 
 class SeanetDecoder(Seanet):
     """Features [S, T, dimension] → sound [S, T · hop, 1]."""
 
     def __init__(self, config: SeanetConfig):
-        super().__init__()
         channels = config.filters * 2 ** len(config.ratios)
-        layers: list[nn.Module] = [CausalConv1d(config.dimension, channels, config.kernel)]
+        layers: list[SeanetLayer] = [CausalConv1d(config.dimension, channels, config.kernel)]
         for ratio in config.ratios:
             layers += [CausalConvTranspose1d(channels, channels // 2, ratio)]
             channels //= 2
             layers += _residual_blocks(config, channels)
         layers += [CausalConv1d(channels, 1, config.last_kernel, activate=True)]
-        self.layers = nn.ModuleList(layers)
+        super().__init__(layers)
 
 
-def _residual_blocks(config: SeanetConfig, channels: int) -> list[nn.Module]:
+def _residual_blocks(config: SeanetConfig, channels: int) -> list[SeanetLayer]:
     return [
         ResidualBlock(channels, config.residual_kernel, config.dilation_base**n, config.compress)
         for n in range(config.residual_layers)

@@ -8,7 +8,7 @@ values change in place, through the functions below and nothing else. A row of z
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 import torch
@@ -44,12 +44,15 @@ def nbytes(state: Any) -> int:
 
 def rows(state: State, count: int) -> State:
     """The same state seen through its first `count` rows: views, never copies."""
+    return _rows(state, count)
+
+
+def _rows(state: Any, count: int) -> Any:
     if isinstance(state, Tensor):
         return state[:count]
     if isinstance(state, tuple):
-        return type(state)(rows(part, count) for part in state)  # type: ignore[return-value]
-    assert is_dataclass(state) and not isinstance(state, type)
-    return type(state)(*(rows(getattr(state, field.name), count) for field in fields(state)))
+        return tuple(_rows(part, count) for part in state)
+    return type(state)(*(_rows(getattr(state, field.name), count) for field in fields(state)))
 
 
 def clear_row_(state: Any, slot: int) -> None:

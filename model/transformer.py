@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from model.attention import Window, attend, frequencies, look, rotate, span_of
+from model.attention import Window, attend, look, rotate, span_of, turns_per_position
 from model.config import TransformerConfig
 from model.layers import FeedForward, Gated, Linear, empty, make_norm
 from model.state import Ring, commit_, write_ring_
@@ -55,8 +56,8 @@ class StreamingTransformer(nn.Module):
     def __init__(self, config: TransformerConfig):
         super().__init__()
         self.config = config
-        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
-        self._frequencies: Tensor | None = None
+        self.layers = cast("list[Layer]", nn.ModuleList(Layer(config) for _ in range(config.layers)))
+        self._turns: Tensor | None = None
 
     def make_state(self, slots: int) -> TransformerState:
         """A fresh state for so many slots, on the weights' device and in their dtype."""
@@ -72,10 +73,10 @@ class StreamingTransformer(nn.Module):
         `longest` bounds the positions that any live slot has seen (None: unknown, read the whole ring).
         """
         config, frames = self.config, x.shape[1]
-        if self._frequencies is None or self._frequencies.device != x.device:
-            self._frequencies = frequencies(config.dim // config.heads, config.max_period, x.device)
+        if self._turns is None:
+            self._turns = turns_per_position(config.dim // config.heads, config.max_period, x.device)
         span = span_of(config.context if longest is None else longest, frames, config.context)
-        window = look(state.length, frames, capacity=config.context, span=span, frequencies=self._frequencies)
+        window = look(state.length, frames, capacity=config.context, span=span, turns=self._turns)
         for layer, ring in zip(self.layers, state.rings, strict=True):
             x = layer(x, ring, window)
         commit_(state.length, state.length + frames, active)

@@ -14,16 +14,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
+from torch import Tensor
 
 from model.config import DuplexConfig, MimiConfig, gated_width
 from model.conv import CausalConv1d, CausalConvTranspose1d
+from model.depth import Depth, DepthLayer
+from model.duplex import Duplex
 from model.errors import CheckpointNotFound, WeightsError
-from model.layers import RMSNorm
+from model.layers import Gated, Linear, Norm, RMSNorm
+from model.mimi import Mimi
 from model.seanet import ResidualBlock, Seanet
 from model.transformer import StreamingTransformer
 
-Progress = Callable[[int], None]  # called with the bytes of each tensor as it is placed
+Progress = Callable[[int], object]  # called with the bytes of each tensor as it is placed
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ def load(path: Path, entries: Iterator[Entry], stacked: int, progress: Progress 
             )
 
 
-def moshi_layout(model: nn.Module, config: DuplexConfig) -> Iterator[Entry]:
+def moshi_layout(model: Duplex, config: DuplexConfig) -> Iterator[Entry]:
     """The language model's tensors (`moshi/models/lm.py`)."""
     temporal, depth = model.temporal, model.depth
     dim, rows = config.temporal.dim, config.card + 1
@@ -101,13 +104,13 @@ def moshi_layout(model: nn.Module, config: DuplexConfig) -> Iterator[Entry]:
     yield from _depth_entries(depth, config)
 
 
-def mimi_layout(mimi: nn.Module, config: MimiConfig) -> Iterator[Entry]:
+def mimi_layout(mimi: Mimi, config: MimiConfig) -> Iterator[Entry]:
     """The codec's tensors (`moshi/models/compression.py`)."""
     for side in ("encoder", "decoder"):
         yield from _seanet_entries(f"{side}.model", getattr(mimi, side))
         yield from _transformer_entries(f"{side}_transformer.transformer", getattr(mimi, f"{side}_transformer"))
     width, stride = config.seanet.dimension, config.downsample
-    if mimi.downsample is not None:
+    if mimi.downsample is not None and mimi.upsample is not None:
         conv = mimi.downsample.conv
         yield _entry("downsample.conv.conv.conv.weight", (width, width, 2 * stride), conv.weight, _windowed)
         weight = mimi.upsample.weight
@@ -128,7 +131,7 @@ def mimi_layout(mimi: nn.Module, config: MimiConfig) -> Iterator[Entry]:
             yield Entry(names, ((bins, dim), (bins,), (1,)), target, _centroids)
 
 
-def _depth_entries(depth: nn.Module, config: DuplexConfig) -> Iterator[Entry]:
+def _depth_entries(depth: Depth, config: DuplexConfig) -> Iterator[Entry]:
     shape = config.depth
     dim, rows, stored = shape.dim, config.card + 1, shape.stored_codebooks
     rank = shape.low_rank or dim
@@ -146,7 +149,7 @@ def _depth_entries(depth: nn.Module, config: DuplexConfig) -> Iterator[Entry]:
         yield from _depth_layer_entries(f"depformer.layers.{i}", layer, config)
 
 
-def _depth_layer_entries(name: str, layer: nn.Module, config: DuplexConfig) -> Iterator[Entry]:
+def _depth_layer_entries(name: str, layer: DepthLayer, config: DuplexConfig) -> Iterator[Entry]:
     shape, dim = config.depth, config.depth.dim
     yield from _norm_entries(f"{name}.norm1", layer.norm1)
     yield from _norm_entries(f"{name}.norm2", layer.norm2)
@@ -170,7 +173,7 @@ def _transformer_entries(name: str, transformer: StreamingTransformer) -> Iterat
         yield _entry(f"{at}.self_attn.in_projs.0.weight", (3 * dim, dim), layer.in_proj.weight)
         yield _entry(f"{at}.self_attn.out_projs.0.weight", (dim, dim), layer.out_proj.weight)
         feedforward = layer.feedforward
-        if config.gated:
+        if isinstance(feedforward, Gated):
             hidden = gated_width(dim, config.feedforward)
             yield _entry(f"{at}.gating.linear_in.weight", (2 * hidden, dim), feedforward.linear_in.weight)
             yield _entry(f"{at}.gating.linear_out.weight", (dim, hidden), feedforward.linear_out.weight)
@@ -182,7 +185,7 @@ def _transformer_entries(name: str, transformer: StreamingTransformer) -> Iterat
             yield _entry(f"{at}.layer_scale_2.scale", (dim,), layer.scale_2)
 
 
-def _norm_entries(name: str, norm: nn.Module) -> Iterator[Entry]:
+def _norm_entries(name: str, norm: Norm) -> Iterator[Entry]:
     if isinstance(norm, RMSNorm):
         yield _entry(f"{name}.alpha", (1, 1, len(norm.alpha)), norm.alpha)
     else:
@@ -242,8 +245,8 @@ def _rows(stack: Tensor, index: int, count: int) -> Tensor | None:
     return rows if len(rows) else None
 
 
-def _weight(linears: nn.ModuleList, index: int) -> Tensor | None:
-    return linears[index].weight if index < len(linears) else None  # type: ignore[return-value]
+def _weight(linears: list[Linear], index: int) -> Tensor | None:
+    return linears[index].weight if index < len(linears) else None
 
 
 def _open(path: Path) -> safe_open:

@@ -1,0 +1,194 @@
+"""Moshi as a `Runner`: the only module of the server that imports torch and `model`.
+
+Numpy comes in, numpy goes out; between them one `Duplex.step` over the smallest view of the state that holds every
+live slot. Owner: engine thread.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from model.checkpoint import build, find
+from model.config import FRAME_SAMPLES
+from model.duplex import Duplex, DuplexState
+from model.errors import CheckpointNotFound, ModelError
+from model.random_checkpoint import write_checkpoint
+from model.sampling import SamplingPlan
+from model.state import clear_row_, rows
+from model.tokenizer import TextStream, Tokenizer
+from server.engine.batch import Batch, StepResult
+from server.engine.runner import ModelCard
+from server.hub import ModelUnavailable, Resolve, resolver
+from server.session import SessionParams
+
+DEMO = "demo"
+DEMO_NOTICE = (
+    "A small model with random weights: it hears you and answers at full pace, but it babbles. "
+    "For a conversation, start with --model kyutai/moshiko-pytorch-bf16 on a machine with a 24 GB GPU."
+)
+_DEMO_VERSION = 1  # of the random weights in the cache
+# Below this many parameters, a second thread costs more than it gives.
+_MANY_PARAMETERS = 50_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """One step's outcome as numpy arrays: what `StepResult` says, and the tokens behind it."""
+
+    pcm: NDArray[np.float32]  # [rows, FRAME_SAMPLES]
+    spoken: NDArray[np.bool_]  # [rows]
+    tokens: NDArray[np.int64]  # [rows, 1 + dep_q], text first
+    codes: NDArray[np.int64]  # [rows, codebooks], of the frame heard
+
+
+def load_runner(model: str, slots: int, device: str, dtype: str) -> MoshiRunner:
+    """Find, download if need be, and load a model. Raises `ModelUnavailable`: a sentence for the operator.
+
+    `model` is a checkpoint directory, a Hugging Face repo id (perhaps with @revision) or "demo". `device` and
+    `dtype` may be "auto": the best device here, and bfloat16 on a GPU or float32 on a CPU.
+    """
+    where = _device(device)
+    numbers = getattr(torch, dtype) if dtype != "auto" else torch.float32 if where.type == "cpu" else torch.bfloat16
+    demo = model == DEMO
+    try:
+        checkpoint = find(_checked(resolver(str(_demo_directory()) if demo else model)))
+        size = checkpoint.moshi.stat().st_size + checkpoint.mimi.stat().st_size
+        with tqdm(total=size, desc="Loading", unit="B", unit_scale=True, leave=False, disable=None) as bar:
+            duplex, tokenizer = build(checkpoint, where, numbers, bar.update)
+    except ModelError as error:
+        raise ModelUnavailable(str(error)) from error
+    except torch.OutOfMemoryError as error:
+        raise ModelUnavailable(f"{model} does not fit into the memory of {where} as {numbers}: {error}") from error
+    name = "Parley demo" if demo else Path(model).name
+    return MoshiRunner(duplex, tokenizer, slots, ModelCard(name, demo, DEMO_NOTICE if demo else ""))
+
+
+class MoshiRunner:
+    """A `Duplex` and the state of its slots."""
+
+    def __init__(self, duplex: Duplex, tokenizer: Tokenizer, slots: int, card: ModelCard):
+        self.card = card
+        self.slots = slots
+        self._duplex = duplex
+        self._tokenizer = tokenizer
+        self._state = duplex.make_state(slots)
+        self._views: dict[int, DuplexState] = {}
+        self._device = duplex.delays.delays.device
+        self._texts = [TextStream(tokenizer) for _ in range(slots)]
+        self._params: list[SessionParams | None] = [None] * slots
+        self._frames = np.zeros(slots, np.int64)  # how many each slot has heard
+        self._plan = SamplingPlan()
+        if self._device.type == "cpu" and sum(p.numel() for p in duplex.parameters()) < _MANY_PARAMETERS:
+            torch.set_num_threads(1)
+
+    @torch.inference_mode()
+    def warm_up(self) -> None:
+        """Step every batch size twice: the first frame and the next take different paths."""
+        count = 1
+        while True:
+            count = min(count, self.slots)
+            for _ in range(2):
+                self.step(Batch(np.zeros((count, FRAME_SAMPLES), np.float32), np.ones(count, np.bool_)))
+            if count == self.slots:
+                break
+            count *= 2
+        for slot in range(self.slots):
+            self.start(slot, SessionParams())
+
+    @torch.inference_mode()
+    def start(self, slot: int, params: SessionParams) -> None:
+        """Make a slot fresh and give it a caller's choices."""
+        clear_row_(self._state, slot)
+        choices = self._state.sampling
+        choices.text_temperature[slot] = params.text_temperature
+        choices.text_top_k[slot] = params.text_topk
+        choices.audio_temperature[slot] = params.audio_temperature
+        choices.audio_top_k[slot] = params.audio_topk
+        choices.text_seed[slot] = params.text_seed
+        choices.audio_seed[slot] = params.audio_seed
+        choices.pad_bonus[slot] = params.pad_mult
+        choices.penalty[slot] = params.repetition_penalty
+        choices.penalty_span[slot] = params.repetition_penalty_context
+        self._texts[slot] = TextStream(self._tokenizer)
+        self._params[slot] = params
+        self._frames[slot] = 0
+        self._plan = _plan([params for params in self._params if params])
+
+    def step(self, batch: Batch) -> StepResult:
+        """One frame for every active row."""
+        said, pieces = self.speak(batch)
+        return StepResult(said.pcm, said.spoken, pieces)
+
+    @torch.inference_mode()
+    def speak(self, batch: Batch) -> tuple[Spoken, list[str]]:
+        """The same as `step`, down to the tokens."""
+        count = len(batch.active)
+        if count not in self._views:
+            self._views[count] = rows(self._state, count)
+        pcm = torch.from_numpy(batch.pcm).to(self._device)
+        active = None if batch.active.all() else torch.from_numpy(batch.active).to(self._device)
+        longest = int(self._frames[:count].max())
+        frame = self._duplex.step(pcm, self._views[count], active, self._plan, longest)
+        self._frames[:count] += batch.active
+        said = Spoken(*(part.cpu().numpy() for part in (frame.pcm, frame.spoken, frame.tokens, frame.heard)))
+        texts = zip(self._texts, said.tokens[:, 0].tolist(), said.spoken.tolist(), strict=False)
+        return said, [text.push(token) if spoke else "" for text, token, spoke in texts]
+
+    def close(self) -> None:
+        """Nothing to give back but memory, which goes with the runner."""
+
+
+def _plan(params: list[SessionParams]) -> SamplingPlan:
+    """What all callers' choices have in common."""
+
+    def widest(limits: list[int]) -> int:
+        return 0 if 0 in limits else max(limits)
+
+    return SamplingPlan(
+        greedy=all(p.text_temperature == 0 and p.audio_temperature == 0 for p in params),
+        text_top_k=widest([p.text_topk for p in params]),
+        audio_top_k=widest([p.audio_topk for p in params]),
+        penalised=any(p.repetition_penalty != 1 for p in params),
+        padded=any(p.pad_mult != 0 for p in params),
+    )
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ModelUnavailable(
+            "--device cuda was asked for, but PyTorch sees no NVIDIA GPU here; its CPU build never does. "
+            "Leave --device out, or install PyTorch's CUDA build and the driver."
+        )
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise ModelUnavailable("--device mps was asked for, but there is no Apple GPU here; leave --device out.")
+    return torch.device(name)
+
+
+def _checked(resolve: Resolve) -> Resolve:
+    """The same resolver in the words of `model`."""
+
+    def checked(name: str) -> Path:
+        try:
+            return resolve(name)
+        except FileNotFoundError as error:
+            raise CheckpointNotFound(str(error)) from error
+
+    return checked
+
+
+def _demo_directory() -> Path:
+    """The small random checkpoint, made on first use."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "parley"
+    directory = cache / f"demo-{_DEMO_VERSION}"
+    if not (directory / "config.json").exists():  # written last, so a broken attempt is made again
+        write_checkpoint(directory)
+    return directory
