@@ -51,7 +51,7 @@ class Connection:
         self._wire = KyutaiProtocol()
         self._decoder = OpusDecoder()
         self._assembler = FrameAssembler()
-        self._encoder = OpusEncoder(bitrate_bps=48_000, complexity=0)
+        self._encoder = OpusEncoder()
         self._undecodable = 0  # packets in a row
         self._complained_at = float("-inf")
 

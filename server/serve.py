@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"parley: --{name.replace('_', '-')} (or PARLEY_{name.upper()}): {first['msg']}", file=sys.stderr)
         return 2
     try:
-        listener = _listen(settings.host, settings.port)
+        listener = listen(settings.host, settings.port)
     except OSError as error:
         print(
             f"parley: cannot listen on {settings.host} port {settings.port}: {error.strerror or error}. "
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 1
-    return asyncio.run(_serve(settings, listener))
+    return asyncio.run(serve(settings, runner_maker(settings), listener))
 
 
 def runner_maker(settings: Settings) -> Callable[[], Runner]:
@@ -81,10 +81,10 @@ def runner_maker(settings: Settings) -> Callable[[], Runner]:
     return load
 
 
-async def _serve(settings: Settings, listener: socket.socket) -> int:
-    reception = Reception(settings, runner_maker(settings))
-    server = PoliteServer(reception)
-    await server.serve(sockets=[listener])
+async def serve(settings: Settings, make_runner: Callable[[], Runner], listener: socket.socket) -> int:
+    """Serve on `listener` until a signal or until the engine fails; the process's exit status."""
+    reception = Reception(settings, make_runner)
+    await PoliteServer(reception).serve(sockets=[listener])
     return 1 if reception.failed.is_set() else 0
 
 
@@ -104,11 +104,11 @@ class PoliteServer(uvicorn.Server):
             )
         )
         self._reception = reception
+        self._loop = asyncio.get_running_loop()
         self._ending: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self._loop = asyncio.get_running_loop()
         self._failure = asyncio.create_task(self._end_on_failure())
         for listener in sockets or []:
             host, port = listener.getsockname()[:2]
@@ -136,7 +136,8 @@ class PoliteServer(uvicorn.Server):
         self.end()
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A bound TCP socket. Raises OSError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # Named as TCP, since asyncio turns Nagle's delay off only for sockets that say so.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)

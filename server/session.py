@@ -30,16 +30,16 @@ class SessionParams(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
-    text_temperature: float = Field(0.7, ge=0, le=2)
-    text_topk: int = Field(25, ge=0, le=500)  # 0: all
-    audio_temperature: float = Field(0.8, ge=0, le=2)
-    audio_topk: int = Field(250, ge=0, le=500)
-    text_seed: int = Field(0, ge=0, lt=2**63)
-    audio_seed: int = Field(0, ge=0, lt=2**63)
-    pad_mult: float = Field(0.0, ge=-4, le=4)
-    repetition_penalty: float = Field(1.0, ge=1, le=2)
-    repetition_penalty_context: int = Field(64, ge=0, le=200)
-    max_steps: int | None = Field(None, ge=1)
+    text_temperature: float = Field(default=0.7, ge=0, le=2)
+    text_topk: int = Field(default=25, ge=0, le=500)  # 0: all
+    audio_temperature: float = Field(default=0.8, ge=0, le=2)
+    audio_topk: int = Field(default=250, ge=0, le=500)
+    text_seed: int = Field(default=0, ge=0, lt=2**63)
+    audio_seed: int = Field(default=0, ge=0, lt=2**63)
+    pad_mult: float = Field(default=0.0, ge=-4, le=4)
+    repetition_penalty: float = Field(default=1.0, ge=1, le=2)
+    repetition_penalty_context: int = Field(default=64, ge=0, le=200)
+    max_steps: int | None = Field(default=None, ge=1)
 
     @classmethod
     def from_query(cls, query: Mapping[str, str]) -> SessionParams:
@@ -59,8 +59,12 @@ class SessionParams(BaseModel):
 
 
 def _sentence(error: ValidationError, name: str | None = None) -> str:
+    """The first of what is wrong, in words that name the parameter."""
     first = error.errors(include_url=False, include_input=False)[0]
-    return f"{name or first['loc'][0]}: {first['msg'].removeprefix('Input ')}.".replace(": should", " should")
+    parameter, message = name or first["loc"][0], first["msg"]
+    if message.startswith("Input should"):
+        return f"{parameter} {message.removeprefix('Input ')}."
+    return f"{parameter} is not valid: {message}."
 
 
 class SessionState(enum.Enum):

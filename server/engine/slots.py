@@ -91,7 +91,7 @@ class Slots:
         return min(1 << (live - 1).bit_length(), len(self._sessions)) if live else 0
 
     def check_integrity(self) -> None:
-        """Assert, between steps, what must hold: run by tests and when the engine is idle in debug mode."""
+        """Assert what must hold between steps."""
         seated = [session for session in self._sessions if session]
         assert len(seated) == len(set(seated)), "one session sits in two slots"
         assert self._rows == self._bucket(), f"{self._rows} rows do not hold every live slot"

@@ -1,0 +1,69 @@
+"""What tests put in the place of time and of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from server.engine.batch import Batch, StepResult
+from server.engine.bridge import Command, Notice
+from server.engine.echo_runner import EchoRunner
+from server.session import SessionParams
+
+
+class FakeClock:
+    """Time that goes on when told to."""
+
+    def __init__(self) -> None:
+        self._now = 1000.0
+
+    def now(self) -> float:
+        return self._now
+
+    def advance(self, seconds: float) -> None:
+        self._now += seconds
+
+
+class FakeBridge:
+    """A bridge with nobody on the other side: commands are queued by hand, notices collected."""
+
+    def __init__(self) -> None:
+        self.queued: list[Command] = []
+        self.posts: list[Sequence[Notice]] = []
+        self.waits_s: list[float | None] = []
+
+    def commands(self) -> list[Command]:
+        queued, self.queued = self.queued, []
+        return queued
+
+    def post(self, notices: Sequence[Notice]) -> None:
+        self.posts.append(notices)
+
+    def wait(self, timeout_s: float | None) -> None:
+        self.waits_s.append(timeout_s)
+
+
+class TalkingRunner(EchoRunner):
+    """An echo that says a word with each frame, writes down what is asked of it and can be made to fail."""
+
+    def __init__(self, slots: int, before_step: Callable[[], object] = lambda: None) -> None:
+        super().__init__(slots)
+        self.started: list[tuple[int, SessionParams]] = []
+        self.batches: list[tuple[int, list[int]]] = []  # rows, and which of them were active
+        self.warmed_up = self.closed = False
+        self._before_step = before_step
+
+    def warm_up(self) -> None:
+        self.warmed_up = True
+
+    def start(self, slot: int, params: SessionParams) -> None:
+        self.started.append((slot, params))
+
+    def step(self, batch: Batch) -> StepResult:
+        self._before_step()
+        self.batches.append((len(batch.active), np.flatnonzero(batch.active).tolist()))
+        return StepResult(batch.pcm, batch.active, [" word"] * len(batch.active))
+
+    def close(self) -> None:
+        self.closed = True

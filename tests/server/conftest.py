@@ -1,0 +1,82 @@
+"""A real server on a free port, in the loop of the test."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from server import reception as reception_module
+from server.engine import clock
+from server.engine.echo_runner import EchoRunner
+from server.engine.runner import Runner
+from server.reception import Reception
+from server.serve import PoliteServer, listen
+from server.settings import Settings
+from tests.server.phone import PATIENCE_S, until
+
+
+@dataclass(frozen=True)
+class Served:
+    """A server that answers."""
+
+    reception: Reception
+    server: PoliteServer
+    port: int
+
+    @property
+    def chat(self) -> str:
+        return f"ws://127.0.0.1:{self.port}/api/chat"
+
+    @property
+    def http(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+Serve = Callable[..., Awaitable[Served]]
+
+
+@asynccontextmanager
+async def _served(make_runner: Callable[[], Runner], settings: Settings, ready: bool) -> AsyncIterator[Served]:
+    reception = Reception(settings, make_runner)
+    server = PoliteServer(reception)
+    listener = listen("127.0.0.1", 0)
+    serving = asyncio.create_task(server._serve(sockets=[listener]))  # without its signal handlers
+    served = Served(reception, server, listener.getsockname()[1])
+    await until(lambda: server.started and (reception.status == "ready" or not ready))
+    try:
+        yield served
+    finally:
+        server.end()
+        async with asyncio.timeout(PATIENCE_S):
+            await serving
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Serve]:
+    """`await serve(make_runner=…, ready=…, **settings)` starts a server, of the echo unless told otherwise."""
+    async with AsyncExitStack() as stack:
+
+        async def start(
+            make_runner: Callable[[], Runner] | None = None, ready: bool = True, **chosen: object
+        ) -> Served:
+            settings = Settings(**{"model": "echo", "slots": 2, **chosen})  # type: ignore[arg-type]
+            maker = make_runner or (lambda: EchoRunner(settings.slots))
+            return await stack.enter_async_context(_served(maker, settings, ready))
+
+        yield start
+
+
+@pytest.fixture
+def patient_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No silence stands in for a test that is slow to speak, so that what is heard is only what was said."""
+    monkeypatch.setattr(clock, "SILENCE_AFTER_S", 1e9)
+
+
+@pytest.fixture
+def quick_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls are looked after every few milliseconds."""
+    monkeypatch.setattr(reception_module, "WATCH_EVERY_S", 0.01)

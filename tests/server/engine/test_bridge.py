@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+
+from server.engine.bridge import Bridge, Command, Failed, Notice, Stop
+from tests.server.phone import PATIENCE_S
+
+
+async def test_notices_arrive_on_the_loop_and_commands_off_it():
+    arrived: asyncio.Queue[tuple[int, Sequence[Notice]]] = asyncio.Queue()
+    bridge = Bridge(asyncio.get_running_loop(), lambda notices: arrived.put_nowait((threading.get_ident(), notices)))
+    taken: list[Command] = []
+
+    def engine() -> None:
+        while not (commands := bridge.commands()):
+            bridge.wait(PATIENCE_S)
+        taken.extend(commands)
+        bridge.post([Failed("done")])
+
+    thread = threading.Thread(target=engine)
+    thread.start()
+    bridge.submit(Stop())
+    async with asyncio.timeout(PATIENCE_S):
+        where, notices = await arrived.get()
+    bridge.wake()
+    await asyncio.to_thread(thread.join, PATIENCE_S)
+    assert (taken, notices, where) == ([Stop()], [Failed("done")], threading.get_ident())
+
+
+async def test_many_frames_in_one_turn_of_the_loop_ring_once():
+    bridge = Bridge(asyncio.get_running_loop(), lambda _: None)
+    rings: list[None] = []
+    bridge._bell.set = lambda: rings.append(None)
+    for _ in range(5):
+        bridge.wake()
+    assert rings == []
+    await asyncio.sleep(0)
+    assert len(rings) == 1
+    bridge.wake()
+    await asyncio.sleep(0)
+    assert len(rings) == 2
+
+
+def test_a_bell_rung_between_the_look_and_the_sleep_is_not_lost():
+    loop = asyncio.new_event_loop()
+    bridge = Bridge(loop, lambda _: None)
+    bridge.commands()
+    bridge.submit(Stop())
+    bridge.wait(None)  # would sleep for ever
+    assert bridge.commands() == [Stop()]
+    loop.close()
+    bridge.post([])  # nobody is there any more, and that is no error

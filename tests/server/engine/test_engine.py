@@ -1,0 +1,142 @@
+"""The engine's turn, by hand: no thread, no loop, and as much time as a test likes."""
+
+from __future__ import annotations
+
+import pytest
+
+from server.audio.framing import FRAME_S
+from server.engine.bridge import Close, Closed, Failed, Open, Opened, Ready, Stepped, Stop
+from server.engine.clock import SILENCE_AFTER_S
+from server.engine.engine import Engine
+from server.session import Session, SessionParams
+from tests.fakes import FakeBridge, FakeClock, TalkingRunner
+from tests.server.phone import PATIENCE_S, speech
+
+
+class Bench:
+    """An engine that turns when told to."""
+
+    def __init__(self, slots: int = 4, step_s: float = 0.01) -> None:
+        self.clock = FakeClock()
+        self.bridge = FakeBridge()
+        self.runner = TalkingRunner(slots, before_step=lambda: self.clock.advance(step_s))
+        self.engine = Engine(lambda: self.runner, self.bridge, self.clock)  # type: ignore[arg-type]
+        self.engine.set_up(self.runner)
+
+    def open(self, **params: object) -> Session:
+        session = Session(SessionParams(**params), self.clock)  # type: ignore[arg-type]
+        self.bridge.queued.append(Open(session))
+        self.engine.tick()
+        return session
+
+    def say(self, session: Session, frames: int = 1) -> None:
+        for frame in speech(frames):
+            session.inbox.offer(frame, self.clock.now())
+
+
+def test_it_is_ready_once_warm():
+    bench = Bench()
+    assert bench.runner.warmed_up
+    assert bench.bridge.posts == [[Ready(bench.runner.card)]]
+
+
+def test_one_post_a_tick_tells_all_there_is():
+    bench = Bench()
+    first, second = bench.open(), bench.open()
+    third = Session(SessionParams(), bench.clock)
+    bench.say(first)
+    bench.say(second)
+    bench.bridge.queued += [Open(third), Close(first)]
+    bench.bridge.posts.clear()
+    bench.engine.tick()
+    [[opened, closed, stepped]] = bench.bridge.posts
+    assert (opened, closed) == (Opened(third), Closed(first))
+    assert isinstance(stepped, Stepped) and [session for session, _ in stepped.replies] == [second]
+    bench.engine.check_integrity()
+
+
+def test_a_new_caller_starts_the_runner_with_their_parameters():
+    bench = Bench()
+    session = bench.open(text_seed=5)
+    assert bench.runner.started == [(0, session.params)]
+
+
+def test_it_takes_every_slot_that_holds_a_frame_and_turns_at_once():
+    bench = Bench()
+    sessions = [bench.open() for _ in range(3)]
+    bench.say(sessions[0], 2)
+    bench.say(sessions[2], 1)
+    bench.bridge.waits_s.clear()
+    bench.engine.tick()
+    bench.engine.tick()
+    assert bench.runner.batches == [(4, [0, 2]), (4, [0])]
+    assert bench.bridge.waits_s == []
+    bench.engine.tick()
+    assert len(bench.bridge.waits_s) == 1 and len(bench.runner.batches) == 2
+
+
+def test_it_sleeps_until_rung_when_nobody_has_spoken():
+    bench = Bench()
+    bench.open()
+    bench.engine.tick()
+    assert bench.bridge.waits_s == [None]
+
+
+def test_it_sleeps_until_silence_is_due():
+    bench = Bench()
+    session = bench.open()
+    bench.say(session)
+    offered_at = bench.clock.now()
+    bench.engine.tick()
+    bench.engine.tick()
+    assert bench.bridge.waits_s[-1] == pytest.approx(offered_at + SILENCE_AFTER_S - bench.clock.now())
+
+
+def test_ten_minutes_of_mute_are_ten_minutes_for_the_model():
+    bench = Bench(step_s=0.0)
+    session = bench.open()
+    bench.say(session)
+    begun_at = bench.clock.now()
+    while bench.clock.now() < begun_at + 600:
+        bench.engine.tick()
+        bench.clock.advance(bench.bridge.waits_s[-1] or 0.0 if bench.bridge.waits_s else 0.0)
+        bench.bridge.waits_s.clear()
+    assert len(bench.runner.batches) == pytest.approx(600 / FRAME_S, abs=SILENCE_AFTER_S / FRAME_S + 2)
+
+
+def test_times_tell_the_wait_from_the_step():
+    bench = Bench(step_s=0.03)
+    session = bench.open()
+    bench.say(session)
+    bench.clock.advance(0.005)
+    bench.engine.tick()
+    [stepped] = bench.bridge.posts[-1]
+    assert isinstance(stepped, Stepped)
+    reply = stepped.replies[0][1]
+    assert (reply.wait_s, reply.step_s, reply.model_s) == pytest.approx((0.005, 0.03, 0.03))
+
+
+def run_thread(runner: TalkingRunner, *commands: Open | Stop) -> FakeBridge:
+    """Run a real engine thread to its end on what was queued."""
+    bridge = FakeBridge()
+    bridge.queued += commands
+    engine = Engine(lambda: runner, bridge, FakeClock())  # type: ignore[arg-type]
+    engine.start()
+    assert engine.join(PATIENCE_S)
+    return bridge
+
+
+def test_stop_ends_the_thread_and_closes_the_runner():
+    runner = TalkingRunner(1)
+    bridge = run_thread(runner, Stop())
+    assert runner.closed and bridge.posts == [[Ready(runner.card)]]
+
+
+def test_a_step_that_raises_ends_the_thread_and_says_why():
+    def fall() -> None:
+        raise RuntimeError("the device fell off the bus")
+
+    session = Session(SessionParams(), FakeClock())
+    session.inbox.offer(speech(1)[0], 0.0)
+    bridge = run_thread(TalkingRunner(1, before_step=fall), Open(session))
+    assert bridge.posts[-1] == [Failed("the device fell off the bus")]

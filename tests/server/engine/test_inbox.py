@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import numpy as np
+
+from server.audio.framing import FRAME_S
+from server.engine.clock import SILENCE_AFTER_S
+from server.engine.inbox import INBOX_FRAMES, Inbox, Offered
+from tests.server.phone import speech
+
+
+def test_frames_come_out_in_order_and_once():
+    inbox, frames = Inbox(), speech(3)
+    for frame in frames:
+        assert inbox.offer(frame, 0.0) is Offered.TAKEN
+    taken = [inbox.take(0.0) for _ in range(4)]
+    assert taken[3] is None
+    assert all(frame and np.array_equal(frame.pcm, said) for frame, said in zip(taken, frames, strict=False))
+
+
+def test_what_piles_up_is_skipped_to_live():
+    inbox, frames = Inbox(), speech(10)
+    fates = [inbox.offer(frame, 0.0) for frame in frames]
+    assert fates == [Offered.TAKEN] * INBOX_FRAMES + [Offered.SKIPPED] * (10 - INBOX_FRAMES)
+    newest = frames[-INBOX_FRAMES:]
+    for said in newest:
+        frame = inbox.take(0.0)
+        assert frame and np.array_equal(frame.pcm, said)
+    assert inbox.take(0.0) is None
+
+
+def test_silence_stands_in_when_it_is_due_and_not_before():
+    inbox = Inbox()
+    inbox.offer(speech(1)[0], 0.0)
+    inbox.take(0.0)
+    assert inbox.silence_due_at == SILENCE_AFTER_S
+    assert inbox.take(SILENCE_AFTER_S - 0.01) is None
+    frame = inbox.take(SILENCE_AFTER_S)
+    assert frame and frame.is_silence and not frame.pcm.any()
+
+
+def test_late_frames_are_thrown_away():
+    inbox = Inbox()
+    inbox.offer(speech(1)[0], 0.0)
+    for n in range(30):
+        inbox.take(SILENCE_AFTER_S + n * FRAME_S)
+    fates = {inbox.offer(frame, 3.0) for frame in speech(20)}
+    assert Offered.LATE in fates
+
+
+def test_no_more_frames_are_taken_than_the_call_may_last():
+    inbox = Inbox(max_frames=2)
+    for frame in speech(3):
+        inbox.offer(frame, 0.0)
+    assert inbox.take(0.0) and inbox.take(0.0)
+    assert inbox.take(0.0) is None and inbox.take(100.0) is None
+    assert inbox.silence_due_at is None

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from server.cli import main
+from tests.server.phone import PATIENCE_S
+
+WITHOUT_TORCH = """
+import sys
+sys.modules["torch"] = None  # importing it raises
+from server.cli import main
+{lines}
+"""
+
+
+def run_without_torch(lines: str) -> subprocess.CompletedProcess[str]:
+    code = WITHOUT_TORCH.format(lines=lines)
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+
+
+@pytest.mark.parametrize("command", ["serve", "load"])
+def test_help_needs_no_torch(command: str):
+    done = run_without_torch(f'main(["{command}", "--help"])')
+    assert done.returncode == 0, done.stderr
+    assert f"parley {command}" in done.stdout
+
+
+def test_the_echo_needs_no_torch():
+    lines = """
+from server.serve import runner_maker
+from server.settings import Settings
+print(runner_maker(Settings(model="echo", slots=3))().slots)
+"""
+    assert run_without_torch(lines).stdout.split() == ["3"]
+
+
+def test_help_names_every_setting(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as left:
+        main(["serve", "--help"])
+    assert left.value.code == 0
+    told = capsys.readouterr().out
+    for flag in ("--host", "--port", "--model", "--slots", "--device", "--dtype", "--max-waiting"):
+        assert flag in told
+
+
+def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as left:
+        main(["sing"])
+    assert left.value.code == 2
+    assert "sing" in capsys.readouterr().err

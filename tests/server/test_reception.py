@@ -1,0 +1,165 @@
+"""Who is let in and in which order, with a real engine thread and no sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import random
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, asynccontextmanager
+
+import pytest
+
+from server.errors import EngineFailed, GoneQuiet, NeverSpoke, NotListening, ServerFull, ServerStarting, ServerStopping
+from server.reception import Reception
+from server.session import Session, SessionParams, SessionState
+from server.settings import Settings
+from tests.fakes import TalkingRunner
+from tests.server.phone import PATIENCE_S, speech, until
+
+
+@asynccontextmanager
+async def reception_of(runner: TalkingRunner, **settings: object) -> AsyncIterator[Reception]:
+    chosen = Settings(model="echo", slots=runner.slots, **settings)  # type: ignore[arg-type]
+    reception = Reception(chosen, lambda: runner)
+    reception.start()
+    await until(lambda: reception.status == "ready")
+    yield reception
+    reception.stop()
+
+
+def admit(reception: Reception, may_wait: bool = True) -> tuple[Session, AbstractContextManager[Session]]:
+    door = reception.admit(SessionParams(), may_wait)
+    return door.__enter__(), door
+
+
+async def place(session: Session) -> int:
+    event = await session.next()
+    assert isinstance(event, dict) and event["type"] == "queue"
+    return event["position"]
+
+
+async def test_first_come_first_served():
+    async with reception_of(TalkingRunner(1)) as reception:
+        callers = [admit(reception) for _ in range(4)]
+        (first, first_door), (second, second_door), (third, third_door), (fourth, fourth_door) = callers
+        await until(lambda: first.state is SessionState.RUNNING)
+        assert [await place(session) for session in (second, third, fourth)] == [1, 2, 3]
+        second_door.__exit__(None, None, None)  # gives up
+        assert [await place(session) for session in (third, fourth)] == [1, 2]
+        first_door.__exit__(None, None, None)
+        await until(lambda: third.state is SessionState.RUNNING)
+        assert await place(fourth) == 1
+        assert (reception.running, reception.waiting) == (1, 1)
+        for door in (third_door, fourth_door):
+            door.__exit__(None, None, None)
+        await until(lambda: reception.running == 0)
+        assert {session.state for session, _ in callers} == {SessionState.CLOSED}
+
+
+async def test_a_full_server_says_so_to_those_who_cannot_wait_and_to_those_beyond_the_line():
+    async with reception_of(TalkingRunner(1), max_waiting=1) as reception:
+        doors = [admit(reception)[1]]
+        with pytest.raises(ServerFull, match="busy"):
+            admit(reception, may_wait=False)
+        doors.append(admit(reception)[1])
+        with pytest.raises(ServerFull, match="line is full"):
+            admit(reception)
+        assert reception.metrics.counts["refused"] == 2
+        for door in doors:
+            door.__exit__(None, None, None)
+
+
+async def test_a_slot_promised_to_one_in_line_is_not_given_to_one_at_the_door():
+    async with reception_of(TalkingRunner(1)) as reception:
+        _, first_door = admit(reception)
+        second, second_door = admit(reception)
+        first_door.__exit__(None, None, None)
+        with pytest.raises(ServerFull):
+            admit(reception, may_wait=False)
+        await until(lambda: second.state is SessionState.RUNNING)
+        with pytest.raises(ServerFull):
+            admit(reception, may_wait=False)
+        second_door.__exit__(None, None, None)
+
+
+async def test_coming_and_going_at_random_loses_no_slot():
+    runner, generator = TalkingRunner(3), random.Random(3)
+    async with reception_of(runner) as reception:
+
+        async def caller() -> None:
+            await asyncio.sleep(generator.random() * 0.05)
+            with reception.admit(SessionParams(), may_wait=True) as session:
+                if generator.random() < 0.7:
+                    await until(lambda: session.state is SessionState.RUNNING)
+                    session.offer(speech(1)[0])
+                await asyncio.sleep(generator.random() * 0.01)
+
+        async with asyncio.timeout(PATIENCE_S):
+            await asyncio.gather(*(caller() for _ in range(32)))
+        await until(lambda: reception.running == 0)
+        assert reception.waiting == 0 and reception._free == 3
+        reception._engine.check_integrity()
+        assert {slot for slot, _ in runner.started} <= {0, 1, 2}
+        gc.collect()
+        assert not reception._sessions
+
+
+async def test_nobody_is_let_in_before_the_model_is_warm():
+    reception = Reception(Settings(model="echo", slots=1), lambda: TalkingRunner(1))
+    with pytest.raises(ServerStarting):
+        admit(reception)
+
+
+async def test_a_server_that_stops_ends_calls_and_takes_none():
+    async with reception_of(TalkingRunner(1)) as reception:
+        session, door = admit(reception)
+        draining = asyncio.create_task(reception.drain(PATIENCE_S))
+        why = await session.over()
+        assert (why.code, why.close_code) == ("restarting", 1012)
+        with pytest.raises(ServerStopping):
+            admit(reception)
+        assert not draining.done()
+        door.__exit__(None, None, None)
+        await draining
+
+
+async def test_a_failure_of_the_engine_ends_every_call_with_its_fault():
+    def fall() -> None:
+        raise RuntimeError("the device fell off the bus")
+
+    async with reception_of(TalkingRunner(2, before_step=fall)) as reception:
+        callers = [admit(reception) for _ in range(3)]
+        callers[0][0].offer(speech(1)[0])
+        assert all([isinstance(await session.over(), EngineFailed) for session, _ in callers])
+        assert (reception.status, reception.reason) == ("failed", "the device fell off the bus")
+        assert reception.failed.is_set()
+        for _, door in callers:
+            door.__exit__(None, None, None)
+
+
+async def test_calls_that_nobody_takes_part_in_are_ended():
+    limits = Settings(model="echo", first_audio_s=30, quiet_s=120, stalled_s=10)
+    async with reception_of(TalkingRunner(3)) as reception:
+        callers = [admit(reception) for _ in range(3)]
+        sessions = [session for session, _ in callers]
+        await until(lambda: all(session.state is SessionState.RUNNING for session in sessions))
+        silent, quiet, deaf = sessions
+        now = reception.clock.now()
+        for session in (silent, quiet):
+            await session.next()
+            session.greeted_at = now
+        quiet.heard_at = now
+        reception.look_after(silent, now + limits.first_audio_s - 1)
+        reception.look_after(quiet, now + limits.quiet_s - 1)
+        reception.look_after(deaf, now + limits.stalled_s - 1)
+        assert [session.ended for session in sessions] == [None] * 3
+        for session in (silent, quiet):
+            while session._has_outgoing:
+                await session.next()
+        reception.look_after(silent, now + limits.first_audio_s + 1)
+        reception.look_after(quiet, now + limits.quiet_s + 1)
+        reception.look_after(deaf, now + limits.stalled_s + 1)
+        assert [type(session.ended) for session in sessions] == [NeverSpoke, GoneQuiet, NotListening]
+        for _, door in callers:
+            door.__exit__(None, None, None)

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from server.engine.inbox import INBOX_FRAMES
+from server.errors import BadParameter, CallerLeft, EngineFailed, LimitReached, Restarting
+from server.session import OUTBOX_FRAMES, Reply, Session, SessionParams, SessionState
+from tests.fakes import FakeClock
+from tests.server.phone import speech
+
+
+def new_session(max_call_s: float | None = None, **params: object) -> Session:
+    return Session(SessionParams(**params), FakeClock(), max_call_s=max_call_s)  # type: ignore[arg-type]
+
+
+def reply(piece: str = "") -> Reply:
+    return Reply(None, piece, False, 0.0, 0.002, 0.004, 0.004)
+
+
+async def everything(session: Session) -> list[object]:
+    """All that waits to be sent, without waiting for more."""
+    sent: list[object] = []
+    while session._has_outgoing:
+        sent.append(await session.next())
+    return sent
+
+
+def test_seeds_are_drawn_and_differ_from_call_to_call():
+    first, second = SessionParams.from_query({}), SessionParams.from_query({"seed": "-1"})
+    assert first.text_seed == first.audio_seed != second.text_seed == second.audio_seed
+
+
+def test_one_seed_sets_both_unless_they_are_given():
+    params = SessionParams.from_query({"seed": "7", "text_seed": "8", "events": "1"})
+    assert (params.text_seed, params.audio_seed) == (8, 7)
+
+
+def test_what_is_wrong_with_a_seed_is_said_of_the_seed():
+    with pytest.raises(BadParameter, match=r"^seed should be a valid integer"):
+        SessionParams.from_query({"seed": "x"})
+
+
+def test_a_state_that_cannot_follow_is_named():
+    session = new_session()
+    session.open()
+    with pytest.raises(RuntimeError, match="a session that is running becomes draining, not running"):
+        session.open()
+    with pytest.raises(RuntimeError, match="running becomes draining, not closed"):
+        session.close()
+    session.end(CallerLeft())
+    session.close()
+    with pytest.raises(RuntimeError, match="closed becomes nothing"):
+        session.close()
+
+
+def test_a_session_that_ends_in_line_never_runs():
+    session = new_session()
+    session.end(CallerLeft())
+    assert session.state is SessionState.WAITING
+    session.close()
+    assert session.state is SessionState.CLOSED
+
+
+async def test_the_first_reason_to_end_stands():
+    session = new_session()
+    session.open()
+    session.end(Restarting("going down"))
+    session.end(CallerLeft())
+    assert isinstance(await session.over(), Restarting)
+
+
+async def test_what_was_said_before_the_end_is_still_sent_and_nothing_after():
+    session = new_session()
+    session.open()
+    session.deliver(reply("a"))
+    session.end(Restarting("going down"))
+    session.deliver(reply("b"))
+    session.tell({"type": "ping"})
+    pieces = [item.piece for item in await everything(session) if isinstance(item, Reply)]
+    assert pieces == ["a"]
+    assert await session.next() is None
+
+
+async def test_a_fault_of_ours_drops_what_waits():
+    session = new_session()
+    session.open()
+    session.deliver(reply("a"))
+    session.end(EngineFailed("broken"))
+    assert await session.next() is None
+
+
+async def test_next_wakes_for_a_reply_and_for_the_end():
+    session = new_session()
+    waiting = asyncio.create_task(session.next())
+    await asyncio.sleep(0)
+    session.deliver(reply("late"))
+    assert isinstance(await waiting, Reply)
+    waiting = asyncio.create_task(session.next())
+    await asyncio.sleep(0)
+    session.end(CallerLeft())
+    assert await waiting is None
+
+
+async def test_events_are_one_of_each_type_the_newest_and_skips_add_up():
+    session = new_session()
+    for position in (3, 2, 1):
+        session.tell({"type": "queue", "position": position})
+    session.tell({"type": "skip", "frames": 1})
+    session.tell({"type": "skip", "frames": 2})
+    assert await everything(session) == [{"type": "queue", "position": 1}, {"type": "skip", "frames": 3}]
+
+
+async def test_frames_that_pile_up_are_counted_and_told():
+    session = new_session()
+    for frame in speech(INBOX_FRAMES + 2):
+        session.offer(frame)
+    assert session.counts["skipped"] == 2
+    assert await everything(session) == [{"type": "skip", "frames": 2}]
+
+
+async def test_a_caller_who_does_not_listen_keeps_two_seconds_at_most():
+    session = new_session()
+    for number in range(OUTBOX_FRAMES + 3):
+        session.deliver(reply(str(number)))
+    assert session.counts["unsent"] == 3
+    first = await session.next()
+    assert isinstance(first, Reply) and first.piece == "3"
+
+
+async def test_stalled_is_how_long_nothing_was_taken_of_what_waits():
+    clock = FakeClock()
+    session = Session(SessionParams(), clock)
+    clock.advance(60)
+    assert session.stalled_s(clock.now()) == 0, "nothing waits"
+    session.deliver(reply())
+    session.deliver(reply())
+    clock.advance(3)
+    assert session.stalled_s(clock.now()) == pytest.approx(3)
+    await session.next()
+    assert session.stalled_s(clock.now()) == 0
+
+
+async def test_stats_are_means_since_the_last_ones():
+    session = new_session()
+    session.tell_stats()
+    assert await everything(session) == []
+    session.deliver(reply())
+    await session.next()
+    session.tell_stats()
+    session.tell_stats()
+    assert await everything(session) == [{"type": "stats", "step_ms": 4.0, "wait_ms": 2.0}]
+
+
+@pytest.mark.parametrize(
+    ("max_steps", "max_call_s", "frames"), [(3, None, 3), (None, 0.4, 5), (3, 0.4, 3), (9, 0.4, 5)]
+)
+async def test_a_call_ends_at_the_shorter_of_its_two_limits(
+    max_steps: int | None, max_call_s: float | None, frames: int
+):
+    session = new_session(max_call_s, max_steps=max_steps)
+    session.open()
+    for _ in range(frames - 1):
+        session.deliver(reply())
+    assert session.ended is None
+    session.deliver(reply())
+    assert isinstance(session.ended, LimitReached)
+    assert len([item for item in await everything(session) if isinstance(item, Reply)]) == frames

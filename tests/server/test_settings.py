@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from server.settings import Settings
+
+
+def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PARLEY_SLOTS", "3")
+    monkeypatch.setenv("PARLEY_PORT", "1234")
+    settings = Settings(slots=5)
+    assert (settings.slots, settings.port) == (5, 1234)
+
+
+def test_settings_are_frozen():
+    with pytest.raises(ValidationError):
+        Settings().port = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("wrong", [{"slots": 0}, {"port": -1}, {"device": "tpu"}, {"quiet_s": 0}, {"max_call_s": -1}])
+def test_what_makes_no_sense_is_refused(wrong: dict[str, object]):
+    with pytest.raises(ValidationError):
+        Settings(**wrong)  # type: ignore[arg-type]
