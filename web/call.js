@@ -67,7 +67,8 @@ export class Call extends EventTarget {
       this.#attach(graph);
       this.#startWorker(graph);
     } catch (error) {
-      this.#fail(error instanceof CallFailure ? error : new CallFailure('broken', String(error)));
+      if (error instanceof CallFailure) this.#fail(error);
+      else await this.#diagnose(String(error));
     }
   }
 
@@ -96,7 +97,7 @@ export class Call extends EventTarget {
     const worker = new Worker(new URL('net/worker.js', import.meta.url), { type: 'module' });
     const { capture, playback } = graph.openPorts();
     worker.onmessage = ({ data }) => this.#over || this.#hear(data);
-    worker.onerror = ({ message }) => this.#fail(new CallFailure('broken', message));
+    worker.onerror = ({ message }) => void this.#diagnose(message ?? '');
     worker.postMessage({ type: 'prepare', codecRateHz: graph.codecRateHz, capture, playback }, [capture, playback]);
     this.#worker = worker;
   }
@@ -153,6 +154,12 @@ export class Call extends EventTarget {
     if (opened) return this.#fail(new CallFailure('connection-lost'));
     const readiness = await askReadiness(this.#base);
     this.#fail(new CallFailure(readiness === 'ready' ? 'refused' : readiness));
+  }
+
+  /** Something of ours did not load or broke; without a server nothing loads. @param {string} what */
+  async #diagnose(what) {
+    const gone = (await askReadiness(this.#base)) === 'unreachable';
+    this.#fail(gone ? new CallFailure('unreachable') : new CallFailure('broken', what));
   }
 
   #tellDelay() {

@@ -2,7 +2,7 @@
  * Mouth to ear, as the caller feels it: from a sound at the microphone to the model's answer to it at the ear.
  *
  * A sum of what is measured (round trip, playout buffer, the device as far as the browser says) and of what is known
- * (a frame must be whole before it can be sent; Opus looks 6.5 ms ahead). Not in it, since no browser tells: the
+ * (a frame must be whole before it can be answered; Opus looks ahead). Not in it, since no browser tells: the
  * microphone's own delay, and what a Bluetooth headset keeps to itself. Pure.
  *
  * @typedef {{frameMs: number, codecMs: number, roundTripMs: number, bufferMs: number, deviceMs: number,
@@ -12,7 +12,7 @@
 
 import { FRAME_MS } from './net/protocol.js';
 
-const CODEC_MS = 6.5;
+const CODEC_MS = 9; // 6.5 from here to the server (voip), 2.5 back (low delay)
 
 export class DelayGauge {
   /** @type {number | null} */

@@ -19,6 +19,4 @@ def chromium() -> str:
         return path
     if os.environ.get("PARLEY_NO_BROWSER") == "1":
         pytest.skip("PARLEY_NO_BROWSER=1")
-    pytest.fail(
-        "No chromium: install it, name it in PARLEY_CHROMIUM, or set PARLEY_NO_BROWSER=1", pytrace=False
-    )
+    pytest.fail("No chromium: install it, name it in PARLEY_CHROMIUM, or set PARLEY_NO_BROWSER=1", pytrace=False)

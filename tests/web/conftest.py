@@ -39,11 +39,9 @@ def web_url() -> Iterator[str]:
 async def page(web_url: str) -> AsyncIterator[Page]:
     """A page of the right origin with nothing running in it."""
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=chromium(), args=["--no-sandbox", "--disable-gpu"]
-        )
+        browser = await playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox", "--disable-gpu"])
         page = await browser.new_page()
-        await page.goto(web_url + "favicon.svg")
+        await page.goto(web_url + "fonts/OFL.txt")
         yield page
         await browser.close()
 

@@ -32,8 +32,8 @@ for (let q = 0; q < quanta; q++) {
 }
 let firstSound = played.findIndex((x) => Math.abs(x) > 1e-4), largestStep = 0;
 for (let i = 1; i < played.length; i++) largestStep = Math.max(largestStep, Math.abs(played[i] - played[i - 1]));
-return { firstSoundMs: firstSound * 1000 / RATE, largestStep, depths, underruns: ring.underruns, targetMs: ring.targetMs,
-  shedMs: ring.shedSamples * 1000 / RATE, overflow: ring.overflowSamples, lowWaterMs: ring.lowWaterMs,
+return { firstSoundMs: firstSound * 1000 / RATE, largestStep, depths, underruns: ring.underruns,
+  targetMs: ring.targetMs, shedMs: ring.shedSamples * 1000 / RATE, overflow: ring.overflowSamples, lowWaterMs: ring.lowWaterMs,
   finite: played.every(Number.isFinite), peak: played.reduce((a, b) => Math.max(a, Math.abs(b)), 0) };
 """
 QUANTA_PER_S = 375
@@ -43,9 +43,7 @@ TONE_STEP = 0.5 * 2 * 3.14159 * 200 / 48000  # the steepest that a 200 Hz tone o
 def bursts(start_s: float, stop_s: float, packets: int = 4) -> list[tuple[int, int]]:
     """A model's frames: `packets` at once, as often as they last."""
     span = packets * 0.02
-    return [
-        (round((start_s + i * span) * QUANTA_PER_S), packets) for i in range(round((stop_s - start_s) / span))
-    ]
+    return [(round((start_s + i * span) * QUANTA_PER_S), packets) for i in range(round((stop_s - start_s) / span))]
 
 
 async def play(js: Js, arrivals: list[tuple[int, int]], seconds: float, voice: str = "tone", **options: int):

@@ -43,6 +43,18 @@ async def test_every_message_is_understood_or_ignored(js: Js, message: bytes, ex
     assert await js(PROTOCOL, DECODE, bytes=list(message)) == expected
 
 
+@pytest.mark.parametrize(
+    ("page", "socket"),
+    [
+        ("http://localhost:8998/", "ws://localhost:8998/api/chat?events=1"),
+        ("https://a.example/", "wss://a.example/api/chat?events=1"),
+        ("https://a.example/talk/index.html?x=1#y", "wss://a.example/talk/api/chat?events=1"),
+    ],
+)
+async def test_a_call_is_dialled_beside_the_page(js: Js, page: str, socket: str):
+    assert await js("/net/server.js", "return m.chatUrl(page)", page=page) == socket
+
+
 TRIP = """
 const trip = new m.RoundTrip(), seen = [];
 for (const [what, atMs] of JSON.parse(story)) {

@@ -152,7 +152,7 @@ export class Lanes {
     for (let bar = 0; bar < bars; bar++) {
       const syllable = 0.6 + 0.4 * Math.sin(bar * 0.9) * Math.sin(bar * 0.37 + 1);
       this.#bars.model[bar] = Math.max(0, turn(bar) + 0.5) * syllable * 0.62;
-      this.#bars.user[bar] = Math.max(0, 0.5 - turn(bar)) * (1.15 - syllable * 0.75) * 0.7;
+      this.#bars.user[bar] = Math.max(0, 0.5 - turn(bar)) * (1.15 - syllable * 0.75) * 0.62;
     }
     this.#newest = this.#now = bars * SPANS_PER_BAR - 1;
   }

@@ -50,7 +50,9 @@ const FAILURES = {
  */
 export function explain({ code, detail }) {
   const { title, advice } = FAILURES[code];
-  return { title: detail ? sentence(detail) : title, advice };
+  if (!detail) return { title, advice };
+  // A server's own words are for people; a browser's are for whoever helps them.
+  return code === 'broken' ? { title, advice: `${advice} (${detail})` } : { title: sentence(detail), advice };
 }
 
 /** @param {string} reason the server's word for why it ended the call, nobody's fault @returns {string} */

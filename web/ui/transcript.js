@@ -10,6 +10,7 @@ const PHRASE_PAUSE_MS = 1200;
 const PHRASE_END = /[.!?…。！？]["”’)]?\s*$/;
 const LONGEST_PHRASE = 160; // characters; someone who never pauses is read out all the same
 const NEAR_END_PX = 48;
+const CONTROL = /\p{Cc}/gu; // a model may say any byte; these have no shape to read
 
 export class Transcript {
   #log;
@@ -35,8 +36,9 @@ export class Transcript {
     this.#paragraph = null;
   }
 
-  /** @param {string} text a piece, with its own spaces @param {number} nowMs */
-  add(text, nowMs) {
+  /** @param {string} piece with its own spaces @param {number} nowMs */
+  add(piece, nowMs) {
+    const text = piece.replace(CONTROL, '');
     if (!text) return;
     const follow = this.#atEnd;
     if (!this.#paragraph || nowMs - this.#lastAtMs > PARAGRAPH_PAUSE_MS) this.#open();

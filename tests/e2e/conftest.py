@@ -1,0 +1,171 @@
+"""A real server in a process of its own, and a real Chromium whose microphone plays a file."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+import wave
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, async_playwright
+
+from tests.web.chromium import chromium
+
+ROOT = Path(__file__).parents[2]
+START_S = 60
+MIC_HZ = 48000
+# A name that resolves to this machine but that browsers do not trust as they trust localhost.
+FOREIGN_HOST = "foreign.test"
+# What the microphone hears must reach the encoder as it is.
+PLAIN_MICROPHONE = """
+const devices = navigator.mediaDevices;
+if (devices) {
+  const open = devices.getUserMedia.bind(devices);
+  const plain = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+  devices.getUserMedia = () => open({ audio: plain });
+}
+"""
+
+
+@dataclass(frozen=True)
+class Served:
+    """A server that answers at `url`."""
+
+    url: str
+    process: asyncio.subprocess.Process
+
+    @property
+    def foreign_url(self) -> str:
+        return self.url.replace("127.0.0.1", FOREIGN_HOST)
+
+
+Serve = Callable[..., Awaitable[Served]]
+
+
+async def _is_ready(client: httpx.AsyncClient, url: str) -> bool:
+    try:
+        return (await client.get(f"{url}/readyz")).is_success
+    except httpx.TransportError:
+        return False
+
+
+@asynccontextmanager
+async def _serving(*flags: str) -> AsyncIterator[Served]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "server", "serve", "--port", "0", *flags),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    assert process.stdout is not None
+    said: list[str] = []
+    try:
+        async with asyncio.timeout(START_S):
+            while not (url := re.search(r"http://127\.0\.0\.1:\d+", "".join(said))):
+                line = await process.stdout.readline()
+                assert line, f"the server did not start:\n{''.join(said)}"
+                said.append(line.decode())
+            rest = asyncio.create_task(process.stdout.read())  # or the pipe fills up
+            async with httpx.AsyncClient() as client:
+                while not await _is_ready(client, url[0]):
+                    assert not rest.done(), f"the server ended:\n{rest.result().decode()}"
+                    await asyncio.sleep(0.1)
+        yield Served(url[0] + "/", process)
+        rest.cancel()
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            try:
+                await asyncio.wait_for(process.wait(), 10)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def serve() -> AsyncIterator[Serve]:
+    """``await serve("--model", "echo")``: a server that is ready; it is gone when the test is."""
+    async with AsyncExitStack() as stack:
+
+        async def start(*flags: str) -> Served:
+            return await stack.enter_async_context(_serving(*flags))
+
+        yield start
+
+
+def _speech_like(seconds: float) -> np.ndarray:
+    """A voice that never repeats itself: wandering pitch and vowels, syllables, pauses. f32 [samples]."""
+    rng = np.random.default_rng(7)
+    samples = round(seconds * MIC_HZ)
+    t = np.arange(samples) / MIC_HZ
+
+    def wander(low: float, high: float, per_s: float) -> np.ndarray:
+        knots = rng.uniform(low, high, round(seconds * per_s) + 2)
+        return np.interp(t, np.linspace(0, seconds, len(knots)), knots)
+
+    phase = 2 * np.pi * np.cumsum(wander(90, 220, 3)) / MIC_HZ
+    formants = [wander(300, 800, 4), wander(900, 2200, 4)]
+    pitch = np.gradient(phase) * MIC_HZ / (2 * np.pi)
+    voice = np.zeros(samples)
+    for harmonic in range(1, 24):
+        strength = sum(np.exp(-(((harmonic * pitch - formant) / 250) ** 2)) for formant in formants)
+        voice += (strength + 0.03) * np.sin(harmonic * phase)
+    loud = np.clip(wander(-0.3, 1, 5), 0, None)
+    return (0.3 * voice * loud / np.abs(voice).max() + 1e-4 * rng.standard_normal(samples)).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def microphone_wav(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("microphone") / "voice.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(MIC_HZ)
+        file.writeframes((np.clip(2 * _speech_like(15), -1, 1) * 32767).astype("<i2").tobytes())
+    return path
+
+
+@asynccontextmanager
+async def _browser(*args: str) -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        common = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
+        resolve = f"--host-resolver-rules=MAP {FOREIGN_HOST} 127.0.0.1"
+        browser = await playwright.chromium.launch(executable_path=chromium(), args=[*common, resolve, *args])
+        yield browser
+        await browser.close()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser(microphone_wav: Path) -> AsyncIterator[Browser]:
+    """A browser whose microphone plays the voice over and over."""
+    fake = "--use-fake-device-for-media-stream"
+    async with _browser(fake, f"--use-file-for-fake-audio-capture={microphone_wav}") as browser:
+        yield browser
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def deaf_browser() -> AsyncIterator[Browser]:
+    """A browser on a machine without any microphone."""
+    async with _browser() as browser:
+        yield browser
+
+
+async def open_page(browser: Browser, url: str, microphone: bool = True, init: str = "", tapped: bool = False) -> Page:
+    """The page in a context of its own, the microphone allowed or not; `init` runs before its scripts.
+
+    `tapped`: the test brings a worklet of its own, which the page's Content-Security-Policy would forbid.
+    """
+    permissions = ["microphone"] if microphone else []
+    context = await browser.new_context(permissions=permissions, bypass_csp=tapped)
+    page = await context.new_page()
+    await page.add_init_script(PLAIN_MICROPHONE + init)
+    await page.goto(url)
+    return page

@@ -1,0 +1,216 @@
+"""The page as people meet it: a real browser, a real server, a microphone that plays a file."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import AsyncIterator
+
+import numpy as np
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, expect
+
+from tests.e2e.conftest import MIC_HZ, Serve, open_page
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+PATIENCE_MS = 30_000
+TALK_S = 7
+expect.set_options(timeout=PATIENCE_MS)
+
+# Both voices on one clock: what the microphone hears and what the loudspeaker plays, block by block.
+TAP_PROCESSOR = """
+registerProcessor('tap', class extends AudioWorkletProcessor {
+  process([microphone, player]) {
+    const silence = new Float32Array(128);
+    this.port.postMessage([microphone[0] ?? silence, player[0] ?? silence]);
+    return true;
+  }
+});
+"""
+TAP = """async ([seconds, processor]) => {
+  const { call } = window.parley, { context, microphone, player } = call.graph;
+  await context.audioWorklet.addModule(URL.createObjectURL(new Blob([processor], { type: 'text/javascript' })));
+  const tap = new AudioWorkletNode(context, 'tap', { numberOfInputs: 2 });
+  const blocks = [], delays = [];
+  call.addEventListener('delay', ({ detail }) => delays.push(detail));
+  tap.port.onmessage = ({ data }) => blocks.push(data);
+  microphone.connect(tap, 0, 0);
+  player.connect(tap, 0, 1).connect(context.destination);
+  while (blocks.length * 128 < seconds * context.sampleRate) await new Promise((done) => setTimeout(done, 100));
+  microphone.disconnect(tap);
+  tap.port.onmessage = null;
+  const pack = (voice) => {
+    const bytes = new Uint8Array(Float32Array.from(blocks.flatMap((block) => [...block[voice]])).buffer);
+    let text = '';
+    for (let i = 0; i < bytes.length; i += 32768) text += String.fromCharCode(...bytes.subarray(i, i + 32768));
+    return btoa(text);
+  };
+  return { rateHz: context.sampleRate, heard: pack(0), played: pack(1), delays };
+}"""
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def pages(browser: Browser) -> AsyncIterator[Browser]:
+    """The browser, with no page left open behind the test."""
+    yield browser
+    for context in browser.contexts:
+        await context.close()
+
+
+async def start(page: Page) -> None:
+    await page.get_by_role("button", name="Start talking").click()
+
+
+async def expect_live(page: Page) -> None:
+    await expect(page.get_by_role("status")).to_have_text("Connected. Speak whenever you like.")
+
+
+async def expect_failure(page: Page, title: str, advice: str) -> None:
+    await expect(page.get_by_role("alert")).to_contain_text(re.compile(title))
+    await expect(page.get_by_role("alert")).to_contain_text(re.compile(advice))
+
+
+def match_windows(heard: np.ndarray, played: np.ndarray, rate_hz: int) -> tuple[np.ndarray, np.ndarray]:
+    """For each voiced 0.4 s heard: its best likeness −1…1 in what was played within a second, and the lag in ms."""
+    window, reach = round(0.4 * rate_hz), round(1.0 * rate_hz)
+    likeness, lag_ms = [], []
+    for begin in range(0, len(heard) - window - reach, window // 2):
+        said = heard[begin : begin + window]
+        if np.sqrt(np.mean(said**2)) < 0.01:
+            continue
+        answer = played[begin : begin + window + reach]
+        size = 1 << (len(answer) + window).bit_length()
+        product = np.fft.irfft(np.fft.rfft(answer, size) * np.conj(np.fft.rfft(said, size)))[:reach]
+        energy = np.cumsum(np.concatenate([[0.0], answer.astype(np.float64) ** 2]))
+        norm = np.sqrt((energy[window : window + reach] - energy[:reach]).clip(1e-6) * np.sum(said**2))
+        best = int(np.argmax(product / norm))
+        likeness.append(product[best] / norm[best])
+        lag_ms.append(best * 1000 / rate_hz)
+    return np.array(likeness), np.array(lag_ms)
+
+
+async def test_what_is_played_is_what_was_said_and_the_delay_shown_is_true(pages: Browser, serve: Serve):
+    server = await serve("--model", "echo")
+    page = await open_page(pages, server.url, tapped=True)
+    refused: list[str] = []
+    page.on("requestfailed", lambda request: refused.append(request.url))
+    page.on("pageerror", lambda error: refused.append(str(error)))
+    await expect(page.locator("#notice")).to_contain_text("echo")
+    await start(page)
+    await expect_live(page)
+    await expect(page.locator("#delay")).to_contain_text(re.compile(r"Mouth to ear \d+ ms"))
+
+    tapped = await page.evaluate(TAP, [TALK_S, TAP_PROCESSOR])
+    heard, played = (np.frombuffer(base64.b64decode(tapped[voice]), np.float32) for voice in ("heard", "played"))
+    likeness, lag_ms = match_windows(heard, played, tapped["rateHz"])
+    assert tapped["rateHz"] == MIC_HZ
+    assert len(likeness) >= 10
+    assert np.median(likeness) > 0.7, likeness.round(2)
+    assert np.mean(likeness > 0.6) > 0.6, likeness.round(2)
+
+    # The device lies behind the tap; all else that is shown must be what the tap measures, to half a frame.
+    shown = np.array([delay["totalMs"] - delay["deviceMs"] for delay in tapped["delays"]])
+    measured = lag_ms[likeness > 0.6]
+    assert abs(np.median(shown) - np.median(measured)) < 40, (shown.round(), measured.round())
+
+    await page.get_by_role("button", name="End call").click()
+    await expect(page.get_by_role("status")).to_have_text("Call ended.")
+    assert refused == []
+
+
+async def test_the_model_s_words_appear(pages: Browser, serve: Serve):
+    server = await serve()
+    page = await open_page(pages, server.url)
+    await expect(page.locator("#notice")).not_to_be_empty()
+    await start(page)
+    await expect_live(page)
+    await expect(page.get_by_role("log").locator("p").first).to_have_text(re.compile(r"\w"))
+
+
+async def test_a_blocked_microphone(pages: Browser, serve: Serve):
+    page = await open_page(pages, (await serve("--model", "echo")).url, microphone=False)
+    await start(page)
+    await expect_failure(page, "microphone is blocked", "Allow it")
+    await expect(page.get_by_role("button", name="Start talking")).to_be_enabled()
+
+
+async def test_no_microphone(deaf_browser: Browser, serve: Serve):
+    page = await open_page(deaf_browser, (await serve("--model", "echo")).url)
+    await start(page)
+    await expect_failure(page, "No microphone was found", "Plug one in")
+
+
+async def test_by_keyboard_alone_until_the_microphone_is_unplugged(pages: Browser, serve: Serve):
+    page = await open_page(pages, (await serve("--model", "echo")).url)
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Enter")
+    await expect_live(page)
+    await expect(page.get_by_role("button", name="End call")).to_be_focused()
+    unplug = "window.parley.call.graph.stream.getAudioTracks()[0].dispatchEvent(new Event('ended'))"
+    await page.evaluate(unplug)
+    await expect_failure(page, "microphone was disconnected", "Plug it back in")
+
+
+async def test_without_https_from_another_machine(pages: Browser, serve: Serve):
+    page = await open_page(pages, (await serve("--model", "echo")).foreign_url, microphone=False)
+    await expect_failure(page, "over https", "https://")
+    await expect(page.get_by_role("button", name="Start talking")).to_be_disabled()
+
+
+async def test_a_browser_without_webcodecs(pages: Browser, serve: Serve):
+    url = (await serve("--model", "echo")).url
+    page = await open_page(pages, url, init="delete window.AudioEncoder;")
+    await expect_failure(page, "WebCodecs", "Use a current")
+    await expect(page.get_by_role("button", name="Start talking")).to_be_disabled()
+
+
+async def test_the_second_caller_waits_in_line_and_gets_the_call(pages: Browser, serve: Serve):
+    server = await serve("--model", "echo", "--slots", "1")
+    first, second, third = [await open_page(pages, server.url) for _ in range(3)]
+    await start(first)
+    await expect_live(first)
+    await start(second)
+    await expect(second.get_by_role("status")).to_contain_text("You are next in line")
+    await start(third)
+    await expect(third.get_by_role("status")).to_contain_text("You are number 2 in line")
+    await first.get_by_role("button", name="End call").click()
+    await expect_live(second)
+    await expect(third.get_by_role("status")).to_contain_text("You are next in line")
+
+
+async def test_a_server_without_a_line_says_that_it_is_full(pages: Browser, serve: Serve):
+    server = await serve("--model", "echo", "--slots", "1", "--max-waiting", "0")
+    first, second = [await open_page(pages, server.url) for _ in range(2)]
+    await start(first)
+    await expect_live(first)
+    await start(second)
+    await expect_failure(second, "full|taken|busy", "Try again")
+    await expect_live(first)
+
+
+async def test_a_call_that_reaches_its_limit(pages: Browser, serve: Serve):
+    page = await open_page(pages, (await serve("--model", "echo", "--max-call-s", "2")).url)
+    await start(page)
+    await expect(page.get_by_role("status")).to_have_text("The call reached its time limit.")
+
+
+async def test_a_server_that_stops_politely(pages: Browser, serve: Serve):
+    server = await serve("--model", "echo")
+    page = await open_page(pages, server.url)
+    await start(page)
+    await expect_live(page)
+    server.process.terminate()
+    await expect_failure(page, "restarting", "Try again")
+
+
+async def test_a_server_that_is_gone(pages: Browser, serve: Serve):
+    server = await serve("--model", "echo")
+    page = await open_page(pages, server.url)
+    await start(page)
+    await expect_live(page)
+    server.process.kill()
+    await expect_failure(page, "connection was lost", "Check your network")
+    await start(page)
+    await expect_failure(page, "server does not answer", "Check your network")
