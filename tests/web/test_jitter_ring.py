@@ -33,7 +33,8 @@ for (let q = 0; q < quanta; q++) {
 let firstSound = played.findIndex((x) => Math.abs(x) > 1e-4), largestStep = 0;
 for (let i = 1; i < played.length; i++) largestStep = Math.max(largestStep, Math.abs(played[i] - played[i - 1]));
 return { firstSoundMs: firstSound * 1000 / RATE, largestStep, depths, underruns: ring.underruns,
-  targetMs: ring.targetMs, shedMs: ring.shedSamples * 1000 / RATE, overflow: ring.overflowSamples, lowWaterMs: ring.lowWaterMs,
+  targetMs: ring.targetMs,
+  shedMs: ring.shedSamples * 1000 / RATE, overflow: ring.overflowSamples, lowWaterMs: ring.lowWaterMs,
   finite: played.every(Number.isFinite), peak: played.reduce((a, b) => Math.max(a, Math.abs(b)), 0) };
 """
 QUANTA_PER_S = 375

@@ -44,15 +44,15 @@ async def test_every_message_is_understood_or_ignored(js: Js, message: bytes, ex
 
 
 @pytest.mark.parametrize(
-    ("page", "socket"),
+    ("base", "socket"),
     [
         ("http://localhost:8998/", "ws://localhost:8998/api/chat?events=1"),
         ("https://a.example/", "wss://a.example/api/chat?events=1"),
         ("https://a.example/talk/index.html?x=1#y", "wss://a.example/talk/api/chat?events=1"),
     ],
 )
-async def test_a_call_is_dialled_beside_the_page(js: Js, page: str, socket: str):
-    assert await js("/net/server.js", "return m.chatUrl(page)", page=page) == socket
+async def test_a_call_is_dialled_beside_the_page(js: Js, base: str, socket: str):
+    assert await js("/net/server.js", "return m.chatUrl(base)", base=base) == socket
 
 
 TRIP = """
