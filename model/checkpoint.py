@@ -84,12 +84,11 @@ def build(
         config = duplex_config(checkpoint.raw, mimi_raw, stored_linears=linears_in(checkpoint.moshi))
     except (KeyError, TypeError) as error:
         raise UnsupportedModel(f"The checkpoint's configuration can't be understood: {error!r}.") from error
-    with torch.device("meta"):
-        duplex = Duplex(config)
+    duplex = Duplex(config)
     duplex.mimi.to_empty(device=device)
     duplex.temporal.to(dtype).to_empty(device=device)
     duplex.depth.to(dtype).to_empty(device=device)
-    duplex.delays = type(duplex.delays)(config).to(device)
+    duplex.to(device)
     load(checkpoint.moshi, moshi_layout(duplex, config), config.depth.stored_weight_sets, progress)
     load(checkpoint.mimi, mimi_layout(duplex.mimi, config.mimi), 1, progress)
     tokenizer = Tokenizer(checkpoint.tokenizer, silent=(config.text_pad, config.text_end_pad))

@@ -59,7 +59,7 @@ class CausalConv1d(nn.Module):
         count = (time - (self.kernel - 1) * self.dilation - 1) // self.stride + 1
         shape = (slots, count, self.kernel, channels)
         steps = (x.stride(0), self.stride * channels, self.dilation * channels, 1)
-        return x.as_strided(shape, steps).flatten(2)
+        return x.as_strided(shape, steps).flatten(2).contiguous()  # overlapping views are slow to multiply
 
 
 class CausalConvTranspose1d(nn.Module):

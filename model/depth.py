@@ -30,13 +30,12 @@ class DepthLayer(nn.Module):
         self.out_proj = _linears(Linear(config.dim, config.dim) for _ in widths)
         self.gating = cast("list[Gated]", nn.ModuleList(Gated(config.dim, width) for width in widths))
 
-    def forward(self, x: Tensor, cache: Tensor, step: int, weights: int) -> Tensor:
-        """x [S, D]; cache [2, S, H, dep_q, D/H] holds this frame's keys and values, of which `step` are written."""
-        query, key, value = self.in_proj[weights](self.norm1(x)).view(len(x), 3, self.heads, -1).unbind(1)
-        cache[0, :, :, step] = key
-        cache[1, :, :, step] = value
-        keys, values = cache[:, :, :, : step + 1]
-        seen = F.scaled_dot_product_attention(query[:, :, None], keys, values)
+    def forward(self, x: Tensor, past: list[Tensor], weights: int) -> Tensor:
+        """x [S, D]; `past` holds this frame's keys and values so far, each [S, 2, H, D/H], and takes one more."""
+        qkv = self.in_proj[weights](self.norm1(x)).view(len(x), 3, self.heads, -1)
+        past.append(qkv[:, 1:])
+        keys, values = torch.stack(past, dim=3).unbind(1)  # [S, H, codebooks, D/H]
+        seen = F.scaled_dot_product_attention(qkv[:, 0, :, None], keys, values)
         x = x + self.out_proj[weights](seen.flatten(1))
         return x + self.gating[weights](self.norm2(x))
 
@@ -64,16 +63,14 @@ class Depth(nn.Module):
 
         `sample(logits [S, card], codebook)` draws the tokens int64 [S] of one codebook.
         """
-        config, slots = self.config, len(text)
-        inputs = F.linear(hidden, self.input).view(slots, -1, config.dim)
-        shape = (config.layers, 2, slots, config.heads, len(self.heads), config.dim // config.heads)
-        caches = hidden.new_empty(shape)
-        tokens = []
+        config = self.config
+        inputs = F.linear(hidden, self.input).view(len(text), -1, config.dim)
+        pasts: list[list[Tensor]] = [[] for _ in self.layers]
+        tokens: list[Tensor] = []
         for step, head in enumerate(self.heads):
-            previous = tokens[-1] if tokens else text
-            x = inputs[:, config.input_of[step]] + self._embed(previous, step)
-            for layer, cache in zip(self.layers, caches, strict=True):
-                x = layer(x, cache, step, config.weight_of[step])
+            x = inputs[:, config.input_of[step]] + self._embed(tokens[-1] if tokens else text, step)
+            for layer, past in zip(self.layers, pasts, strict=True):
+                x = layer(x, past, config.weight_of[step])
             tokens.append(sample(head(x), step))
         return torch.stack(tokens, dim=1)
 

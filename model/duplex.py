@@ -7,8 +7,10 @@ Knows slots, not callers. All that a slot remembers is in `DuplexState`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from model import sampling
@@ -17,11 +19,9 @@ from model.delays import Delays, DelayState
 from model.depth import Depth
 from model.mimi import Mimi, MimiDecoderState, MimiEncoderState
 from model.sampling import SamplingPlan, SamplingState
-from model.state import restart_
+from model.state import restart_, simplest
 from model.temporal import Temporal
 from model.transformer import TransformerState
-
-TEXT_STREAM = 0  # of the noise; codebook k's is 1 + k
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,9 @@ class Frame:
 class Duplex(nn.Module):
     """The whole network."""
 
+    text_streams: Tensor
+    audio_streams: Tensor
+
     def __init__(self, config: DuplexConfig):
         super().__init__()
         self.config = config
@@ -55,6 +58,9 @@ class Duplex(nn.Module):
         self.temporal = Temporal(config)
         self.depth = Depth(config)
         self.delays = Delays(config)
+        # Each token stream of a frame has noise of its own.
+        self.register_buffer("text_streams", torch.zeros(1, dtype=torch.int64), persistent=False)
+        self.register_buffer("audio_streams", torch.arange(1, 1 + config.dep_q), persistent=False)
 
     def make_state(self, slots: int) -> DuplexState:
         """A fresh state for so many slots."""
@@ -82,11 +88,11 @@ class Duplex(nn.Module):
         column = self.delays.push_heard(heard[:, : self.config.user_q], state.delays)
         hidden, logits = self.temporal(column, state.temporal, active, longest)
         text = self._draw_text(logits.float(), state, active, plan)
-        audio = self.depth.generate(text, hidden, self._draw_audio(state, plan))
+        audio = self.depth.generate(text, hidden, self._audio_draw(state, plan))
         self.delays.push_spoken(text, audio, state.delays, active)
         tokens, spoken = self.delays.aligned(state.delays)
         spoken = spoken if active is None else spoken & active
-        pcm = self.mimi.decode(tokens[:, None, 1:], state.decoder, spoken)
+        pcm = self.mimi.decode(tokens[:, None, 1:], state.decoder, simplest(spoken))
         return Frame(heard, tokens, spoken, pcm)
 
     def _listen(self, pcm: Tensor, state: DuplexState, active: Tensor | None) -> Tensor:
@@ -106,23 +112,20 @@ class Duplex(nn.Module):
         else:
             if plan.padded:
                 logits[:, pad] += choices.pad_bonus * choices.text_temperature
-            text = sampling.sample(
-                logits, choices.text_temperature, choices.text_top_k, choices.text_seed,
-                state.delays.offset, TEXT_STREAM, plan.text_top_k,
-            )  # fmt: skip
+            text = sampling.dice(
+                choices.text_temperature, choices.text_top_k, choices.text_seed,
+                state.delays.offset, self.text_streams, plan.text_top_k, logits.shape[1],
+            ).draw(logits, 0)  # fmt: skip
         if plan.penalised:
             sampling.remember_(text, pad, choices, active)
         return text
 
-    def _draw_audio(self, state: DuplexState, plan: SamplingPlan):
+    def _audio_draw(self, state: DuplexState, plan: SamplingPlan) -> Callable[[Tensor, int], Tensor]:
+        if plan.greedy:
+            return lambda logits, codebook: logits.argmax(-1)
         choices = state.sampling
-
-        def draw(logits: Tensor, codebook: int) -> Tensor:
-            if plan.greedy:
-                return logits.argmax(-1)
-            return sampling.sample(
-                logits.float(), choices.audio_temperature, choices.audio_top_k, choices.audio_seed,
-                state.delays.offset, 1 + codebook, plan.audio_top_k,
-            )  # fmt: skip
-
-        return draw
+        dice = sampling.dice(
+            choices.audio_temperature, choices.audio_top_k, choices.audio_seed,
+            state.delays.offset, self.audio_streams, plan.audio_top_k, self.config.card,
+        )  # fmt: skip
+        return lambda logits, codebook: dice.draw(logits.float(), codebook)

@@ -12,8 +12,8 @@ from model.config import NormKind, gated_width
 
 
 def empty(*shape: int) -> nn.Parameter:
-    """A parameter of this shape, to be filled by the loader; frozen, since nothing is trained here."""
-    return nn.Parameter(torch.empty(*shape), requires_grad=False)
+    """A parameter of this shape without memory, which the loader gives it; frozen, since nothing is trained here."""
+    return nn.Parameter(torch.empty(*shape, device="meta"), requires_grad=False)
 
 
 class RMSNorm(nn.Module):
@@ -26,9 +26,10 @@ class RMSNorm(nn.Module):
         self.in_f32 = in_f32
 
     def forward(self, x: Tensor) -> Tensor:  # [..., D]
-        if self.in_f32 and x.dtype != torch.float32:
-            return F.rms_norm(x.float(), self.alpha.shape, self.alpha.float(), self.eps).to(x.dtype)
-        return F.rms_norm(x, self.alpha.shape, self.alpha, self.eps)
+        wide = x.float() if self.in_f32 else x
+        size = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)  # a third of the calls that F.rms_norm makes
+        scale = size.square_().mul_(1 / x.shape[-1]).add_(self.eps).rsqrt_()
+        return (wide * scale * self.alpha).to(x.dtype)
 
 
 class LayerNorm(nn.Module):

@@ -70,8 +70,7 @@ def write_checkpoint(
     lm = MOSHI_JSON | (BABBLE if lm is None else lm)
     mimi = mimi or small_mimi(lm["card"], max(lm["dep_q"], lm["n_q"] - lm["dep_q"]))
     config = duplex_config(lm, mimi, stored_linears=lm["dep_q"])
-    with torch.device("meta"):
-        model = Duplex(config)
+    model = Duplex(config)
     directory.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.to(dtype) for name, tensor in _tensors(moshi_layout(model, config), seed)}
     save_file(_stack(weights) if stacked else weights, directory / "model.safetensors")

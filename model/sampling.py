@@ -51,25 +51,44 @@ def make_state(slots: int, device: torch.device) -> SamplingState:
     return SamplingState(f32[0], i64[0], f32[1], i64[1], i64[2], i64[3], f32[2], f32[3], i64[4], history, i64[5])
 
 
-def sample(
-    logits: Tensor, temperature: Tensor, top_k: Tensor, seed: Tensor, step: Tensor, stream: int, widest: int
-) -> Tensor:
-    """Draw one token a slot: logits f32 [S, V]; the rest [S] → int64 [S]. `widest` bounds top_k (0: no bound)."""
-    vocabulary = logits.shape[-1]
-    values, ids = logits.topk(min(widest or vocabulary, vocabulary), dim=-1)  # likeliest first
-    rank = torch.arange(values.shape[-1], device=logits.device)
+@dataclass(frozen=True, slots=True)
+class Dice:
+    """What one frame's draws of one kind share, worked out once for all codebooks."""
+
+    temperature: Tensor  # f32 [S, 1], above 0
+    greedy: Tensor  # bool [S]
+    excluded: Tensor  # bool [S, K]: ranks beyond a slot's top k
+    keys: Tensor  # int64 [S, streams]: of the noise
+
+    def draw(self, logits: Tensor, stream: int) -> Tensor:
+        """One token a slot: logits f32 [S, V] → int64 [S]."""
+        values, ids = logits.topk(self.excluded.shape[1], dim=-1)  # likeliest first
+        scores = (values / self.temperature).masked_fill_(self.excluded, -torch.inf)
+        best = scores.add_(gumbel(self.keys[:, stream, None], ids)).argmax(-1, keepdim=True)
+        return torch.where(self.greedy, logits.argmax(-1), ids.gather(1, best)[:, 0])
+
+
+def dice(
+    temperature: Tensor, top_k: Tensor, seed: Tensor, step: Tensor, streams: Tensor, widest: int, vocabulary: int
+) -> Dice:
+    """The dice of one frame: all [S] but `streams` int64 [N], which number the noise of each draw.
+
+    `widest` bounds top_k (0: no bound).
+    """
+    ranks = torch.arange(min(widest or vocabulary, vocabulary), device=top_k.device)
     limit = torch.where(top_k > 0, top_k, vocabulary)
-    scaled = values / temperature.clamp(min=1e-6)[:, None]
-    scaled = scaled.masked_fill(rank >= limit[:, None], -torch.inf)
-    draw = (scaled - exponential(seed, step, stream, ids).log()).argmax(-1)
-    return torch.where(temperature > 0, ids.gather(1, draw[:, None])[:, 0], logits.argmax(-1))
+    keys = _mix(_mix(_mix(seed) + step)[:, None] + streams)
+    return Dice(temperature.clamp(min=1e-6)[:, None], temperature <= 0, ranks >= limit[:, None], keys)
 
 
-def exponential(seed: Tensor, step: Tensor, stream: int, ids: Tensor) -> Tensor:
-    """Exp(1) noise for every (seed [S], step [S], stream, token id [S, K]): f32 [S, K]."""
-    key = _mix(_mix(_mix(seed) + step) + stream)
-    bits = (_mix(key[:, None] + ids) >> 41) & 0x7FFFFF
-    return -torch.log((bits.float() + 0.5) * 2.0**-23)  # 23 bits and a half are exact in float32: never 0, never 1
+def gumbel(keys: Tensor, ids: Tensor) -> Tensor:
+    """-log of Exp(1) noise for every key [S, 1] and token id [S, K]: f32 [S, K].
+
+    `argmax(log p + gumbel)` is `argmax(p / Exp(1))`.
+    """
+    bits = (_mix(keys + ids) >> 41) & 0x7FFFFF
+    uniform = (bits.float() + 0.5) * 2.0**-23  # 23 bits and a half are exact in float32: never 0, never 1
+    return uniform.log_().neg_().log_().neg_()
 
 
 def penalise_(logits: Tensor, state: SamplingState) -> None:
@@ -91,11 +110,10 @@ def remember_(text: Tensor, pad: int, state: SamplingState, active: Tensor | Non
 
 
 def _mix(x: Tensor) -> Tensor:
-    """SplitMix64's finaliser (Steele, Lea and Flood, 2014) over int64, whose products wrap around."""
+    """The high bits of SplitMix64's finaliser (Steele, Lea and Flood, 2014) over int64, whose products wrap around."""
     x = x + -7046029254386353131
     x = (x ^ _shift(x, 30)) * -4658895280553007687
-    x = (x ^ _shift(x, 27)) * -7723592293110705685
-    return x ^ _shift(x, 31)
+    return (x ^ _shift(x, 27)) * -7723592293110705685  # whose last shift would change low bits only
 
 
 def _shift(x: Tensor, bits: int) -> Tensor:
