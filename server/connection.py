@@ -7,6 +7,7 @@ call is an error of `errors.py`, and `_part` alone turns it into what this calle
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -36,7 +37,7 @@ DRAIN_S = 1.0  # what was said before the end of a call may take this long to se
 PART_S = 1.0  # and the goodbye this long
 COMPLAIN_EVERY_S = 1.0
 MAX_UNDECODABLE = 50  # packets in a row: one second that is no Opus
-_PACKETS_AT_ONCE = 50  # decoded before the loop may turn to others
+_AT_ONCE = 8  # messages read, or packets of one message decoded, before the loop may turn to others
 _MAX_REASON_BYTES = 123  # RFC 6455 §5.5: what a close frame holds beside its code
 
 
@@ -90,12 +91,14 @@ class Connection:
 
     async def _listen(self, session: Session) -> None:
         try:
-            while True:
+            for number in itertools.count(1):
                 message = await self._socket.receive()
                 if message["type"] == "websocket.disconnect":
                     raise CallerLeft("The caller hung up.")
                 if not session.ended:
                     await self._receive(message.get("bytes") or message.get("text") or b"", session)
+                if number % _AT_ONCE == 0:  # thousands may have come at once, and `receive` would not wait
+                    await asyncio.sleep(0)
         except CallEnded as why:
             session.end(why)
 
@@ -127,7 +130,7 @@ class Connection:
                 pcm = self._decoder.conceal(packet_samples(packet) or PACKET_SAMPLES)
             for frame in self._assembler.push(pcm):
                 session.offer(frame)
-            if number % _PACKETS_AT_ONCE == 0:
+            if number % _AT_ONCE == 0:
                 await asyncio.sleep(0)
 
     def _complain(self, reason: str, session: Session) -> None:

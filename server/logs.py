@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 _STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
@@ -21,7 +22,9 @@ def _quoted(value: object) -> str:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """False for the line that uvicorn writes after each call that was refused before its upgrade."""
+    """False for what uvicorn takes for an error: a call refused before its upgrade, a task ended by a second Ctrl-C."""
+    if record.exc_info and record.exc_info[0] is asyncio.CancelledError:
+        return False
     return "without completing handshake" not in record.getMessage()
 
 

@@ -103,7 +103,10 @@ class Reception:
         self._sessions.add(session)
         self._empty.clear()
         self._line.append(session)
-        self._seat_next()
+        if self._free:
+            self._seat_next()
+        else:
+            self._tell_place(session)
         try:
             yield session
         finally:
@@ -134,13 +137,17 @@ class Reception:
         while self._free and self._line:
             self._free -= 1
             self._bridge.submit(Open(self._line.pop(0)))
-        self._tell_places()
+            self._tell_places()
 
     def _tell_places(self) -> None:
+        for session in self._line:
+            self._tell_place(session)
+
+    def _tell_place(self, session: Session) -> None:
+        position = self._line.index(session) + 1
         call_s = self.metrics.call_s.median_s()
-        for position, session in enumerate(self._line, start=1):
-            ahead_s = None if call_s is None else round(position * call_s / self.settings.slots)
-            session.tell({"type": "queue", "position": position, "ahead_s": ahead_s})
+        ahead_s = None if call_s is None else round(position * call_s / self.settings.slots)
+        session.tell({"type": "queue", "position": position, "ahead_s": ahead_s})
 
     def _release(self, session: Session) -> None:
         if session in self._line:

@@ -31,6 +31,7 @@ DRAIN_S = 3.0  # for calls to end after a signal; 5 s in all with what follows
 _CLOSE_S = 1  # for sockets whose peers do not answer the close
 _UNREAD_S = 20.0  # a peer whose window stays shut for this long is gone
 _BACKLOG = 2048
+_OPEN_FILES = 10_240  # macOS allows no more
 _SEND_BUFFER_BYTES = 65_536  # 10 s of speech: more would only hide that a caller does not read
 
 
@@ -65,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 1
+    _allow_many_sockets()
     return asyncio.run(serve(settings, runner_maker(settings), listener))
 
 
@@ -134,6 +136,17 @@ class PoliteServer(uvicorn.Server):
     async def _end_on_failure(self) -> None:
         await self._reception.failed.wait()
         self.end()
+
+
+def _allow_many_sockets() -> None:
+    """Raise the soft limit on open files, often 1024: connections that never speak must not shut others out."""
+    if sys.platform != "win32":
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def listen(host: str, port: int) -> socket.socket:
