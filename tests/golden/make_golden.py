@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from moshi.models import LMGen, loaders  # type: ignore[import-not-found]
 from safetensors.torch import load_file, save_file
-from tests.golden.cases import CASES, FRAMES, Case, speech_like
 
 from model.config import FRAME_SAMPLES
+from tests.golden.cases import CASES, FRAMES, Case, speech_like
 
 KEPT_PCM_FRAMES = 12  # enough to see that sound is right; tokens tell the rest
 
@@ -79,9 +79,7 @@ def cut_depth(path: Path, stored: int, kept: int) -> None:
             weights[key] = weights[key][: weights[key].shape[0] * kept // stored].contiguous()
         elif (key.startswith("depformer.layers") and ".gating." in key and int(parts[4]) >= kept) or (
             parts[0] in ("linears", "depformer_in") and int(parts[1]) >= kept
-        ):
-            del weights[key]
-        elif parts[0] == "depformer_emb" and int(parts[1]) >= kept - 1:
+        ) or (parts[0] == "depformer_emb" and int(parts[1]) >= kept - 1):
             del weights[key]
     save_file(weights, path)
 

@@ -1,0 +1,139 @@
+"""The Moshi runner: choices reach the model, text comes out whole, and what can't be loaded says why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from server.audio.framing import FRAME_SAMPLES
+from server.engine.batch import Batch
+from server.hub import ModelUnavailable
+from server.session import SessionParams
+
+pytest.importorskip("torch")
+
+from server.engine import moshi_runner
+from server.engine.moshi_runner import MoshiRunner, load_runner
+
+GREEDY = {"text_temperature": 0.0, "audio_temperature": 0.0}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory):
+    """The demo checkpoint is made here, not in the home of whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def runner(cache: None) -> MoshiRunner:
+    runner = load_runner("demo", 4, "cpu", "auto")
+    runner.warm_up()
+    return runner
+
+
+def sound(frames: int) -> NDArray[np.float32]:
+    time = np.arange(frames * FRAME_SAMPLES) / 24_000
+    return (0.3 * np.sin(1500 * time + 3 * np.sin(9 * time))).astype(np.float32).reshape(frames, FRAME_SAMPLES)
+
+
+def talk(runner: MoshiRunner, slot: int, rows: int, **choices: float) -> tuple[str, NDArray[np.float32]]:
+    """What one caller hears and reads for a second and a half, seated in `slot` of a batch of `rows`."""
+    runner.start(slot, SessionParams.model_validate({"text_seed": 1, "audio_seed": 2} | choices))
+    text, pcm = "", []
+    active = np.arange(rows) == slot
+    for frame in sound(18):
+        result = runner.step(Batch(np.tile(frame, (rows, 1)), active))
+        text += result.pieces[slot]
+        if result.spoken[slot]:
+            pcm.append(result.pcm[slot].copy())
+    return text, np.concatenate(pcm)
+
+
+def test_what_a_caller_gets(runner: MoshiRunner):
+    text, pcm = talk(runner, 0, 1, **GREEDY)
+    assert len(pcm) == 17 * FRAME_SAMPLES  # one frame less: the acoustic codes' delay
+    assert np.isfinite(pcm).all()
+    assert pcm.std() > 0.001
+    assert text.strip()
+
+
+def test_a_slot_is_fresh_after_the_warm_up_and_after_a_call(runner: MoshiRunner):
+    first, again = talk(runner, 1, 2), talk(runner, 1, 2)
+    assert first[0] == again[0]
+    np.testing.assert_array_equal(first[1], again[1])
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"text_temperature": 0.2},
+        {"text_topk": 1},
+        {"text_seed": 9},
+        {"repetition_penalty": 2.0},
+        {"audio_temperature": 0.1},
+        {"audio_topk": 2},
+        {"audio_seed": 9},
+    ],
+)
+def test_every_choice_counts(runner: MoshiRunner, choice: dict[str, float]):
+    usual, chosen = talk(runner, 0, 1), talk(runner, 0, 1, **choice)
+    assert not np.array_equal(usual[1], chosen[1])
+
+
+def test_padding_can_be_made_likelier(runner: MoshiRunner):
+    flat = {"text_temperature": 2.0, "text_topk": 0}
+    usual, padded = talk(runner, 0, 1, **flat), talk(runner, 0, 1, **flat, pad_mult=4.0)
+    assert len(padded[0]) < len(usual[0])
+
+
+def test_a_neighbours_choices_do_not_count(runner: MoshiRunner):
+    runner.start(1, SessionParams.model_validate(GREEDY))
+    usual = talk(runner, 0, 2, text_topk=5)
+    runner.start(1, SessionParams.model_validate({"text_topk": 0, "pad_mult": -2.0, "repetition_penalty": 1.5}))
+    again = talk(runner, 0, 2, text_topk=5)
+    np.testing.assert_array_equal(usual[1], again[1])
+
+
+def test_idle_rows_say_nothing(runner: MoshiRunner):
+    for slot in range(2):
+        runner.start(slot, SessionParams.model_validate({}))
+    for frame in sound(3):
+        result = runner.step(Batch(np.stack([frame, frame]), np.array([True, False])))
+    assert result.spoken.tolist() == [True, False]
+    assert result.pieces[1] == ""
+
+
+def test_the_demo_is_made_once(runner: MoshiRunner):
+    files = {path: path.stat().st_mtime_ns for path in moshi_runner._demo_directory().iterdir()}
+    assert len(files) == 5
+    load_runner("demo", 1, "cpu", "float32").close()
+    assert files == {path: path.stat().st_mtime_ns for path in moshi_runner._demo_directory().iterdir()}
+    assert runner.card.demo
+    assert "random" in runner.card.notice
+
+
+@pytest.mark.parametrize(
+    ("model", "device", "sentence"),
+    [
+        ("./no/such/place", "cpu", "no checkpoint directory"),
+        ("demo", "mps", "no Apple GPU"),
+        ("demo", "cuda", "no NVIDIA GPU"),
+    ],
+)
+def test_what_is_not_there_is_said(model: str, device: str, sentence: str):
+    import torch
+
+    if device != "cpu" and getattr(torch, device).is_available():
+        pytest.skip(f"there is a {device} device here")
+    with pytest.raises(ModelUnavailable, match=sentence):
+        load_runner(model, 1, device, "auto")
+
+
+def test_an_empty_directory(tmp_path: Path):
+    with pytest.raises(ModelUnavailable, match="has no file"):
+        load_runner(str(tmp_path), 1, "cpu", "auto")

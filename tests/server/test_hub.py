@@ -1,0 +1,79 @@
+"""Checkpoints are found, and what can't be had is said in a sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+import pytest
+from huggingface_hub import errors
+
+from server import hub
+from server.hub import ModelUnavailable, resolver
+
+
+def test_a_directory(tmp_path: Path):
+    (tmp_path / "config.json").write_text("{}")
+    elsewhere = tmp_path / "elsewhere.bin"
+    elsewhere.write_bytes(b"x")
+    resolve = resolver(str(tmp_path))
+    assert resolve("config.json") == tmp_path / "config.json"
+    assert resolve(f"file://{elsewhere}") == elsewhere
+    with pytest.raises(FileNotFoundError, match=r"no file weights\.bin"):
+        resolve("weights.bin")
+
+
+@pytest.mark.parametrize("name", ["nowhere", "./a/b", "/a/b", "a/b/c", "~/none"])
+def test_neither_directory_nor_repository(name: str):
+    with pytest.raises(ModelUnavailable, match="no checkpoint directory"):
+        resolver(name)
+
+
+def test_names_reach_the_hub(monkeypatch: pytest.MonkeyPatch):
+    asked = []
+
+    def download(repo: str, name: str, revision: str | None = None) -> str:
+        asked.append((repo, name, revision))
+        return "/cache/file"
+
+    monkeypatch.setattr(hub, "hf_hub_download", download)
+    resolve = resolver("kyutai/moshiko@v1")
+    assert resolve("config.json") == Path("/cache/file")
+    resolve("hf://other/repo/sub/tokenizer.model")
+    assert asked == [("kyutai/moshiko", "config.json", "v1"), ("other/repo", "sub/tokenizer.model", None)]
+
+
+def error(kind: type[Exception]) -> Exception:
+    """An error as the hub's client raises it."""
+    if issubclass(kind, errors.HfHubHTTPError):
+        return kind("no\nmore", response=httpx.Response(404, request=httpx.Request("GET", "https://hub.test")))
+    return kind("no\nmore")
+
+
+@pytest.mark.parametrize(
+    ("raised", "sentence"),
+    [
+        (errors.GatedRepoError, "gated.*HF_TOKEN"),
+        (errors.RepositoryNotFoundError, "no repository a/b.*HF_TOKEN"),
+        (errors.RevisionNotFoundError, "no revision v9"),
+        (errors.LocalEntryNotFoundError, "not on this machine"),
+        (errors.HfHubHTTPError, "can't be downloaded: no$"),
+        (OSError, "can't be downloaded"),
+    ],
+)
+def test_every_refusal_is_a_sentence(monkeypatch: pytest.MonkeyPatch, raised: type[Exception], sentence: str):
+    def download(*args: object, **kwargs: object) -> str:
+        raise error(raised)
+
+    monkeypatch.setattr(hub, "hf_hub_download", download)
+    with pytest.raises(ModelUnavailable, match=sentence):
+        resolver("a/b@v9")("config.json")
+
+
+def test_a_file_the_repository_lacks(monkeypatch: pytest.MonkeyPatch):
+    def download(*args: object, **kwargs: object) -> str:
+        raise error(errors.EntryNotFoundError)
+
+    monkeypatch.setattr(hub, "hf_hub_download", download)
+    with pytest.raises(FileNotFoundError, match="has no file"):
+        resolver("a/b")("config.json")
