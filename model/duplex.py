@@ -111,7 +111,7 @@ class Duplex(nn.Module):
             text = logits.argmax(-1)
         else:
             if plan.padded:
-                logits[:, pad] += choices.pad_bonus * choices.text_temperature
+                sampling.favour_(logits, pad, choices)
             text = sampling.dice(
                 choices.text_temperature, choices.text_top_k, choices.text_seed,
                 state.delays.offset, self.text_streams, plan.text_top_k, logits.shape[1],

@@ -101,6 +101,11 @@ def penalise_(logits: Tensor, state: SamplingState) -> None:
     logits.scatter_reduce_(1, state.history, torch.where(lately, less, now), "amin")
 
 
+def favour_(logits: Tensor, pad: int, state: SamplingState) -> None:
+    """Multiply each slot's P(PAD) by the exponential of its bonus, in place: logits f32 [S, V]."""
+    logits[:, pad] += state.pad_bonus * state.text_temperature
+
+
 def remember_(text: Tensor, pad: int, state: SamplingState, active: Tensor | None) -> None:
     """Note a text token int64 [S] in the history of every active slot that did not pad."""
     at = (state.said % (HISTORY + 1))[:, None]

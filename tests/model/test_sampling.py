@@ -85,6 +85,17 @@ def test_penalty_forgets_and_skips_padding():
     assert penalised([], span=10).tolist()[0] == 2.0
 
 
+def test_pad_bonus_multiplies_its_probability():
+    logits, temperature, factor = torch.tensor([2.0, 0.5, -1.0, 1.0]), 0.7, 3.0
+    state = sampling.make_state(1, torch.device("cpu"))
+    state.text_temperature[0], state.pad_bonus[0] = temperature, torch.tensor(factor).log()
+    favoured = logits[None].clone()
+    sampling.favour_(favoured, 3, state)
+    expected = torch.softmax(logits / temperature, -1)
+    expected[3] *= factor
+    assert torch.allclose(torch.softmax(favoured[0] / temperature, -1), expected / expected.sum())
+
+
 def test_idle_slots_say_nothing():
     state = sampling.make_state(2, torch.device("cpu"))
     sampling.remember_(torch.tensor([5, 5]), 3, state, torch.tensor([True, False]))

@@ -85,12 +85,6 @@ def test_every_choice_counts(runner: MoshiRunner, choice: dict[str, float]):
     assert not np.array_equal(usual[1], chosen[1])
 
 
-def test_padding_can_be_made_likelier(runner: MoshiRunner):
-    flat = {"text_temperature": 2.0, "text_topk": 0}
-    usual, padded = talk(runner, 0, 1, **flat), talk(runner, 0, 1, **flat, pad_mult=4.0)
-    assert len(padded[0]) < len(usual[0])
-
-
 def test_a_neighbours_choices_do_not_count(runner: MoshiRunner):
     runner.start(1, SessionParams.model_validate(GREEDY))
     usual = talk(runner, 0, 2, text_topk=5)
