@@ -76,7 +76,7 @@ def write_checkpoint(
     save_file(_stack(weights) if stacked else weights, directory / "model.safetensors")
     codec = dict(_tensors(mimi_layout(model.mimi, config.mimi), seed))
     save_file(_stack(codec) if stacked else codec, directory / "mimi.safetensors")
-    (directory / "tokenizer.model").write_bytes(_tokenizer(config.text_card))
+    (directory / "tokenizer.model").write_bytes(tokenizer(config.text_card))
     (directory / "mimi_config.json").write_text(json.dumps(mimi, indent=1))
     names = {
         "model_type": "moshi",
@@ -132,8 +132,8 @@ def _stack(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: torch.cat(parts) for name, parts in joined.items()}
 
 
-def _tokenizer(pieces: int) -> bytes:
-    """A SentencePiece model over made-up words, with PAD at 3 and bytes for what it lacks."""
+def tokenizer(pieces: int, *, byte_fallback: bool = False) -> bytes:
+    """A SentencePiece model over made-up words with PAD at 3; perhaps, as the published ones, with a piece a byte."""
     dice = random.Random(0)
     syllables = [consonant + vowel for consonant in "bcdfghjklmnprstvwz" for vowel in "aeiou"]
     words = ["".join(dice.choices(syllables, k=dice.randint(1, 3))) for _ in range(1500)]
@@ -141,6 +141,6 @@ def _tokenizer(pieces: int) -> bytes:
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=lines, model_writer=model, vocab_size=pieces, pad_id=3, unk_id=0, bos_id=1, eos_id=2,
-        hard_vocab_limit=False, byte_fallback=True, minloglevel=2,
+        hard_vocab_limit=False, byte_fallback=byte_fallback, minloglevel=2,
     )  # fmt: skip
     return model.getvalue()

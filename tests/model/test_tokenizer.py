@@ -6,13 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from model import random_checkpoint
 from model.errors import CheckpointNotFound
 from model.tokenizer import TextStream, Tokenizer
 
 
 @pytest.fixture(scope="module")
-def tokenizer(babble_directory: Path) -> Tokenizer:
-    return Tokenizer(babble_directory / "tokenizer.model", silent=(3, 0))
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+    path = tmp_path_factory.mktemp("words") / "tokenizer.model"
+    path.write_bytes(random_checkpoint.tokenizer(500, byte_fallback=True))
+    return Tokenizer(path, silent=(3, 0))
 
 
 def byte(value: int) -> int:
