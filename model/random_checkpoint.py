@@ -113,7 +113,7 @@ def random_tensor(name: str, shape: tuple[int, ...], seed: int) -> Tensor:
     return noise * gain / math.sqrt(fan_in)
 
 
-_GAINS = {"encoder": 1.2, "decoder": 0.7, "linears": 2.0, "text_linear": 2.0}
+_GAINS = {"encoder": 1.2, "decoder": 0.55, "linears": 2.0, "text_linear": 2.0}
 
 
 def _tensors(entries: Iterator[Entry], seed: int) -> Iterator[tuple[str, Tensor]]:
