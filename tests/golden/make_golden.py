@@ -77,9 +77,11 @@ def cut_depth(path: Path, stored: int, kept: int) -> None:
         parts = key.split(".")
         if key.startswith("depformer.layers") and key.endswith(("in_proj_weight", "out_proj.weight")):
             weights[key] = weights[key][: weights[key].shape[0] * kept // stored].contiguous()
-        elif (key.startswith("depformer.layers") and ".gating." in key and int(parts[4]) >= kept) or (
-            parts[0] in ("linears", "depformer_in") and int(parts[1]) >= kept
-        ) or (parts[0] == "depformer_emb" and int(parts[1]) >= kept - 1):
+        elif (
+            (key.startswith("depformer.layers") and ".gating." in key and int(parts[4]) >= kept)
+            or (parts[0] in ("linears", "depformer_in") and int(parts[1]) >= kept)
+            or (parts[0] == "depformer_emb" and int(parts[1]) >= kept - 1)
+        ):
             del weights[key]
     save_file(weights, path)
 
