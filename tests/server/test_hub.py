@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from huggingface_hub import errors
 
@@ -46,7 +46,7 @@ def test_names_reach_the_hub(monkeypatch: pytest.MonkeyPatch):
 def error(kind: type[Exception]) -> Exception:
     """An error as the hub's client raises it."""
     if issubclass(kind, errors.HfHubHTTPError):
-        return kind("no\nmore", response=httpx.Response(404, request=httpx.Request("GET", "https://hub.test")))
+        return kind("no\nmore", response=httpx2.Response(404, request=httpx2.Request("GET", "https://hub.test")))
     return kind("no\nmore")
 
 

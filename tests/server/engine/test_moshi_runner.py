@@ -96,10 +96,10 @@ def test_a_neighbours_choices_do_not_count(runner: MoshiRunner):
 def test_idle_rows_say_nothing(runner: MoshiRunner):
     for slot in range(2):
         runner.start(slot, SessionParams.model_validate({}))
-    for frame in sound(3):
-        result = runner.step(Batch(np.stack([frame, frame]), np.array([True, False])))
-    assert result.spoken.tolist() == [True, False]
-    assert result.pieces[1] == ""
+    batches = [Batch(np.stack([frame, frame]), np.array([True, False])) for frame in sound(3)]
+    results = [runner.step(batch) for batch in batches]
+    assert [result.spoken.tolist() for result in results] == [[False, False], [True, False], [True, False]]
+    assert all(result.pieces[1] == "" for result in results)
 
 
 def test_the_demo_is_made_once(runner: MoshiRunner):
