@@ -37,8 +37,9 @@ fmt: .venv/installed-dev ## Format, and mend what the linter can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: .venv/installed-dev ## Measure a step, eight callers and memory on a small checkpoint (ARGS=… is added)
-	$(BIN)/python -m model.bench $(ARGS)
+bench: .venv/installed-dev ## Measure speed and memory, beside Kyutai's server (e.g. ARGS="--only frame,callers")
+	@$(MAKE) --no-print-directory .venv-reference/installed || true
+	$(BIN)/python -m tests.bench $(ARGS)
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Parley needs Python 3.11 or newer."; exit 1; }
@@ -53,4 +54,12 @@ bench: .venv/installed-dev ## Measure a step, eight callers and memory on a smal
 
 .venv/installed-dev: .venv/installed
 	$(BIN)/pip install --editable '.[dev]'
+	@touch $@
+
+# Kyutai's server, to measure beside ours. It asks for an older torch; --no-deps gives it the same one as ours.
+.venv-reference/installed:
+	$(PYTHON) -m venv .venv-reference
+	$(if $(TORCH_INDEX),.venv-reference/bin/pip install --index-url $(TORCH_INDEX) torch==2.13.0,)
+	.venv-reference/bin/pip install torch==2.13.0 aiohttp einops huggingface_hub numpy safetensors sentencepiece sphn
+	.venv-reference/bin/pip install --no-deps moshi==0.2.13
 	@touch $@
