@@ -38,7 +38,7 @@ fmt: .venv/installed-dev ## Format, and mend what the linter can mend
 	$(BIN)/ruff check --fix .
 
 bench: .venv/installed-dev ## Measure speed and memory, beside Kyutai's server (e.g. ARGS="--only frame,callers")
-	@$(MAKE) --no-print-directory .venv-reference/installed || true
+	@$(MAKE) -s --no-print-directory .venv-reference/installed || true  # the bench says so, and goes on
 	$(BIN)/python -m tests.bench $(ARGS)
 
 .venv/bin/python:

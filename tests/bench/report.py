@@ -68,7 +68,7 @@ def table(parts: list[Part], facts: dict[str, Any]) -> str:
 
     lines = ["{cpu}, {cores} cores, {memory_gib} GiB · Python {python}, torch {torch} · {date}".format(**facts)]
     if facts["load_before"] > 0.5:
-        lines.append(f"The machine was busy before (load {facts['load_before']}): do not trust these figures.")
+        lines.append(f"The machine was busy before (load {facts['load_before']}); run again when it is quiet.")
     lines.append(line(head))
     for part in parts:
         lines += ["", part.title, *map(line, part.rows)]
