@@ -165,6 +165,21 @@ async def test_a_packet_that_does_not_decode_is_concealed_and_the_call_goes_on(s
         await until(lambda: served.reception.metrics.counts["concealed"] == 4)
 
 
+async def test_bad_packets_now_and_then_never_end_a_call(serve: Serve):
+    served = await serve()
+    frame, bad = speech(1)[0], connection.MAX_UNDECODABLE + 10
+    async with dial(served.chat, AudioForm.RAW) as phone:
+        await phone.greeting()
+        for _ in range(bad):
+            await phone.socket.send(b"\1\xff\xff\xff")
+            await phone.say(frame)
+            await phone.hear()
+        for _ in range(bad // 4):  # the time of the bad packets is heard too
+            await phone.hear()
+        await phone.socket.close()
+        await until(lambda: served.reception.metrics.counts["concealed"] == bad)
+
+
 @pytest.mark.parametrize("form", AudioForm)
 async def test_stereo_and_other_lengths_are_simply_decoded(serve: Serve, form: AudioForm):
     if form is AudioForm.OGG:
