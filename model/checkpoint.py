@@ -17,8 +17,9 @@ import torch
 from model.config import duplex_config
 from model.duplex import Duplex
 from model.errors import CheckpointNotFound, UnsupportedModel
+from model.layout import mimi_layout, moshi_layout
 from model.tokenizer import Tokenizer
-from model.weights import Progress, linears_in, load, mimi_layout, moshi_layout
+from model.weights import Progress, linears_in, load
 
 MOSHI_NAME = "model.safetensors"
 MIMI_NAME = "tokenizer-e351c8d8-checkpoint125.safetensors"

@@ -22,9 +22,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from model.config import MIMI_JSON, MOSHI_JSON, duplex_config
+from model.config import duplex_config
 from model.duplex import Duplex
-from model.weights import Entry, mimi_layout, moshi_layout
+from model.layout import Entry, mimi_layout, moshi_layout
+from model.published import MIMI_JSON, MOSHI_JSON
 
 # A Moshi small enough for a laptop's core: it babbles, but it does so at full pace.
 BABBLE: dict[str, Any] = {

@@ -1,45 +1,23 @@
-"""Published checkpoint files into our modules: every key accounted for, a tensor at a time.
+"""Published checkpoint files into our parameters: every key accounted for, a tensor at a time.
 
-`layout` functions list, for every tensor that the published layout calls for, where it goes. `load` walks that list
-over the file, so that at most one tensor is held beside the model, and names whatever is missing, unexpected or
-misshapen. Names are those of the `moshi` package's split form; files that stack the per-step projections, and old
-Mimi names, are read through `_Source`.
+`load` walks a layout over a file, so that at most one tensor is held beside the model, and names whatever is missing,
+unexpected or misshapen. Files that stack the per-step projections, and old Mimi names, are read through `_Source`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from model.config import DuplexConfig, MimiConfig, gated_width
-from model.conv import CausalConv1d, CausalConvTranspose1d
-from model.depth import Depth, DepthLayer
-from model.duplex import Duplex
 from model.errors import CheckpointNotFound, WeightsError
-from model.layers import Gated, Linear, Norm, RMSNorm
-from model.mimi import Mimi
-from model.seanet import ResidualBlock, Seanet
-from model.transformer import StreamingTransformer
+from model.layout import Entry
 
 Progress = Callable[[int], object]  # called with the bytes of each tensor as it is placed
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """Published tensors `names` of these `shapes` become (rows of) one parameter of ours.
-
-    `target` None: the tensors are known, and not needed. `convert` makes ours from theirs (None: as it is, reshaped).
-    """
-
-    names: tuple[str, ...]
-    shapes: tuple[tuple[int, ...], ...]
-    target: Tensor | None
-    convert: Callable[..., Tensor] | None = None
 
 
 @dataclass(slots=True)
@@ -89,164 +67,6 @@ def load(path: Path, entries: Iterator[Entry], stacked: int, progress: Progress 
             raise WeightsError(
                 f"{path.name} holds tensors that its configuration has no place for: {_list(unclaimed)}."
             )
-
-
-def moshi_layout(model: Duplex, config: DuplexConfig) -> Iterator[Entry]:
-    """The language model's tensors (`moshi/models/lm.py`)."""
-    temporal, depth = model.temporal, model.depth
-    dim, rows = config.temporal.dim, config.card + 1
-    for k in range(config.n_q):
-        yield _entry(f"emb.{k}.weight", (rows, dim), temporal.audio_embedding[k * rows : (k + 1) * rows])
-    yield _entry("text_emb.weight", (config.text_card + 1, dim), temporal.text_embedding)
-    yield _entry("text_linear.weight", (config.text_card_out, dim), temporal.text_head.weight)
-    yield from _norm_entries("out_norm", temporal.norm)
-    yield from _transformer_entries("transformer", temporal.transformer)
-    yield from _depth_entries(depth, config)
-
-
-def mimi_layout(mimi: Mimi, config: MimiConfig) -> Iterator[Entry]:
-    """The codec's tensors (`moshi/models/compression.py`)."""
-    for side in ("encoder", "decoder"):
-        yield from _seanet_entries(f"{side}.model", getattr(mimi, side))
-        yield from _transformer_entries(f"{side}_transformer.transformer", getattr(mimi, f"{side}_transformer"))
-    width, stride = config.seanet.dimension, config.downsample
-    if mimi.downsample is not None and mimi.upsample is not None:
-        conv = mimi.downsample.conv
-        yield _entry("downsample.conv.conv.conv.weight", (width, width, 2 * stride), conv.weight, _windowed)
-        weight = mimi.upsample.weight
-        yield _entry("upsample.convtr.convtr.convtr.weight", (width, 1, 2 * stride), weight, _depthwise)
-    first = config.quantizer.semantic_codebooks
-    stored = config.quantizer.stored_codebooks
-    for name, part, count in (
-        ("first", mimi.quantizer.first, first),
-        ("rest", mimi.quantizer.rest, stored - first),
-    ):
-        dim, bins = config.quantizer.dimension, config.quantizer.bins
-        yield _entry(f"quantizer.rvq_{name}.input_proj.weight", (dim, width, 1), part.input_proj.weight)
-        yield _entry(f"quantizer.rvq_{name}.output_proj.weight", (width, dim, 1), part.output_proj.weight)
-        for i in range(count):
-            book = f"quantizer.rvq_{name}.vq.layers.{i}._codebook"
-            target = part.codebooks[i] if i < len(part.codebooks) else None
-            names = (f"{book}.embedding_sum", f"{book}.cluster_usage", f"{book}._initialized")
-            yield Entry(names, ((bins, dim), (bins,), (1,)), target, _centroids)
-
-
-def _depth_entries(depth: Depth, config: DuplexConfig) -> Iterator[Entry]:
-    shape = config.depth
-    dim, rows, stored = shape.dim, config.card + 1, shape.stored_codebooks
-    rank = shape.low_rank or dim
-    for k in range(max(shape.input_of) + 1):
-        yield _entry(f"depformer_in.{k}.weight", (dim, config.temporal.dim), _rows(depth.input, k, dim))
-    audio = [(f"depformer_emb.{k}", rows, _rows(depth.audio_embedding, k, rows)) for k in range(stored - 1)]
-    embeddings = [("depformer_text_emb", config.text_card + 1, depth.text_embedding), *audio]
-    for step, (name, count, target) in enumerate(embeddings):
-        yield _entry(f"{name}.weight", (count, rank), target)
-        if shape.low_rank:
-            yield _entry(f"{name}.low_rank.weight", (dim, rank), _weight(depth.low_rank, step))
-    for k in range(stored):
-        yield _entry(f"linears.{k}.weight", (config.card, dim), _weight(depth.heads, k))
-    for i, layer in enumerate(depth.layers):
-        yield from _depth_layer_entries(f"depformer.layers.{i}", layer, config)
-
-
-def _depth_layer_entries(name: str, layer: DepthLayer, config: DuplexConfig) -> Iterator[Entry]:
-    shape, dim = config.depth, config.depth.dim
-    yield from _norm_entries(f"{name}.norm1", layer.norm1)
-    yield from _norm_entries(f"{name}.norm2", layer.norm2)
-    for w, width in enumerate(shape.feedforward):
-        yield _entry(f"{name}.self_attn.in_projs.{w}.weight", (3 * dim, dim), _weight(layer.in_proj, w))
-        yield _entry(f"{name}.self_attn.out_projs.{w}.weight", (dim, dim), _weight(layer.out_proj, w))
-        gate = f"{name}.gating.{w}"
-        hidden = gated_width(dim, width)
-        gating = layer.gating[w] if w < len(layer.gating) else None
-        yield _entry(f"{gate}.linear_in.weight", (2 * hidden, dim), gating and gating.linear_in.weight)
-        yield _entry(f"{gate}.linear_out.weight", (dim, hidden), gating and gating.linear_out.weight)
-
-
-def _transformer_entries(name: str, transformer: StreamingTransformer) -> Iterator[Entry]:
-    config = transformer.config
-    dim = config.dim
-    for i, layer in enumerate(transformer.layers):
-        at = f"{name}.layers.{i}"
-        yield from _norm_entries(f"{at}.norm1", layer.norm1)
-        yield from _norm_entries(f"{at}.norm2", layer.norm2)
-        yield _entry(f"{at}.self_attn.in_projs.0.weight", (3 * dim, dim), layer.in_proj.weight)
-        yield _entry(f"{at}.self_attn.out_projs.0.weight", (dim, dim), layer.out_proj.weight)
-        feedforward = layer.feedforward
-        if isinstance(feedforward, Gated):
-            hidden = gated_width(dim, config.feedforward)
-            yield _entry(f"{at}.gating.linear_in.weight", (2 * hidden, dim), feedforward.linear_in.weight)
-            yield _entry(f"{at}.gating.linear_out.weight", (dim, hidden), feedforward.linear_out.weight)
-        else:
-            yield _entry(f"{at}.linear1.weight", (config.feedforward, dim), feedforward.linear1.weight)
-            yield _entry(f"{at}.linear2.weight", (dim, config.feedforward), feedforward.linear2.weight)
-        if config.layer_scale:
-            yield _entry(f"{at}.layer_scale_1.scale", (dim,), layer.scale_1)
-            yield _entry(f"{at}.layer_scale_2.scale", (dim,), layer.scale_2)
-
-
-def _norm_entries(name: str, norm: Norm) -> Iterator[Entry]:
-    if isinstance(norm, RMSNorm):
-        yield _entry(f"{name}.alpha", (1, 1, len(norm.alpha)), norm.alpha)
-    else:
-        yield _entry(f"{name}.weight", tuple(norm.weight.shape), norm.weight)
-        yield _entry(f"{name}.bias", tuple(norm.bias.shape), norm.bias)
-
-
-def _seanet_entries(name: str, seanet: Seanet) -> Iterator[Entry]:
-    index = 0  # in the published chain, where ELU is a layer of its own
-    for layer in seanet.layers:
-        if isinstance(layer, ResidualBlock):
-            yield from _conv_entries(f"{name}.{index}.block.1.conv.conv", layer.conv1)
-            yield from _conv_entries(f"{name}.{index}.block.3.conv.conv", layer.conv2)
-        elif isinstance(layer, CausalConvTranspose1d):
-            index += 1
-            published = (layer.weight.shape[1], layer.channels_out, 2 * layer.stride)
-            yield _entry(f"{name}.{index}.convtr.convtr.weight", published, layer.weight, _transposed)
-            yield _entry(f"{name}.{index}.convtr.convtr.bias", (layer.channels_out,), layer.bias)
-        else:
-            index += layer.activate
-            yield from _conv_entries(f"{name}.{index}.conv.conv", layer)
-        index += 1
-
-
-def _conv_entries(name: str, conv: CausalConv1d) -> Iterator[Entry]:
-    published = (conv.weight.shape[0], conv.channels_in, conv.kernel)
-    yield _entry(f"{name}.weight", published, conv.weight, _windowed)
-    if conv.bias is not None:
-        yield _entry(f"{name}.bias", tuple(conv.bias.shape), conv.bias)
-
-
-def _windowed(weight: Tensor) -> Tensor:  # [out, in, kernel] → [out, kernel · in]
-    return weight.permute(0, 2, 1)
-
-
-def _transposed(weight: Tensor) -> Tensor:  # [in, out, kernel] → [kernel · out, in]
-    return weight.permute(2, 1, 0)
-
-
-def _depthwise(weight: Tensor) -> Tensor:  # [C, 1, kernel] → [kernel, C]
-    return weight[:, 0].T
-
-
-def _centroids(embedding_sum: Tensor, cluster_usage: Tensor, _initialized: Tensor) -> Tensor:
-    return embedding_sum.float() / cluster_usage.float().clamp(min=1e-5)[:, None]
-
-
-def _entry(
-    name: str, shape: tuple[int, ...], target: Tensor | None, convert: Callable[..., Tensor] | None = None
-) -> Entry:
-    return Entry((name,), (shape,), target, convert)
-
-
-def _rows(stack: Tensor, index: int, count: int) -> Tensor | None:
-    """The index-th run of `count` rows; None past the end, where a checkpoint holds more than is run."""
-    rows = stack[index * count : (index + 1) * count]
-    return rows if len(rows) else None
-
-
-def _weight(linears: list[Linear], index: int) -> Tensor | None:
-    return linears[index].weight if index < len(linears) else None
 
 
 def _open(path: Path) -> safe_open:
@@ -304,7 +124,7 @@ def _place(source: _Source, entry: Entry, progress: Progress | None) -> None:
         progress(entry.target.nbytes)
 
 
-def _list(names: object, most: int = 5) -> str:
-    names = sorted(names)  # type: ignore[call-overload]
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+def _list(names: Iterable[str], most: int = 5) -> str:
+    ordered = sorted(names)
+    more = f" and {len(ordered) - most} more" if len(ordered) > most else ""
+    return ", ".join(ordered[:most]) + more

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from model.checkpoint import build, find
-from model.config import FRAME_SAMPLES
 from model.duplex import Duplex, DuplexState
 from model.errors import CheckpointNotFound, ModelError
+from model.published import FRAME_SAMPLES
 from model.random_checkpoint import write_checkpoint
 from model.sampling import SamplingPlan
 from model.state import clear_row_, rows

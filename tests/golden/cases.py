@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.config import FRAME_SAMPLES, SAMPLE_RATE_HZ
+from model.published import FRAME_SAMPLES, SAMPLE_RATE_HZ
 from model.random_checkpoint import BABBLE, small_mimi, write_checkpoint
 
 FRAMES = 100

@@ -18,7 +18,7 @@ import torch
 from moshi.models import LMGen, loaders  # type: ignore[import-not-found]
 from safetensors.torch import load_file, save_file
 
-from model.config import FRAME_SAMPLES
+from model.published import FRAME_SAMPLES
 from tests.golden.cases import CASES, FRAMES, Case, speech_like
 
 KEPT_PCM_FRAMES = 12  # enough to see that sound is right; tokens tell the rest

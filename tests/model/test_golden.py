@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from model.checkpoint import build, find, in_directory
-from model.config import FRAME_SAMPLES
+from model.published import FRAME_SAMPLES
 from model.sampling import SamplingPlan
 from tests.golden.cases import CASES, speech_like
 

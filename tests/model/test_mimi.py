@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from model.config import FRAME_SAMPLES
 from model.duplex import Duplex
+from model.published import FRAME_SAMPLES
 from tests.golden.cases import speech_like
 
 FRAMES = 20  # 40 positions: within the window of 50

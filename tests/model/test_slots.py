@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.config import FRAME_SAMPLES
 from model.duplex import Duplex, DuplexState
+from model.published import FRAME_SAMPLES
 from model.sampling import SamplingPlan
 from model.state import clear_row_, copy_row_, nbytes, rows, tensors
 from tests.golden.cases import speech_like

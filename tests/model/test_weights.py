@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from model.checkpoint import build, find, in_directory
-from model.config import MOSHI_JSON
 from model.duplex import Duplex
 from model.errors import CheckpointNotFound, ModelError, UnsupportedModel, WeightsError
+from model.published import MOSHI_JSON
 from model.random_checkpoint import write_checkpoint
 
 CPU = torch.device("cpu")
