@@ -31,7 +31,7 @@ def timings_ms(server: Server) -> dict[str, dict[str, float]]:
 def _is_ready(url: str) -> bool:
     try:
         return _get(url + "/readyz")["status"] == "ready"
-    except urllib.error.HTTPError:  # 503: the model is loading
+    except urllib.error.URLError:  # 503 while the model loads; no answer from one that has ended
         return False
 
 
