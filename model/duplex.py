@@ -86,9 +86,9 @@ class Duplex(nn.Module):
         """
         heard = self._listen(pcm, state, active)
         column = self.delays.push_heard(heard[:, : self.config.user_q], state.delays)
-        hidden, logits = self.temporal(column, state.temporal, active, longest)
-        text = self._draw_text(logits.float(), state, active, plan)
-        audio = self.depth.generate(text, hidden, self._audio_draw(state, plan))
+        hidden, logits = self.temporal(column[:, None], state.temporal, active, longest)
+        text = self._draw_text(logits[:, 0].float(), state, active, plan)
+        audio = self.depth.generate(text, hidden[:, 0], self._audio_draw(state, plan))
         self.delays.push_spoken(text, audio, state.delays, active)
         tokens, spoken = self.delays.aligned(state.delays)
         spoken = spoken if active is None else spoken & active

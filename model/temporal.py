@@ -12,7 +12,7 @@ from model.transformer import StreamingTransformer, TransformerState
 
 
 class Temporal(nn.Module):
-    """Embeds a column of tokens, takes one transformer step, and says what the text might be."""
+    """Embeds columns of tokens, takes them through the transformer, and says what the text might be."""
 
     def __init__(self, config: DuplexConfig):
         super().__init__()
@@ -31,12 +31,14 @@ class Temporal(nn.Module):
     def forward(
         self, tokens: Tensor, state: TransformerState, active: Tensor | None, longest: int | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Tokens int64 [S, 1 + n_q] (text first) → hidden [S, dim] and text logits [S, text_card_out]."""
-        x = self._embed(tokens)[:, None]
-        hidden = self.norm(self.transformer(x, state, active, longest))[:, 0]
+        """Columns of tokens int64 [S, T, 1 + n_q] (text first) → hidden [S, T, dim], logits [S, T, text_card_out].
+
+        Any number of columns that fits in the context; a live step takes one.
+        """
+        hidden = self.norm(self.transformer(self._embed(tokens), state, active, longest))
         return hidden, self.text_head(hidden)
 
     def _embed(self, tokens: Tensor) -> Tensor:
-        text, audio = tokens[:, 0], tokens[:, 1:]
-        shelf = torch.arange(audio.shape[1], device=tokens.device) * (self.card + 1)
-        return F.embedding(audio + shelf, self.audio_embedding).sum(1) + F.embedding(text, self.text_embedding)
+        text, audio = tokens[..., 0], tokens[..., 1:]
+        shelf = torch.arange(audio.shape[-1], device=tokens.device) * (self.card + 1)
+        return F.embedding(audio + shelf, self.audio_embedding).sum(-2) + F.embedding(text, self.text_embedding)
