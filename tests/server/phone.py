@@ -58,8 +58,9 @@ class Phone:
 
     async def hear(self) -> Pcm:
         """The next whole frame of the other side."""
-        while not self._heard:
-            self._note(await self._receive())
+        async with asyncio.timeout(PATIENCE_S):  # pings come for ever
+            while not self._heard:
+                self._note(await self._receive())
         return self._heard.pop(0)
 
     async def event(self, kind: str) -> dict[str, Any]:

@@ -167,17 +167,17 @@ async def test_a_packet_that_does_not_decode_is_concealed_and_the_call_goes_on(s
 
 async def test_bad_packets_now_and_then_never_end_a_call(serve: Serve):
     served = await serve()
-    frame, bad = speech(1)[0], connection.MAX_UNDECODABLE + 10
+    frame, rounds = speech(1)[0], connection.MAX_UNDECODABLE // 4 + 3
     async with dial(served.chat, AudioForm.RAW) as phone:
         await phone.greeting()
-        for _ in range(bad):
-            await phone.socket.send(b"\1\xff\xff\xff")
+        for _ in range(rounds):
+            for _ in range(4):  # 20 ms each, so a whole frame is concealed
+                await phone.socket.send(b"\1\xff\xff\xff")
+            await phone.hear()
             await phone.say(frame)
             await phone.hear()
-        for _ in range(bad // 4):  # the time of the bad packets is heard too
-            await phone.hear()
         await phone.socket.close()
-        await until(lambda: served.reception.metrics.counts["concealed"] == bad)
+        await until(lambda: served.reception.metrics.counts["concealed"] == 4 * rounds)
 
 
 @pytest.mark.parametrize("form", AudioForm)
