@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from model.state import Ring
 
-PIECE_KEYS = 256
+PIECE_KEYS = 512
 _TURN = 1 << 37  # one full turn, in whole numbers
 MASKED = -1e30  # finite, so that a piece with nothing to see gives weights to forget and no NaN
 

@@ -15,6 +15,8 @@ from model.published import FRAME_SAMPLES, MIMI_JSON, MOSHI_JSON, SAMPLE_RATE_HZ
 
 logger = logging.getLogger(__name__)
 
+PERSONAPLEX_CODEBOOKS = 16
+
 NormKind = Literal["rms_norm_f32", "rms_norm", "layer_norm"]
 
 
@@ -216,15 +218,15 @@ def duplex_config(
 ) -> DuplexConfig:
     """Read a checkpoint's config.json (None: Moshi 7B) and its Mimi's (None: the published Mimi).
 
-    `stored_linears` is how many `linears.{k}.weight` the weights file holds. A file with one for every audio
-    stream is PersonaPlex: its second half predicts the user, whom we hear, so those steps are not run.
+    `stored_linears` is how many `linears.{k}.weight` the weights file holds. One for each of 16 audio streams is
+    PersonaPlex: its second half predicts the user, whom we hear, so those steps are not run.
     """
     lm = MOSHI_JSON | (raw or {})
     _refuse_other_networks(lm)
     n_q, dep_q = lm["n_q"], lm["dep_q"]
-    stored = n_q if stored_linears == n_q else dep_q
-    if stored == n_q:
-        dep_q = n_q // 2
+    stored = dep_q
+    if stored_linears == n_q == PERSONAPLEX_CODEBOOKS:
+        stored, dep_q = n_q, n_q // 2
     _require(dep_q >= 1, "a model that speaks no audio (dep_q 0)")
     _require(len(lm["delays"]) == n_q + 1, f"{len(lm['delays'])} delays for {n_q} audio streams and one of text")
     codebooks = max(dep_q, n_q - dep_q)

@@ -54,7 +54,7 @@ class Delays(nn.Module):
         """
         at = (state.offset[:, None] + self.delays[self.first_user :]) % self.capacity
         state.columns[:, self.first_user :].scatter_(2, at[:, :, None], codes[:, :, None])
-        now = (state.offset % self.capacity)[:, None, None].expand(-1, len(self.delays), 1)
+        now = (state.offset % self.capacity)[:, None, None].expand(-1, self.delays.shape[0], 1)
         column = state.columns.gather(2, now)[:, :, 0]
         return torch.where(state.offset[:, None] <= self.delays, self.initial, column)
 

@@ -32,7 +32,7 @@ class DepthLayer(nn.Module):
 
     def forward(self, x: Tensor, past: list[Tensor], weights: int) -> Tensor:
         """x [S, D]; `past` holds this frame's keys and values so far, each [S, 2, H, D/H], and takes one more."""
-        qkv = self.in_proj[weights](self.norm1(x)).view(len(x), 3, self.heads, -1)
+        qkv = self.in_proj[weights](self.norm1(x)).view(x.shape[0], 3, self.heads, -1)
         past.append(qkv[:, 1:])
         keys, values = torch.stack(past, dim=3).unbind(1)  # [S, H, codebooks, D/H]
         seen = F.scaled_dot_product_attention(qkv[:, 0, :, None], keys, values)
@@ -64,7 +64,7 @@ class Depth(nn.Module):
         `sample(logits [S, card], codebook)` draws the tokens int64 [S] of one codebook.
         """
         config = self.config
-        inputs = F.linear(hidden, self.input).view(len(text), -1, config.dim)
+        inputs = F.linear(hidden, self.input).view(text.shape[0], -1, config.dim)
         pasts: list[list[Tensor]] = [[] for _ in self.layers]
         tokens: list[Tensor] = []
         for step, head in enumerate(self.heads):

@@ -7,7 +7,7 @@ values change in place, through the functions below and nothing else. A row of z
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
@@ -42,17 +42,22 @@ def nbytes(state: Any) -> int:
     return sum(tensor.nbytes for tensor in tensors(state))
 
 
+def with_tensors(state: State, replacements: Iterator[Tensor]) -> State:
+    """A state of the same form around other tensors, taken in the order of `tensors`."""
+    return _mapped(state, lambda _: next(replacements))
+
+
 def rows(state: State, count: int) -> State:
     """The same state seen through its first `count` rows: views, never copies."""
-    return _rows(state, count)
+    return _mapped(state, lambda tensor: tensor[:count])
 
 
-def _rows(state: Any, count: int) -> Any:
+def _mapped(state: Any, function: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(state, Tensor):
-        return state[:count]
+        return function(state)
     if isinstance(state, tuple):
-        return tuple(_rows(part, count) for part in state)
-    return type(state)(*(_rows(getattr(state, field.name), count) for field in fields(state)))
+        return tuple(_mapped(part, function) for part in state)
+    return type(state)(*(_mapped(getattr(state, field.name), function) for field in fields(state)))
 
 
 def clear_row_(state: Any, slot: int) -> None:
@@ -91,7 +96,7 @@ def write_ring_(ring: Ring, keys: Tensor, values: Tensor, columns: Tensor) -> No
 
 def restart_(state: Any, where: Tensor) -> None:
     """Make the rows in `where` (bool [S]) fresh, inside a step. Rings stay: their lengths say that they are empty."""
-    if not where.is_cuda and not where.any():  # looking is free on a CPU; on a GPU it would stall the step
+    if may_look(where) and not where.any():
         return
     if isinstance(state, Ring):
         return
@@ -106,8 +111,13 @@ def restart_(state: Any, where: Tensor) -> None:
 
 
 def simplest(active: Tensor) -> Tensor | None:
-    """None for a mask that holds every row: looking is free on a CPU, and writing without a mask is cheaper."""
-    return None if not active.is_cuda and active.all() else active
+    """None for a mask that holds every row: writing without a mask is cheaper."""
+    return None if may_look(active) and active.all() else active
+
+
+def may_look(tensor: Tensor) -> bool:
+    """Whether a step may ask what a tensor holds: free on a CPU, a stall on a GPU, and wrong while it is recorded."""
+    return not tensor.is_cuda and not torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
 
 
 def per_row(mask: Tensor, like: Tensor) -> Tensor:

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from model.checkpoint import build, find
-from model.duplex import Duplex, DuplexState
+from model.duplex import Duplex
 from model.errors import CheckpointNotFound, ModelError
 from model.published import FRAME_SAMPLES
 from model.random_checkpoint import write_checkpoint
+from model.recorded import RecordedStep
 from model.sampling import SamplingPlan
 from model.state import clear_row_, rows
 from model.tokenizer import TextStream, Tokenizer
@@ -79,14 +80,21 @@ class MoshiRunner:
         self._duplex = duplex
         self._tokenizer = tokenizer
         self._state = duplex.make_state(slots)
-        self._views: dict[int, DuplexState] = {}
+        self._views = {count: rows(self._state, count) for count in range(1, slots + 1)}
         self._device = duplex.delays.delays.device
         self._texts = [TextStream(tokenizer) for _ in range(slots)]
         self._params: list[SessionParams | None] = [None] * slots
         self._frames = np.zeros(slots, np.int64)  # how many each slot has heard
         self._plan = SamplingPlan()
+        self._recorded: RecordedStep | None = None
         if self._device.type == "cpu" and sum(p.numel() for p in duplex.parameters()) < _MANY_PARAMETERS:
             torch.set_num_threads(1)
+            self._record()
+
+    @torch.inference_mode()
+    def _record(self) -> None:
+        if RecordedStep.fits(self._duplex):
+            self._recorded = RecordedStep(self._duplex)
 
     @torch.inference_mode()
     def warm_up(self) -> None:
@@ -130,12 +138,13 @@ class MoshiRunner:
     def speak(self, batch: Batch) -> tuple[Spoken, list[str]]:
         """The same as `step`, down to the tokens."""
         count = len(batch.active)
-        if count not in self._views:
-            self._views[count] = rows(self._state, count)
         pcm = torch.from_numpy(batch.pcm).to(self._device)
-        active = None if batch.active.all() else torch.from_numpy(batch.active).to(self._device)
-        longest = int(self._frames[:count].max())
-        frame = self._duplex.step(pcm, self._views[count], active, self._plan, longest)
+        active = torch.from_numpy(batch.active).to(self._device)
+        if self._recorded and RecordedStep.serves(self._plan):
+            frame = self._recorded(pcm, self._views[count], active)
+        else:
+            longest = int(self._frames[:count].max())
+            frame = self._duplex.step(pcm, self._views[count], active, self._plan, longest)
         self._frames[:count] += batch.active
         said = Spoken(*(part.cpu().numpy() for part in (frame.pcm, frame.spoken, frame.tokens, frame.heard)))
         texts = zip(self._texts, said.tokens[:, 0].tolist(), said.spoken.tolist(), strict=False)

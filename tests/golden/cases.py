@@ -67,7 +67,7 @@ CASES: dict[str, Case] = {
         {
             "depformer_weights_per_step_schedule": [0, 1, 2, 2, 2, 3, 3, 3],
             "depformer_low_rank_embeddings": 16,
-            "context": 300,  # read in more than one piece
+            "context": 700,  # read in more than one piece
         },
         seed=3,
         stacked=False,
