@@ -1,0 +1,268 @@
+"""Synthetic speech with word and phoneme times, by espeak-ng, and what a call does to a caller's sound.
+
+Knows espeak-ng (its library, `libespeak-ng.so.1`) and signals; knows nothing of models, codes or conversations.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import json
+import os
+import re
+import tempfile
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise, product
+from pathlib import Path
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from model.published import SAMPLE_RATE_HZ
+
+Pcm = NDArray[np.float32]
+Span = tuple[str, float, float]  # what, start_s, end_s
+
+_LEVEL_RMS = 0.08  # of the sounding part of every utterance; about -22 dBFS
+_SILENCE = 0.01  # of the peak: quieter ends are trimmed
+_VERSION = 1  # of what is cached: raise it when `say` changes
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """An espeak-ng voice. `name` is its language or accent, `variant` its timbre; pitch 0–99."""
+
+    name: str
+    variant: str
+    pitch: int
+    speed_wpm: int
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """Speech from its first sound to its last, and when each word and phoneme is heard (seconds, ascending)."""
+
+    pcm: Pcm  # [n] at 24 kHz
+    words: list[Span]  # one for every whitespace-separated word of the text, as it is written
+    phonemes: list[Span]  # espeak-ng's mnemonics; pauses are left out
+
+
+MODEL_VOICE = Voice("en-us", "f2", pitch=50, speed_wpm=165)
+
+_ACCENTS = ("en-us", "en", "en-gb-x-rp", "en-gb-scotland", "en-us-nyc")
+_TIMBRES = "m1 m2 m4 m5 m7 m8 f1 f3 f5 Alex Andy Annie Mario Michael adam anika belinda linda steph paul".split()
+_HELD_OUT_ACCENTS = ("en-gb-x-gbclan", "en-029")
+_HELD_OUT_TIMBRES = ("m3", "m6", "f4", "Denis", "shelby", "john")
+
+
+def _voices(accents: tuple[str, ...], timbres: Sequence[str]) -> tuple[Voice, ...]:
+    dice = np.random.default_rng(0)
+    return tuple(
+        Voice(accent, timbre, int(dice.integers(25, 80)), int(dice.integers(120, 221)))
+        for accent, timbre in product(accents, timbres)
+    )
+
+
+CALLER_VOICES = _voices(_ACCENTS, _TIMBRES)
+HELD_OUT_VOICES = _voices(_HELD_OUT_ACCENTS, _HELD_OUT_TIMBRES)  # neither timbre nor accent is ever trained on
+
+
+class SpeechError(Exception):
+    """espeak-ng is not there, or could not do as it was told."""
+
+
+def say(text: str, voice: Voice) -> Utterance:
+    """Speak `text`. The result is kept in $PARLEY_DEMO_CACHE (default ~/.cache/parley/demo-data).
+
+    The cache also makes it repeatable: espeak-ng's flutter runs on from one utterance into the next.
+    Raises `SpeechError` for text without a sound, an unknown voice, or without espeak-ng.
+    """
+    key = hashlib.sha256(json.dumps([_VERSION, text, asdict(voice)]).encode()).hexdigest()
+    root = Path(os.environ.get("PARLEY_DEMO_CACHE") or Path.home() / ".cache/parley/demo-data")
+    path = root / "speech" / key[:2] / f"{key}.npz"
+    if not path.exists():
+        _write(path, _synthesise(text, voice))
+    with np.load(path) as held:
+        words, phonemes = json.loads(str(held["spans"]))
+        return Utterance(held["pcm"].astype(np.float32) / 32768, [(*w,) for w in words], [(*p,) for p in phonemes])
+
+
+def _write(path: Path, utterance: Utterance) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        pcm = (utterance.pcm.clip(-1, 1) * 32767).round().astype(np.int16)
+        np.savez(file, pcm=pcm, spans=json.dumps([utterance.words, utterance.phonemes]))
+    os.replace(file.name, path)  # whole or not at all, for those who make data side by side
+
+
+def _synthesise(text: str, voice: Voice) -> Utterance:
+    pcm, rate_hz, events = _espeak().speak(text, voice)
+    loud = np.flatnonzero(np.abs(pcm) > _SILENCE * np.abs(pcm).max(initial=0))
+    if not len(loud):
+        raise SpeechError(f"espeak-ng says nothing for {text!r}.")
+    start_s, end_s = loud[0] / rate_hz, (loud[-1] + 1) / rate_hz
+
+    def inside(sample: int) -> float:
+        return round(float(np.clip(sample / rate_hz, start_s, end_s) - start_s), 4)
+
+    marks = pairwise(event for event in events if event.symbol)
+    phonemes = [(e.symbol, inside(e.sample), inside(after.sample)) for e, after in marks if e.symbol[0] != "_"]
+    words = [(e.text_at, inside(e.sample)) for e in events if not e.symbol]
+    sound = soxr.resample(pcm[loud[0] : loud[-1] + 1], rate_hz, SAMPLE_RATE_HZ)
+    level = np.sqrt(np.mean(np.square(sound)))
+    return Utterance((sound * (_LEVEL_RMS / level)).astype(np.float32), _word_spans(text, words, phonemes), phonemes)
+
+
+def _word_spans(text: str, starts: list[tuple[int, float]], phonemes: list[Span]) -> list[Span]:
+    """Written words with their times. espeak-ng may tell one start for several words ("of the"), or several for
+    one ("42"): words without a start share the time up to the next."""
+    written = list(re.finditer(r"\S+", text))
+    heard: dict[int, float] = {}
+    for at, near_s in starts:  # a word is told a little before its first phoneme
+        index = max((i for i, word in enumerate(written) if word.start() <= at), default=0)
+        heard.setdefault(index, next((start for _, start, _ in phonemes if start >= near_s), near_s))
+    heard.setdefault(0, 0.0)
+    end_s = phonemes[-1][2] if phonemes else 0.0
+    spans: list[Span] = []
+    for index in sorted(heard):
+        following = min((i for i in heard if i > index), default=len(written))
+        until_s = heard.get(following, end_s)
+        sounds = [end for _, start, end in phonemes if heard[index] <= start < until_s]
+        edges = np.linspace(heard[index], sounds[-1] if sounds else until_s, following - index + 1).round(4).tolist()
+        shared = zip(written[index:following], edges, edges[1:], strict=False)
+        spans += [(word.group(), start, end) for word, start, end in shared]
+    return spans
+
+
+def augment(pcm: Pcm, dice: np.random.Generator, babble: Pcm | None = None) -> Pcm:
+    """What a real call does to a caller's sound [n]: room, noise, telephone band, gain, clipping, each at a draw.
+
+    `babble` is other speech [m] to mix in as one of the noises. Silence stays silence but for the noise.
+    """
+    sound = pcm.astype(np.float32)
+    if dice.random() < 0.4:
+        sound = _in_room(sound, dice)
+    if dice.random() < 0.6:
+        sound = sound + _noise(len(sound), dice, babble) * np.float32(_LEVEL_RMS * 10 ** (-dice.uniform(10, 40) / 20))
+    if dice.random() < 0.2:
+        narrow = soxr.resample(sound, SAMPLE_RATE_HZ, 8_000)
+        sound = _fit(soxr.resample(narrow, 8_000, SAMPLE_RATE_HZ), len(sound))
+    sound = sound * np.float32(10 ** (dice.uniform(-14, 8) / 20))
+    if dice.random() < 0.1:
+        sound = sound * np.float32(10 ** (dice.uniform(0, 12) / 20))
+    return sound.clip(-1, 1).astype(np.float32)
+
+
+def _in_room(pcm: Pcm, dice: np.random.Generator) -> Pcm:
+    """Convolve with the direct sound and an exponentially decaying tail of noise: a small room."""
+    decay_s = dice.uniform(0.05, 0.4)  # time to fall by 60 dB
+    times_s = np.arange(int(decay_s * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+    tail = dice.standard_normal(len(times_s)) * 10 ** (-3 * times_s / decay_s)
+    tail *= dice.uniform(0.1, 0.7) / np.linalg.norm(tail)
+    tail[0] = 1.0
+    size = 1 << (len(pcm) + len(tail) - 1).bit_length()
+    wet = np.fft.irfft(np.fft.rfft(pcm, size) * np.fft.rfft(tail, size), size)[: len(pcm)]
+    return wet.astype(np.float32)
+
+
+def _noise(samples: int, dice: np.random.Generator, babble: Pcm | None) -> Pcm:
+    """White, pink or babble noise of power 1."""
+    kind = dice.integers(3 if babble is not None and len(babble) else 2)
+    if kind == 2 and babble is not None:
+        turned = np.roll(babble, int(dice.integers(len(babble))))
+        noise = np.resize(turned, samples)
+    else:
+        noise = dice.standard_normal(samples)
+        if kind == 1:
+            spectrum = np.fft.rfft(noise)
+            noise = np.fft.irfft(spectrum / np.sqrt(np.arange(1, len(spectrum) + 1)), samples)
+    return (noise / max(float(np.sqrt(np.mean(np.square(noise)))), 1e-6)).astype(np.float32)
+
+
+def _fit(pcm: Pcm, samples: int) -> Pcm:
+    return np.pad(pcm, (0, max(0, samples - len(pcm))))[:samples]
+
+
+@dataclass(frozen=True, slots=True)
+class _Event:
+    """A phoneme (`symbol`, pauses begin with `_`) or a word (no symbol) that begins at `sample`."""
+
+    symbol: str
+    text_at: int
+    sample: int
+
+
+class _RawId(ctypes.Union):
+    _fields_ = (("number", ctypes.c_int), ("name", ctypes.c_char_p), ("string", ctypes.c_char * 8))
+
+
+class _RawEvent(ctypes.Structure):  # espeak_EVENT in speak_lib.h
+    _fields_ = (
+        *((name, ctypes.c_int) for name in ("type", "unique_identifier", "text_position", "length")),
+        *((name, ctypes.c_int) for name in ("audio_position_ms", "sample")),
+        ("user_data", ctypes.c_void_p),
+        ("id", _RawId),
+    )
+
+
+_RAW_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_RawEvent))
+_SYNCHRONOUS, _PHONEME_EVENTS, _DONT_EXIT, _UTF8 = 2, 1, 0x8000, 1
+_RATE, _PITCH = 1, 3
+_TERMINATED, _WORD, _PHONEME = 0, 1, 7
+
+
+class _Espeak:
+    """The library, which is one for a process and has one voice at a time."""
+
+    def __init__(self) -> None:
+        try:
+            self._library = ctypes.CDLL("libespeak-ng.so.1")
+        except OSError as error:
+            raise SpeechError("espeak-ng is missing: install it (Debian: apt install espeak-ng).") from error
+        self._rate_hz = self._library.espeak_Initialize(_SYNCHRONOUS, 0, None, _PHONEME_EVENTS | _DONT_EXIT)
+        if self._rate_hz <= 0:
+            raise SpeechError("espeak-ng could not start: is its data (espeak-ng-data) installed?")
+        self._chunks: list[NDArray[np.int16]] = []
+        self._events: list[_Event] = []
+        self._callback = _RAW_CALLBACK(self._take)  # kept: the library holds only its address
+        self._library.espeak_SetSynthCallback(self._callback)
+        self._lock = threading.Lock()
+
+    def speak(self, text: str, voice: Voice) -> tuple[Pcm, int, list[_Event]]:
+        """Sound [n], its rate, and the events in their order."""
+        raw = text.encode()
+        with self._lock:
+            self._chunks, self._events = [], []
+            if self._library.espeak_SetVoiceByName(f"{voice.name}+{voice.variant}".encode()):
+                raise SpeechError(f"espeak-ng has no voice {voice.name}+{voice.variant}.")
+            self._library.espeak_SetParameter(_RATE, voice.speed_wpm, 0)
+            self._library.espeak_SetParameter(_PITCH, voice.pitch, 0)
+            if self._library.espeak_Synth(raw, len(raw) + 1, 0, 1, 0, _UTF8, None, None):
+                raise SpeechError(f"espeak-ng could not say {text!r}.")
+            pcm = np.concatenate([np.zeros(0, np.int16), *self._chunks]).astype(np.float32) / np.float32(32768)
+            return pcm, self._rate_hz, self._events
+
+    def _take(self, pcm, samples: int, events) -> int:  # ctypes pointers
+        if pcm and samples:
+            self._chunks.append(np.ctypeslib.as_array(pcm, (samples,)).copy())
+        for event in events:
+            if event.type == _TERMINATED:
+                return 0
+            if event.type == _WORD:
+                self._events.append(_Event("", event.text_position - 1, event.sample))
+            elif event.type == _PHONEME:
+                symbol = event.id.string.decode("utf-8", "replace") or "_"
+                self._events.append(_Event(symbol, event.text_position - 1, event.sample))
+        return 0
+
+
+_instance: list[_Espeak] = []
+
+
+def _espeak() -> _Espeak:
+    if not _instance:
+        _instance.append(_Espeak())
+    return _instance[0]
