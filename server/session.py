@@ -154,6 +154,7 @@ class Session:
         if len(self._replies) > OUTBOX_FRAMES:
             self._replies.popleft()
             self.counts["unsent"] += 1
+            self.tell({"type": "skip", "frames": 1})
         self._outbox_filled.set()
         if self._replies_left is not None:
             self._count_down(self._replies_left - 1)

@@ -120,11 +120,12 @@ async def test_frames_that_pile_up_are_counted_and_told():
     assert await everything(session) == [{"type": "skip", "frames": 2}]
 
 
-async def test_a_caller_who_does_not_listen_keeps_two_seconds_at_most():
+async def test_a_caller_who_does_not_listen_keeps_two_seconds_at_most_and_is_told():
     session = new_session()
     for number in range(OUTBOX_FRAMES + 3):
         session.deliver(reply(str(number)))
     assert session.counts["unsent"] == 3
+    assert await session.next() == {"type": "skip", "frames": 3}
     first = await session.next()
     assert isinstance(first, Reply) and first.piece == "3"
 
