@@ -31,8 +31,8 @@ from server.session import SessionParams
 
 DEMO = "demo"
 DEMO_NOTICE = (
-    "A small model with random weights: it hears you and answers at full pace, but it babbles. "
-    "For a conversation, start with --model kyutai/moshiko-pytorch-bf16 on a machine with a 24 GB GPU."
+    "Random weights: it hears you, but it babbles. "
+    "For a conversation: parley serve --model kyutai/moshiko-pytorch-bf16, on a 24 GB GPU."
 )
 _DEMO_VERSION = 1  # of the random weights in the cache
 # Below this many parameters, a second thread costs more than it gives.

@@ -108,7 +108,7 @@ def test_the_demo_is_made_once(runner: MoshiRunner):
     load_runner("demo", 1, "cpu", "float32").close()
     assert files == {path: path.stat().st_mtime_ns for path in moshi_runner._demo_directory().iterdir()}
     assert runner.card.demo
-    assert "random" in runner.card.notice
+    assert "babbles" in runner.card.notice
 
 
 @pytest.mark.parametrize(
