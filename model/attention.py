@@ -78,11 +78,11 @@ def attend(query: Tensor, ring: Ring, visible: Tensor) -> Tensor:
     span = visible.shape[-1]
     if ring.keys.shape[2] <= PIECE_KEYS:
         return F.scaled_dot_product_attention(query, ring.keys, ring.values, visible)
-    query = query * query.shape[-1] ** -0.5
+    scaled = query.float() * query.shape[-1] ** -0.5  # bfloat16 would round scores by more than keys differ
     peaks, sums, sights = [], [], []
     for start in range(0, span, PIECE_KEYS):
         piece = slice(start, min(start + PIECE_KEYS, span))
-        scores = (query @ ring.keys[:, :, piece].mT).float()
+        scores = scaled @ ring.keys[:, :, piece].float().mT
         scores = scores.masked_fill(~visible[..., piece], MASKED)
         peak = scores.amax(-1, keepdim=True)
         weights = torch.exp(scores - peak)
