@@ -1,0 +1,48 @@
+"""Sound to codes exactly as a call hears it: frame by frame, for many calls at once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model.config import mimi_config
+from model.layout import mimi_layout
+from model.mimi import Mimi
+from model.published import FRAME_SAMPLES
+from model.weights import load
+
+
+def load_codec(directory: Path, codebooks: int = 8) -> Mimi:
+    """The codec in a checkpoint directory, on the CPU."""
+    config = mimi_config(json.loads((directory / "mimi_config.json").read_text()), codebooks)
+    mimi = Mimi(config).to_empty(device="cpu")
+    with torch.no_grad():
+        load(directory / "mimi.safetensors", mimi_layout(mimi, config), 1)
+    return mimi.eval()
+
+
+@torch.inference_mode()
+def encode(mimi: Mimi, pcm: NDArray[np.float32]) -> NDArray[np.int16]:
+    """Whole frames of sound f32 [N, F · FRAME_SAMPLES] to codes int16 [N, F, K].
+
+    A server encodes the first frame, hides it, and resets the encoder; here its codes are zeros. Frames are taken
+    one by one, because Mimi's window treats each pair of positions in its own way once it is full.
+    """
+    frames = torch.from_numpy(pcm).unflatten(1, (-1, FRAME_SAMPLES))
+    state = mimi.make_encoder_state(len(frames))
+    codes = torch.zeros(len(frames), frames.shape[1], mimi.config.codebooks, dtype=torch.int16)
+    for at in range(1, frames.shape[1]):
+        codes[:, at] = mimi.encode(frames[:, at], state, None)[:, 0]
+    return codes.numpy()
+
+
+@torch.inference_mode()
+def decode(mimi: Mimi, codes: NDArray[np.int16]) -> NDArray[np.float32]:
+    """Codes int16 [N, F, K] to sound f32 [N, F · FRAME_SAMPLES], as a call speaks it."""
+    state = mimi.make_decoder_state(len(codes))
+    frames = torch.from_numpy(codes).long()
+    return torch.cat([mimi.decode(frames[:, at : at + 1], state, None) for at in range(frames.shape[1])], 1).numpy()

@@ -1,0 +1,86 @@
+"""What can be said to the demo model, and what it answers.
+
+Beside its topics: sentences that it has no answer for, one greeting when nobody speaks, and the stories that it
+listens to. Knows words only: no voices, no time.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+
+from model.demo.topics import TOPICS, Topic
+
+GREETING = "Hello! Say something to me."  # when nobody speaks
+GREETING_AFTER_S = 3.0
+FALLBACK = "Sorry, I only know a few phrases."
+BACKCHANNEL = "Mm-hm."
+AFTER_STORY = "I see. Tell me more."
+NOTHING_YET = "I have not said anything yet."
+
+# fmt: off
+_LEADS = ("so", "um", "okay", "well", "please", "and", "now", "right")
+_ASKS = (
+    ("how do i", "where can i", "can i", "should i", "when do i", "can you", "could you", "please", "why would i"),
+    ("fix", "buy", "sell", "clean", "paint", "open", "borrow", "repair", "find", "order", "move", "wash", "cook",
+     "print", "lift", "measure", "deliver", "replace", "pack", "hide"),
+    ("a lamp", "my bicycle", "the window", "a ticket", "a new chair", "the kitchen table", "an umbrella", "the printer",
+     "a wooden box", "my shoes", "a large carpet", "some flour", "the garden gate", "a train ticket", "two envelopes",
+     "the engine", "a camera", "the curtains", "an old guitar", "some medicine", "the password", "a mirror"),
+    ("", "", "", "in london", "for my sister", "on the internet", "next week", "without a ladder", "at the airport"),
+)
+_WONDERS = (
+    ("who is", "who was", "why is", "when is", "where is", "what about", "how big is", "how far is", "translate",
+     "turn on", "switch off", "call", "play", "show me"),
+    ("the president", "the airport", "my brother", "the football game", "the elephant", "the radio", "the railway",
+     "the stock market", "the nearest hospital", "the kitchen light", "the ambassador", "chemistry", "the government",
+     "the library", "the heating", "a helicopter", "the bakery", "the pyramid", "electricity", "the museum"),
+    ("", "", "", "this year", "again tomorrow", "in october", "right away", "in german", "over there"),
+)
+_TALES = (
+    ("yesterday", "last week", "this morning", "then", "after that", "later", "in the end", "on the way", "at noon"),
+    ("i went", "we walked", "my brother drove", "we all took the bus", "i ran", "my aunt came", "we went back",
+     "the children hurried", "our neighbor moved"),
+    ("to the market", "to the river", "to the old town", "to the station", "into the forest", "to the village",
+     "to a small restaurant", "up the hill", "to the theater", "to my office"),
+    ("and bought some apples", "and met a friend", "because it was raining", "and it was very crowded",
+     "and we talked for hours", "and there was a big parade", "but the doors were closed", "and found a little cat",
+     "and everybody was laughing", "with my two cousins"),
+)
+# fmt: on
+_HELD_OUT_SHARE = 8  # one unknown sentence in so many is kept for the evaluation
+
+
+def ask(topic: Topic, dice: np.random.Generator) -> str:
+    """A trained wording, sometimes with a little word before it."""
+    wording = _pick(topic.wordings, dice)
+    return f"{_pick(_LEADS, dice)} {wording}" if dice.random() < 0.2 else wording
+
+
+def unknown(dice: np.random.Generator, *, held_out: bool = False) -> str:
+    """A sentence that has no answer, one of thousands; those kept for the evaluation are never trained."""
+    while True:
+        sentence = " ".join(_pick(part, dice) for part in (_ASKS if dice.random() < 0.5 else _WONDERS)).strip()
+        if (zlib.crc32(sentence.encode()) % _HELD_OUT_SHARE == 0) == held_out:
+            return sentence
+
+
+def tale(dice: np.random.Generator) -> str:
+    """One sentence of a long story, to which one listens."""
+    return " ".join(_pick(part, dice) for part in _TALES)
+
+
+def answers() -> tuple[str, ...]:
+    """Everything that the model may say, without repetition."""
+    fixed = (GREETING, FALLBACK, BACKCHANNEL, AFTER_STORY, NOTHING_YET)
+    return tuple(dict.fromkeys([*fixed, *(topic.answer for topic in TOPICS if topic.answer)]))
+
+
+def reply(topic: Topic, last: str | None) -> str:
+    """The answer to a topic after `last` was answered."""
+    return topic.answer or last or NOTHING_YET
+
+
+def _pick(choices: tuple[str, ...], dice: np.random.Generator) -> str:
+    return choices[int(dice.integers(len(choices)))]

@@ -1,0 +1,60 @@
+"""What can be said to the demo model is rich enough, and evaluated on what is kept from it."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import sentencepiece
+
+from model.demo import conversation
+from model.demo.topics import TOPICS
+from model.demo.words import END_PAD, PAD, align, train_tokenizer
+
+
+def test_there_are_enough_topics_each_with_several_wordings_of_its_own():
+    wordings = Counter(wording for topic in TOPICS for wording in (*topic.wordings, *topic.held_out))
+    assert len(TOPICS) >= 40
+    assert all(len(topic.wordings) >= 5 and len(topic.held_out) >= 2 for topic in TOPICS)
+    assert [wording for wording, count in wordings.items() if count > 1] == []
+
+
+def test_answers_are_short():
+    assert all(len(answer.split()) <= 12 for answer in conversation.answers())
+
+
+def test_a_question_is_asked_in_a_trained_wording_only():
+    dice = np.random.default_rng(0)
+    topic = TOPICS[0]
+    asked = {conversation.ask(topic, dice) for _ in range(300)}
+    assert all(any(question.endswith(wording) for wording in topic.wordings) for question in asked)
+    assert asked.isdisjoint(topic.held_out)
+    assert set(topic.wordings) < asked  # bare, and also with a word before
+
+
+def test_unknown_sentences_are_many_and_some_are_kept():
+    dice = np.random.default_rng(0)
+    trained = {conversation.unknown(dice) for _ in range(2000)}
+    kept = {conversation.unknown(dice, held_out=True) for _ in range(500)}
+    assert len(trained) > 1000
+    assert trained.isdisjoint(kept)
+
+
+def test_say_that_again_depends_on_what_was_said():
+    again = next(topic for topic in TOPICS if topic.name == "again")
+    assert conversation.reply(again, None) == conversation.NOTHING_YET
+    assert conversation.reply(again, "Grass is green.") == "Grass is green."
+
+
+def test_the_vocabulary_holds_every_answer_a_word_a_piece():
+    words = sentencepiece.SentencePieceProcessor(model_proto=train_tokenizer(conversation.answers()))
+    for answer in conversation.answers():
+        pieces = words.encode(answer)
+        assert words.decode(pieces) == answer
+        assert len(pieces) == len(answer.split())
+        assert not {END_PAD, PAD} & set(pieces)
+
+
+def test_words_stand_in_their_frames_with_a_mark_before_them():
+    text = align([[10], [11], [12, 13], [14]], [1, 2, 6, 7], 12)
+    assert text.tolist() == [END_PAD, 10, 11, PAD, PAD, END_PAD, 12, 13, 14, PAD, PAD, PAD]
