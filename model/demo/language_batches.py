@@ -1,0 +1,85 @@
+"""Calls as the columns that `Duplex.step` feeds, what should come of each, and which of it counts.
+
+Knows streams and delays (`model/delays.py`, whose columns these are, made all at once); knows no network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from model.config import DuplexConfig
+
+_QUIET_KEPT = 0.12  # of the frames in which the model is silent, so many teach the depth transformer
+_BLIND_FRAMES = 25  # a call entered in its midst is listened to for so long before anything is asked of it
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """T columns of B calls, and what the model should make of each."""
+
+    columns: Tensor  # int64 [B, T, 1 + n_q]
+    text: Tensor  # int64 [B, T], to be said next
+    audio: Tensor  # int64 [B, T, dep_q], to be said next
+    text_counts: Tensor  # bool [B, T]
+    audio_counts: Tensor  # bool [B, T]
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device."""
+        return Batch(*(getattr(self, field.name).to(device) for field in fields(self)))
+
+
+def delayed(streams: Tensor, config: DuplexConfig) -> tuple[Tensor, Tensor]:
+    """Streams int64 [B, F, 1 + n_q] to columns [B, F - 1, 1 + n_q], and what is said after each [B, F - 1, 1 + dep_q].
+
+    Column t holds frame t - delay of each stream, or the initial token where `t <= delay`; what is said after it
+    belongs to column t + 1.
+    """
+    frames = streams.shape[1]
+    time = torch.arange(frames)
+    columns, said = [], []
+    for k, delay in enumerate(config.delays):
+        late = streams[:, (time - delay).clamp(min=0), k]
+        initial = config.card if k else config.text_card
+        columns.append(torch.where(time <= delay, initial, late)[:, :-1])
+        if k <= config.dep_q:
+            said.append(late[:, 1:])
+    return torch.stack(columns, 2), torch.stack(said, 2)
+
+
+def draw(streams: Tensor, config: DuplexConfig, dice: torch.Generator, quiet: Tensor) -> Batch:
+    """A window of the model's context out of each call, half of them from the start; int16 or int64 [B, F, 1 + n_q].
+
+    `quiet` int64 [dep_q] are the model's codes in silence.
+    """
+    columns, said = delayed(streams.long(), config)
+    calls, length = columns.shape[:2]
+    window = min(config.temporal.context, length)
+    starts = torch.randint(0, length - window + 1, (calls,), generator=dice)
+    starts *= torch.randint(0, 2, (calls,), generator=dice)
+    at = starts[:, None] + torch.arange(window)
+    rows = torch.arange(calls)[:, None]
+    columns, said = columns[rows, at], said[rows, at]
+    known = (starts[:, None] == 0) | (torch.arange(window) >= _BLIND_FRAMES)
+    speaks = (said[..., 0] != config.text_pad) | (said[..., 1:] != quiet).any(-1)
+    kept = speaks | (torch.rand(speaks.shape, generator=dice) < _QUIET_KEPT)
+    return Batch(disturb(columns, config, dice), said[..., 0], said[..., 1:], known, known & kept)
+
+
+def disturb(columns: Tensor, config: DuplexConfig, dice: torch.Generator) -> Tensor:
+    """Replace some codes at random, so that no single one is relied on: more of the caller's than of its own.
+
+    A tenth of all calls loses the caller's finer codebooks altogether.
+    """
+    calls, _, streams = columns.shape
+    own = torch.arange(streams) <= config.dep_q
+    share = torch.rand(calls, 1, 1, generator=dice) * torch.where(own, 0.04, 0.15)
+    lost = torch.rand(columns.shape, generator=dice) < share
+    finest = torch.randint(1, config.user_q + 1, (calls, 1, 1), generator=dice) + config.dep_q
+    coarse_only = torch.rand(calls, 1, 1, generator=dice) < 0.1
+    lost |= coarse_only & (torch.arange(streams) > finest)
+    lost[..., 0] = False
+    lost &= columns < config.card
+    return torch.where(lost, torch.randint(0, config.card, columns.shape, generator=dice), columns)

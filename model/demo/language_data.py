@@ -1,0 +1,107 @@
+"""Stage 2, from codec to language data: the vocabulary, the model's answers in codes, and thousands of coded calls.
+
+usage: python -m model.demo.language_data --codec DIR --out DIR [--shards N]
+
+Each shard is a function of the seed and its number, and is written once: to go on, start again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import sentencepiece
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from tqdm import tqdm
+
+from model.demo import conversation
+from model.demo.answers import AnswerBook, durations_s, make_book
+from model.demo.codes import encode, load_codec
+from model.demo.dialogues import compose
+from model.demo.speech import CALLER_VOICES, HELD_OUT_VOICES, Voice
+from model.demo.words import train_tokenizer
+from model.mimi import Mimi
+
+CALL_FRAMES = 400  # 32 s
+SHARD_CALLS = 64
+VALID_SHARDS = 2  # with voices that are never trained
+TOKENIZER, BOOK = "tokenizer.model", "answers.npz"
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m model.demo.language_data", description=__doc__)
+    parser.add_argument("--codec", type=Path, required=True, help="directory of mimi.safetensors, mimi_config.json")
+    parser.add_argument("--out", type=Path, required=True, help="where the data goes")
+    parser.add_argument("--shards", type=int, default=64, help="of 64 calls of 32 s each (default 64: 36 hours)")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args(argv)
+    torch.set_num_threads(2)
+    args.out.mkdir(parents=True, exist_ok=True)
+    halve_codec(args.codec, args.out)
+    mimi = load_codec(args.out)
+    book = _book(args.out, mimi)
+    named = [(f"valid-{n:03}", HELD_OUT_VOICES, 1_000_000 + n) for n in range(VALID_SHARDS)]
+    named += [(f"train-{n:03}", CALLER_VOICES, n) for n in range(args.shards)]
+    for name, voices, number in tqdm(named, desc="Calls", unit="shard", disable=None):
+        path = args.out / f"{name}.npy"
+        if not path.exists():
+            dice = np.random.default_rng([args.seed, number])
+            _write(path, make_shard(dice, voices, mimi, book))
+    return 0
+
+
+def make_shard(
+    dice: np.random.Generator, voices: tuple[Voice, ...], mimi: Mimi, book: AnswerBook,
+    calls: int = SHARD_CALLS, frames: int = CALL_FRAMES,
+) -> NDArray[np.int16]:  # fmt: skip
+    """Calls as streams int16 [calls, frames, 1 + 2K]: the model's text and codes, then the caller's codes."""
+    lengths = durations_s(conversation.answers())
+    drawn = [compose(dice, voices[int(dice.integers(len(voices)))], frames, lengths) for _ in range(calls)]
+    heard = encode(mimi, np.stack([call.caller for call in drawn]))
+    spoken = np.stack([book.track(call.lines, frames) for call in drawn])
+    return np.concatenate([spoken, heard], axis=2)
+
+
+def load_shards(directory: Path, kind: str) -> NDArray[np.int16]:
+    """All calls of one kind, "train" or "valid": int16 [N, frames, 1 + 2K]."""
+    paths = sorted(directory.glob(f"{kind}-*.npy"))
+    if not paths:
+        raise SystemExit(f"There are no {kind} calls in {directory}: run python -m model.demo.language_data first.")
+    return np.concatenate([np.load(path) for path in paths])
+
+
+def halve_codec(source: Path, target: Path) -> None:
+    """Copy a codec in float16: half the size, and what is served is then exactly what made the data."""
+    if (target / "mimi.safetensors").exists():
+        return
+    shutil.copyfile(source / "mimi_config.json", target / "mimi_config.json")
+    halved = {name: tensor.half() for name, tensor in load_file(source / "mimi.safetensors").items()}
+    if beyond := [name for name, tensor in halved.items() if not tensor.isfinite().all()]:
+        raise SystemExit(f"The codec in {source} has weights beyond float16: {', '.join(beyond)}.")
+    save_file(halved, target / "mimi.safetensors")
+
+
+def _book(directory: Path, mimi: Mimi) -> AnswerBook:
+    tokenizer, book = directory / TOKENIZER, directory / BOOK
+    if not tokenizer.exists():
+        tokenizer.write_bytes(train_tokenizer(conversation.answers()))
+    if not book.exists():
+        words = sentencepiece.SentencePieceProcessor(model_file=str(tokenizer))
+        make_book(conversation.answers(), mimi, words).save(book)
+    return AnswerBook.load(book)
+
+
+def _write(path: Path, streams: NDArray[np.int16]) -> None:
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        np.save(file, streams)
+    part.replace(path)  # whole or not at all
+
+
+if __name__ == "__main__":
+    sys.exit(main())

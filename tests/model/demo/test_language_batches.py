@@ -1,0 +1,76 @@
+"""Training columns are those that serving feeds, token for token."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from model.config import DuplexConfig, duplex_config
+from model.delays import Delays
+from model.demo.language_batches import delayed, disturb, draw
+from model.random_checkpoint import BABBLE, small_mimi
+
+
+def config_with(**lm: object) -> DuplexConfig:
+    return duplex_config(BABBLE | lm, small_mimi(256))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        config_with(),
+        config_with(n_q=8, dep_q=4, delays=[0, 0, 2, 1, 1, 0, 3, 1, 2]),
+    ],
+    ids=["published", "others"],
+)
+def test_columns_equal_what_the_delays_feed_step_by_step(config: DuplexConfig):
+    frames, calls = 20, 3
+    streams = torch.randint(0, 200, (calls, frames, 1 + config.n_q), generator=torch.Generator().manual_seed(0))
+    columns, said = delayed(streams, config)
+    assert columns.shape[1] == said.shape[1] == frames - 1
+    delays = Delays(config)
+    state = delays.make_state(calls)
+    for step in range(frames - 1):
+        fed = delays.push_heard(streams[:, step, 1 + config.dep_q :], state)
+        assert torch.equal(fed, columns[:, step])
+        delays.push_spoken(said[:, step, 0], said[:, step, 1:], state, None)
+        tokens, whole = delays.aligned(state)
+        if whole.all():  # what comes out are the frames that went in
+            assert torch.equal(tokens, streams[:, step + 1 - config.max_delay, : 1 + config.dep_q])
+
+
+def test_a_window_keeps_columns_and_targets_together():
+    config = config_with(context=30)
+    streams = torch.arange(100)[None, :, None].repeat(4, 1, 1 + config.n_q)
+    batch = draw(streams, config, torch.Generator().manual_seed(1), torch.zeros(config.dep_q, dtype=torch.int64))
+    assert batch.columns.shape == (4, 30, 1 + config.n_q)
+    text = batch.columns[..., 0]
+    begun = text != config.text_card
+    assert torch.equal(batch.text[begun], text[begun] + 1)
+    assert not batch.text_counts.all() and batch.text_counts.any()
+    assert not (batch.audio_counts & ~batch.text_counts).any()
+
+
+def test_silence_teaches_codes_now_and_then_and_speech_always():
+    config = config_with(context=200)
+    quiet = torch.arange(config.dep_q)
+    streams = torch.full((8, 201, 1 + config.n_q), config.text_pad)
+    streams[..., 1 : 1 + config.dep_q] = quiet
+    streams[:, 100, 3] = 77  # one frame in which its voice is not silent
+    batch = draw(streams, config, torch.Generator().manual_seed(0), quiet)
+    spoke = (batch.audio == 77).any(-1)
+    assert spoke.sum() == 8
+    assert batch.audio_counts[spoke].all()
+    assert 0.05 < batch.audio_counts.float().mean() < 0.25
+
+
+def test_disturbing_leaves_text_and_beginnings_alone_and_codes_in_range():
+    config = config_with()
+    columns, _ = delayed(torch.zeros(64, 50, 1 + config.n_q, dtype=torch.int64), config)
+    disturbed = disturb(columns, config, torch.Generator().manual_seed(0))
+    changed = disturbed != columns
+    assert not changed[..., 0].any()
+    assert not changed[columns == config.card].any()
+    own, user = changed[..., 1 : 1 + config.dep_q], changed[..., 1 + config.dep_q :]
+    assert 0.005 < own.float().mean() < 0.05 < user.float().mean() < 0.3
+    assert disturbed[..., 1:].max() <= config.card
