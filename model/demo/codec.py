@@ -1,0 +1,180 @@
+"""Stage 1, from speech to a codec: Mimi in miniature, trained in the modules that serve it.
+
+usage: python -m model.demo.codec --out DIR [--steps N]
+
+Goes on from DIR/training.pt if there is one. The losses of every 50 steps are lines of JSON in DIR/curves.jsonl (and
+a picture in DIR/curves.png, with matplotlib); the codec is written to DIR in the published layout whenever the
+training is saved. The first part of the training does without the quantizer: codebooks that are filled before there
+is anything to tell apart collapse.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from model.demo.codec_clips import latents, sounds
+from model.demo.codec_config import fresh_codec, write_codec
+from model.demo.codec_curves import draw_curves
+from model.demo.codec_data import SPOKEN_PER_FRAME, Clips, Corpus
+from model.demo.codec_losses import SpectralDistance
+from model.demo.codec_quantizer import CodebookTrainer
+
+_CLIPS = 6
+_PEAK_RATE, _LEAST_RATE, _WARM_UP_STEPS = 1e-3, 2e-5, 200
+_CONTINUOUS = 0.4  # of the steps: without the quantizer
+_START_LATENTS = 8192  # on which k-means starts the codebooks
+_PROJECTED_RMS = 1.0  # of what is quantised
+_WEIGHTS = {"sound": 1.0, "phonemes": 1.0, "commitment": 1.0, "size": 0.05}
+_REPORT_STEPS, _SAVE_STEPS = 50, 250
+_MODEL_TAKES, _CALLER_TAKES = 1200, 3000
+
+
+class CodecTraining:
+    """The codec, and what is needed to train it and no longer."""
+
+    def __init__(self, classes: int, steps: int, seed: int):
+        self.steps, self.step = steps, 0
+        self.dice = torch.Generator().manual_seed(seed)
+        self.mimi = fresh_codec(self.dice)
+        self.semantic = CodebookTrainer(self.mimi.quantizer.first)
+        self.acoustic = CodebookTrainer(self.mimi.quantizer.rest)
+        self.listener = nn.Linear(self.mimi.config.quantizer.dimension, SPOKEN_PER_FRAME * classes)
+        nn.init.zeros_(self.listener.weight)
+        nn.init.zeros_(self.listener.bias)
+        self.distance = SpectralDistance()
+        self.learned = [*(p for p in self.mimi.parameters() if p.requires_grad), *self.listener.parameters()]
+        self.optimizer = torch.optim.AdamW(self.learned, _PEAK_RATE, betas=(0.9, 0.99), weight_decay=0.01)
+
+    @property
+    def quantised(self) -> bool:
+        """Whether the codebooks take part by now."""
+        return self.step >= _CONTINUOUS * self.steps
+
+    def learn(self, clips: Clips) -> dict[str, float]:
+        """One step. Returns its losses."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.step, self.steps)
+        losses = self.losses(clips)
+        total = sum((_WEIGHTS[name] * loss for name, loss in losses.items()), torch.zeros(()))
+        self.optimizer.zero_grad()
+        total.backward()
+        nn.utils.clip_grad_norm_(self.learned, 1.0)
+        self.optimizer.step()
+        self.step += 1
+        return {name: loss.item() for name, loss in losses.items()}
+
+    def losses(self, clips: Clips) -> dict[str, Tensor]:
+        """Of the sound, of the phonemes in the semantic codes, of the codes' distance from what they stand for, and of
+        the size of what is quantised: gradients that pass by the codebooks would let it grow without end."""
+        latent = latents(self.mimi, clips.heard)
+        first, rest = self.mimi.quantizer.first, self.mimi.quantizer.rest
+        zero = torch.zeros(())
+        meaning, detail = (half.input_proj(latent.flatten(0, 1)) for half in (first, rest))
+        size = sum(((part.square().mean() / _PROJECTED_RMS**2).log().square() for part in (meaning, detail)), zero)
+        commitment = zero
+        if self.quantised:
+            semantic, acoustic = self.semantic(meaning, self.dice), self.acoustic(detail, self.dice)
+            meaning, detail = semantic.vectors, acoustic.vectors
+            commitment = semantic.commitment + acoustic.commitment
+        # Sound may use the semantic codes but not shape them: it would fill them with loudness and pitch.
+        seen = first.output_proj(meaning.detach()) + rest.output_proj(detail)
+        sound = sounds(self.mimi, seen.view_as(latent))
+        distance = (self.distance(sound, clips.wanted) * clips.weight).sum() / clips.weight.sum()
+        guesses = self.listener(meaning).view(clips.phonemes.numel(), -1)
+        phonemes = F.cross_entropy(guesses, clips.phonemes.flatten())
+        return {"sound": distance, "phonemes": phonemes, "commitment": commitment, "size": size}
+
+    @torch.no_grad()
+    def start_codebooks(self, corpus: Corpus, dice: np.random.Generator) -> None:
+        """K-means on latents of as many clips as it takes."""
+        found: list[Tensor] = []
+        while sum(map(len, found)) < _START_LATENTS:
+            found.append(latents(self.mimi, corpus.draw(dice, 4 * _CLIPS).heard).flatten(0, 1))
+        quantizer, flat = self.mimi.quantizer, torch.cat(found)
+        self.semantic.start(quantizer.first.input_proj(flat), self.dice)
+        self.acoustic.start(quantizer.rest.input_proj(flat), self.dice)
+
+    def save(self, path: Path) -> None:
+        """Everything that going on needs, whole or not at all."""
+        held = {
+            "step": self.step,
+            "mimi": self.mimi.state_dict(),
+            "listener": self.listener.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "averages": (self.semantic.state, self.acoustic.state),
+            "dice": self.dice.get_state(),
+        }
+        torch.save(held, path.with_suffix(".new"))
+        os.replace(path.with_suffix(".new"), path)
+
+    def load(self, path: Path) -> None:
+        """Go on from what was saved, by a run of the same length or of another."""
+        held = torch.load(path, weights_only=True)
+        self.step = held["step"]
+        self.mimi.load_state_dict(held["mimi"])
+        self.listener.load_state_dict(held["listener"])
+        self.optimizer.load_state_dict(held["optimizer"])
+        for trainer, averages in zip((self.semantic, self.acoustic), held["averages"], strict=True):
+            for ours, theirs in zip(trainer.state, averages, strict=True):
+                ours.copy_(theirs)
+        self.dice.set_state(held["dice"])
+
+
+def learning_rate(step: int, steps: int) -> float:
+    """Linear warm-up, then half a cosine."""
+    part = max(0, step - _WARM_UP_STEPS) / max(1, steps - _WARM_UP_STEPS)
+    cosine = _LEAST_RATE + (_PEAK_RATE - _LEAST_RATE) * (1 + math.cos(math.pi * min(1.0, part))) / 2
+    return cosine * min(1.0, (step + 1) / _WARM_UP_STEPS)
+
+
+def train(out: Path, steps: int, seed: int = 0) -> None:
+    """Train to the end, from wherever the last run came to."""
+    out.mkdir(parents=True, exist_ok=True)
+    corpus = Corpus(seed, _MODEL_TAKES, _CALLER_TAKES)
+    training = CodecTraining(corpus.classes, steps, seed)
+    saved, curves = out / "training.pt", out / "curves.jsonl"
+    if saved.exists():
+        training.load(saved)
+    recent: dict[str, list[float]] = defaultdict(list)
+    progress = tqdm(range(training.step, steps), initial=training.step, total=steps, unit="step", mininterval=5)
+    for step in progress:
+        dice = np.random.default_rng((seed, step))  # each step's own, so that going on repeats nothing
+        if training.quantised and not training.semantic.started:
+            training.start_codebooks(corpus, dice)
+        for name, loss in training.learn(corpus.draw(dice, _CLIPS)).items():
+            recent[name].append(loss)
+        if training.step % _REPORT_STEPS == 0 or training.step == steps:
+            means = {name: round(sum(values) / len(values), 4) for name, values in recent.items()}
+            recent.clear()
+            progress.set_postfix(means)
+            with curves.open("a") as file:
+                file.write(json.dumps({"step": training.step, **means}) + "\n")
+        if training.step % _SAVE_STEPS == 0 or training.step == steps:
+            training.save(saved)
+            write_codec(out, training.mimi)
+            draw_curves(curves)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m model.demo.codec", description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="where the codec and the training's state go")
+    parser.add_argument("--steps", type=int, default=5000, help="training steps in all (default 5000)")
+    arguments = parser.parse_args(argv)
+    train(arguments.out, arguments.steps)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

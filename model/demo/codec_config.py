@@ -1,0 +1,115 @@
+"""The demo's codec: its shape, how its weights begin, and how they are written in the published layout."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from model.config import mimi_config
+from model.conv import CausalConv1d, CausalConvTranspose1d, DepthwiseUpsample
+from model.layers import FeedForward, LayerNorm, Linear
+from model.layout import Entry, mimi_layout
+from model.mimi import Mimi
+from model.published import MIMI_JSON
+from model.seanet import ResidualBlock
+from model.transformer import Layer
+
+CODEBOOKS = 8
+CLIP_FRAMES = 10  # of a training clip
+_WIDTH = 128
+
+MIMI: dict[str, Any] = MIMI_JSON | {
+    "seanet": MIMI_JSON["seanet"] | {"dimension": _WIDTH, "n_filters": 16},
+    "quantizer": {
+        "dimension": 32, "n_q": CODEBOOKS, "bins": 512, "input_dimension": _WIDTH, "output_dimension": _WIDTH,
+    },
+    "transformer": MIMI_JSON["transformer"] | {
+        "d_model": _WIDTH, "num_heads": 4, "num_layers": 2, "dim_feedforward": 4 * _WIDTH, "layer_scale": 1.0,
+        "context": 2 * CLIP_FRAMES,  # two positions a frame: it never sees further than it was trained to
+        "input_dimension": _WIDTH, "output_dimensions": [_WIDTH],
+    },
+}  # fmt: skip
+
+_SOUND_RMS = 0.08
+_AFTER_ELU = 1.25  # restores the variance that ELU takes
+
+
+@torch.no_grad()
+def fresh_codec(dice: torch.Generator, raw: dict[str, Any] = MIMI) -> Mimi:
+    """A codec to train, so initialised that a signal keeps its variance all the way down and up again.
+
+    With PyTorch's usual bounds the sound fades from layer to layer, and training begins by learning silence.
+    """
+    mimi = Mimi(mimi_config(raw, CODEBOOKS)).to_empty(device="cpu")
+    for module in mimi.modules():
+        _initialise(module, dice)
+    branch = 1 / math.sqrt(2 * mimi.config.transformer.layers)
+    for module in mimi.modules():
+        if isinstance(module, Layer):  # what is added to the residual stream starts smaller than the stream
+            assert isinstance(module.feedforward, FeedForward)
+            module.out_proj.weight.mul_(branch)
+            module.feedforward.linear2.weight.mul_(branch)
+            for scale in (module.scale_1, module.scale_2):
+                if scale is not None:
+                    scale.fill_(1)
+        elif isinstance(module, ResidualBlock):
+            module.conv2.weight.mul_(0.5)
+    first, last = mimi.encoder.layers[0], mimi.decoder.layers[-1]
+    assert isinstance(first, CausalConv1d) and isinstance(last, CausalConv1d)
+    first.weight.div_(_SOUND_RMS)
+    last.weight.mul_(_SOUND_RMS)
+    mimi.requires_grad_(True)
+    for half in (mimi.quantizer.first, mimi.quantizer.rest):
+        half.codebooks.zero_().requires_grad_(False)  # they follow averages, not gradients
+    return mimi
+
+
+def _initialise(module: nn.Module, dice: torch.Generator) -> None:
+    if isinstance(module, CausalConv1d):
+        gain = _AFTER_ELU if module.activate else 1.0
+        module.weight.normal_(0, gain / math.sqrt(module.weight.shape[1]), generator=dice)
+        if module.bias is not None:
+            module.bias.zero_()
+    elif isinstance(module, CausalConvTranspose1d):  # each output sample hears two inputs
+        module.weight.normal_(0, _AFTER_ELU / math.sqrt(2 * module.weight.shape[1]), generator=dice)
+        module.bias.zero_()
+    elif isinstance(module, DepthwiseUpsample):
+        module.weight.fill_(1 / math.sqrt(2))
+    elif isinstance(module, Linear):
+        module.weight.normal_(0, 1 / math.sqrt(module.weight.shape[1]), generator=dice)
+    elif isinstance(module, LayerNorm):
+        module.weight.fill_(1)
+        module.bias.zero_()
+
+
+def write_codec(directory: Path, mimi: Mimi, raw: dict[str, Any] = MIMI) -> None:
+    """Write mimi.safetensors, in float16 to be small, and mimi_config.json, as `model.checkpoint` reads them."""
+    directory.mkdir(parents=True, exist_ok=True)
+    tensors = {name: tensor.half() for name, tensor in published(mimi_layout(mimi, mimi.config))}
+    save_file(tensors, directory / "mimi.safetensors")
+    (directory / "mimi_config.json").write_text(json.dumps(raw, indent=1) + "\n")
+
+
+@torch.no_grad()
+def published(entries: Iterator[Entry]) -> Iterator[tuple[str, Tensor]]:
+    """Published names and tensors from the parameters that a layout's entries point to: the inverse of loading."""
+    for entry in entries:
+        assert entry.target is not None  # a model that is trained holds all that its file does
+        if len(entry.names) == 3:  # a codebook, which is published as sums and counts
+            bins = entry.shapes[1]
+            tensors = (entry.target.clone(), torch.ones(bins), torch.ones(1))
+            yield from zip(entry.names, tensors, strict=True)
+            continue
+        shape = entry.shapes[0]
+        ours = torch.arange(math.prod(shape)).view(shape)  # loading moves numbers about: follow each of them
+        ours = entry.convert(ours) if entry.convert else ours
+        theirs = torch.empty(math.prod(shape), dtype=entry.target.dtype)
+        theirs[ours.flatten()] = entry.target.flatten()
+        yield entry.names[0], theirs.view(shape)

@@ -1,0 +1,22 @@
+"""A picture of a training's losses, where matplotlib is installed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+
+def draw_curves(path: Path) -> None:
+    """Draw every number of the JSON lines in `path` over their `step`, into a PNG beside it."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:  # the numbers are there all the same
+        return
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    names = [name for name in lines[-1] if name != "step"]
+    figure = Figure(figsize=(8, 2.5 * len(names)), layout="constrained")
+    for axes, name in zip(figure.subplots(len(names), squeeze=False)[:, 0], names, strict=True):
+        axes.plot([line["step"] for line in lines], [line.get(name) for line in lines])
+        axes.set_ylabel(name)
+        axes.grid(alpha=0.3)
+    figure.savefig(path.with_suffix(".png"))
