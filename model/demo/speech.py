@@ -1,17 +1,15 @@
 """Synthetic speech with word and phoneme times, by espeak-ng, and what a call does to a caller's sound.
 
-Knows espeak-ng (its library, `libespeak-ng.so.1`) and signals; knows nothing of models, codes or conversations.
+Knows voices and signals; knows nothing of models, codes or conversations.
 """
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import json
 import os
 import re
 import tempfile
-import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise, product
@@ -21,6 +19,8 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from model.demo.espeak import SpeechError as SpeechError
+from model.demo.espeak import espeak
 from model.published import SAMPLE_RATE_HZ
 
 Pcm = NDArray[np.float32]
@@ -70,10 +70,6 @@ CALLER_VOICES = _voices(_ACCENTS, _TIMBRES)
 HELD_OUT_VOICES = _voices(_HELD_OUT_ACCENTS, _HELD_OUT_TIMBRES)  # neither timbre nor accent is ever trained on
 
 
-class SpeechError(Exception):
-    """espeak-ng is not there, or could not do as it was told."""
-
-
 def say(text: str, voice: Voice) -> Utterance:
     """Speak `text`. The result is kept in $PARLEY_DEMO_CACHE (default ~/.cache/parley/demo-data).
 
@@ -99,7 +95,7 @@ def _write(path: Path, utterance: Utterance) -> None:
 
 
 def _synthesise(text: str, voice: Voice) -> Utterance:
-    pcm, rate_hz, events = _espeak().speak(text, voice)
+    pcm, rate_hz, events = espeak().speak(text, f"{voice.name}+{voice.variant}", voice.pitch, voice.speed_wpm)
     loud = np.flatnonzero(np.abs(pcm) > _SILENCE * np.abs(pcm).max(initial=0))
     if not len(loud):
         raise SpeechError(f"espeak-ng says nothing for {text!r}.")
@@ -184,85 +180,3 @@ def _noise(samples: int, dice: np.random.Generator, babble: Pcm | None) -> Pcm:
 
 def _fit(pcm: Pcm, samples: int) -> Pcm:
     return np.pad(pcm, (0, max(0, samples - len(pcm))))[:samples]
-
-
-@dataclass(frozen=True, slots=True)
-class _Event:
-    """A phoneme (`symbol`, pauses begin with `_`) or a word (no symbol) that begins at `sample`."""
-
-    symbol: str
-    text_at: int
-    sample: int
-
-
-class _RawId(ctypes.Union):
-    _fields_ = (("number", ctypes.c_int), ("name", ctypes.c_char_p), ("string", ctypes.c_char * 8))
-
-
-class _RawEvent(ctypes.Structure):  # espeak_EVENT in speak_lib.h
-    _fields_ = (
-        *((name, ctypes.c_int) for name in ("type", "unique_identifier", "text_position", "length")),
-        *((name, ctypes.c_int) for name in ("audio_position_ms", "sample")),
-        ("user_data", ctypes.c_void_p),
-        ("id", _RawId),
-    )
-
-
-_RAW_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_RawEvent))
-_SYNCHRONOUS, _PHONEME_EVENTS, _DONT_EXIT, _UTF8 = 2, 1, 0x8000, 1
-_RATE, _PITCH = 1, 3
-_TERMINATED, _WORD, _PHONEME = 0, 1, 7
-
-
-class _Espeak:
-    """The library, which is one for a process and has one voice at a time."""
-
-    def __init__(self) -> None:
-        try:
-            self._library = ctypes.CDLL("libespeak-ng.so.1")
-        except OSError as error:
-            raise SpeechError("espeak-ng is missing: install it (Debian: apt install espeak-ng).") from error
-        self._rate_hz = self._library.espeak_Initialize(_SYNCHRONOUS, 0, None, _PHONEME_EVENTS | _DONT_EXIT)
-        if self._rate_hz <= 0:
-            raise SpeechError("espeak-ng could not start: is its data (espeak-ng-data) installed?")
-        self._chunks: list[NDArray[np.int16]] = []
-        self._events: list[_Event] = []
-        self._callback = _RAW_CALLBACK(self._take)  # kept: the library holds only its address
-        self._library.espeak_SetSynthCallback(self._callback)
-        self._lock = threading.Lock()
-
-    def speak(self, text: str, voice: Voice) -> tuple[Pcm, int, list[_Event]]:
-        """Sound [n], its rate, and the events in their order."""
-        raw = text.encode()
-        with self._lock:
-            self._chunks, self._events = [], []
-            if self._library.espeak_SetVoiceByName(f"{voice.name}+{voice.variant}".encode()):
-                raise SpeechError(f"espeak-ng has no voice {voice.name}+{voice.variant}.")
-            self._library.espeak_SetParameter(_RATE, voice.speed_wpm, 0)
-            self._library.espeak_SetParameter(_PITCH, voice.pitch, 0)
-            if self._library.espeak_Synth(raw, len(raw) + 1, 0, 1, 0, _UTF8, None, None):
-                raise SpeechError(f"espeak-ng could not say {text!r}.")
-            pcm = np.concatenate([np.zeros(0, np.int16), *self._chunks]).astype(np.float32) / np.float32(32768)
-            return pcm, self._rate_hz, self._events
-
-    def _take(self, pcm, samples: int, events) -> int:  # ctypes pointers
-        if pcm and samples:
-            self._chunks.append(np.ctypeslib.as_array(pcm, (samples,)).copy())
-        for event in events:
-            if event.type == _TERMINATED:
-                return 0
-            if event.type == _WORD:
-                self._events.append(_Event("", event.text_position - 1, event.sample))
-            elif event.type == _PHONEME:
-                symbol = event.id.string.decode("utf-8", "replace") or "_"
-                self._events.append(_Event(symbol, event.text_position - 1, event.sample))
-        return 0
-
-
-_instance: list[_Espeak] = []
-
-
-def _espeak() -> _Espeak:
-    if not _instance:
-        _instance.append(_Espeak())
-    return _instance[0]
