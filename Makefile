@@ -2,6 +2,8 @@
 PYTHON ?= python3
 # Where to take PyTorch from, e.g. https://download.pytorch.org/whl/cpu; empty: pip's own index.
 TORCH_INDEX ?=
+# Where the demo model is trained: data, codes and saves, a few gigabytes.
+DEMO ?= build/demo
 # What to add to a command: make run ARGS="--model kyutai/moshiko-pytorch-bf16 --device cuda"
 ARGS ?=
 
@@ -13,10 +15,10 @@ apt = dpkg -s $(1) >/dev/null 2>&1 || { $(SUDO) apt-get update -q && \
 	{ echo "Please install $(1) with your system's package manager, then run this again."; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check fmt bench golden
+.PHONY: help setup run test check fmt bench demo-model demo-eval
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
 
 setup: .venv/installed ## Install what serving needs into .venv, libopus included
 
@@ -24,7 +26,8 @@ run: .venv/installed ## Serve, and print the address to open (ARGS=… is added 
 	$(BIN)/parley serve $(ARGS)
 
 test: .venv/installed-dev ## Run all tests, a real browser's included
-	@command -v chromium >/dev/null || { $(call apt,chromium); }
+	@[ -n "$$PARLEY_CHROMIUM$$PARLEY_NO_BROWSER" ] || command -v chromium >/dev/null || { $(call apt,chromium); }
+	@$(call apt,espeak-ng)
 	$(BIN)/python -m pytest $(ARGS)
 
 check: .venv/installed-dev ## Check format, lint, types and who may import whom
@@ -41,19 +44,30 @@ bench: .venv/installed-dev ## Measure speed and memory, beside Kyutai's server (
 	@$(MAKE) -s --no-print-directory .venv-reference/installed || true  # the bench says so, and goes on
 	$(BIN)/python -m tests.bench $(ARGS)
 
+demo-model: .venv/installed-dev ## Train the demo model, in three stages of about an hour; start again to go on
+	@$(call apt,espeak-ng)
+	$(BIN)/python -m model.demo.codec --out $(DEMO)/codec
+	$(BIN)/python -m model.demo.language_data --codec $(DEMO)/codec --out $(DEMO)/data
+	$(BIN)/python -m model.demo.language --data $(DEMO)/data --out $(DEMO)/language $(ARGS)
+	rm -rf model/demo/checkpoint && cp -r $(DEMO)/language/checkpoint model/demo/checkpoint
+
+demo-eval: .venv/installed-dev ## Measure the demo model on what it never heard, and write the table into its card
+	@$(call apt,espeak-ng)
+	$(BIN)/python -m model.demo.evaluate $(ARGS)
+
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Parley needs Python 3.11 or newer."; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { $(call apt,python3-venv); }
 	$(PYTHON) -m venv .venv
 
 .venv/installed: .venv/bin/python pyproject.toml
-	@$(call apt,libopus0)
+	@$(PYTHON) -c 'import ctypes.util, sys; sys.exit(not ctypes.util.find_library("opus"))' || { $(call apt,libopus0); }
 	$(if $(TORCH_INDEX),$(BIN)/pip install --index-url $(TORCH_INDEX) torch==2.13.0,)
 	$(BIN)/pip install --editable .
 	@touch $@
 
 .venv/installed-dev: .venv/installed
-	$(BIN)/pip install --editable '.[dev]'
+	$(BIN)/pip install --editable '.[dev,demo]'
 	@touch $@
 
 # Kyutai's server, to measure beside ours. It asks for an older torch; --no-deps gives it the same one as ours.

@@ -1,0 +1,232 @@
+"""How well the demo model does on voices, speeds and wordings that it never heard, printed and kept in its card.
+
+usage: python -m model.demo.evaluate [--model DIR] [--each N] [--card README.md]
+
+Every trial is a call through the same steps that serve, with the choices that a caller has by default. Times are
+those of the sound as it is delivered: a frame is played when the frame after it begins to be heard.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from model.checkpoint import build, find, in_directory
+from model.demo import conversation, trials
+from model.demo.answers import model_says
+from model.demo.codes import decode, encode
+from model.demo.recogniser import Recogniser
+from model.demo.speech import CALLER_VOICES, HELD_OUT_VOICES, SAMPLE_RATE_HZ
+from model.demo.trials import Trial
+from model.duplex import Duplex
+from model.published import FRAME_SAMPLES
+from model.sampling import SamplingPlan
+from model.tokenizer import TextStream, Tokenizer
+
+HERE = Path(__file__).parent
+_BATCH = 48
+_LOUD = 0.01  # RMS over 20 ms; the voice's is 0.08
+_WINDOW_SAMPLES = SAMPLE_RATE_HZ // 50
+_TALKED_OVER = "a question while it speaks"
+_PLAN = SamplingPlan(text_top_k=25, audio_top_k=250, penalised=False, padded=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the model made of a trial: its text, when each piece of it came (s), and its sound on the caller's clock."""
+
+    trial: Trial
+    text: str
+    piece_s: list[float]
+    pcm: NDArray[np.float32]
+
+    @property
+    def right(self) -> bool:
+        expected = self.trial.expected
+        return self.text == expected if self.trial.alone else self.text.endswith(expected)
+
+    @property
+    def answered_ms(self) -> float | None:
+        """From the end of the question to the first sound after it; None: there was none."""
+        loud = np.flatnonzero(_loud(self.pcm, self.trial.done_s))
+        return 1000 * _seconds(loud[0]) if len(loud) else None
+
+    @property
+    def yielded_ms(self) -> float | None:
+        """From being talked over to 300 ms of silence; None: it was not speaking, or never stopped."""
+        loud = _loud(self.pcm, self.trial.asked_s)
+        still = round(0.3 * SAMPLE_RATE_HZ / _WINDOW_SAMPLES)
+        runs = np.convolve(loud, np.ones(still), "valid")
+        silent = np.flatnonzero(runs == 0)
+        return 1000 * _seconds(silent[0]) if loud[:5].any() and len(silent) else None
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m model.demo.evaluate", description=__doc__)
+    parser.add_argument("--model", type=Path, default=HERE / "checkpoint", help="checkpoint directory")
+    parser.add_argument("--each", type=int, default=2, help="trials of each topic and condition (default 2)")
+    parser.add_argument("--card", type=Path, default=HERE / "README.md", help="where the table is kept")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args(argv)
+    duplex, tokenizer = build(find(in_directory(args.model)), torch.device("cpu"), torch.float32)
+    table = evaluate(duplex, tokenizer, args.each, np.random.default_rng([args.seed, 7]))
+    print(table)
+    write_card(args.card, table)
+    return 0
+
+
+def evaluate(duplex: Duplex, tokenizer: Tokenizer, each: int, dice: np.random.Generator) -> str:
+    """The whole table, in Markdown."""
+    outcomes = {
+        name: converse(duplex, tokenizer, list(chosen), name) for name, chosen in _conditions(each, dice).items()
+    }
+    asked = [o for name in list(outcomes)[:4] for o in outcomes[name]]
+    answered_ms, yielded_ms = [o.answered_ms for o in asked if o.right], [o.yielded_ms for o in outcomes[_TALKED_OVER]]
+    rows = [(f"right answer: {name}", _share([o.right for o in found])) for name, found in outcomes.items()]
+    rows += _spoken_rows(duplex, [o for o in asked if o.right])
+    rows.append(("start of the answer after the question's end, median (goal 500 ms)", _median(answered_ms)))
+    rows.append(("silent after being talked over, median (goal 600 ms)", _median(yielded_ms)))
+    rows += _quiet_rows(duplex, tokenizer, dice, each)
+    return "\n".join(["| measured | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
+
+
+def _conditions(each: int, dice: np.random.Generator) -> dict[str, Iterable[Trial]]:
+    """All that is asked; plain questions first."""
+    trained, speeds, strangers = CALLER_VOICES, trials.other_speeds(dice), HELD_OUT_VOICES
+    count = 24 * each
+    return {
+        "trained wordings, trained voices": trials.questions(dice, trained, each=each, seen=True),
+        "unseen wordings and speeds, trained voices (goal 90 %)": trials.questions(dice, speeds, each=each),
+        "unseen wordings, 20 dB noise (goal 70 %)": trials.questions(dice, trained, each=each, snr_db=20),
+        "unseen wordings, unseen voices (goal 70 %)": trials.questions(dice, strangers, each=each),
+        "“say that again” after an answer": trials.repeats(dice, trained, count),
+        "unknown sentences": trials.unknowns(dice, trained, count),
+        "stories: a hum, then a call for more": trials.stories(dice, trained, count),
+        _TALKED_OVER: trials.interruptions(dice, trained, count),
+    }
+
+
+@torch.inference_mode()
+def converse(duplex: Duplex, tokenizer: Tokenizer, chosen: list[Trial], name: str = "Trials") -> list[Outcome]:
+    """All trials through the model, side by side."""
+    outcomes: list[Outcome] = []
+    for start in tqdm(range(0, len(chosen), _BATCH), desc=name[:40], unit="batch", disable=None):
+        outcomes += _converse(duplex, tokenizer, chosen[start : start + _BATCH], start)
+    return outcomes
+
+
+def _converse(duplex: Duplex, tokenizer: Tokenizer, chosen: list[Trial], seed: int) -> list[Outcome]:
+    frames = max(len(trial.pcm) for trial in chosen) // FRAME_SAMPLES
+    heard = torch.zeros(len(chosen), frames, FRAME_SAMPLES)
+    for row, trial in zip(heard, chosen, strict=True):
+        row.view(-1)[: len(trial.pcm)] = torch.from_numpy(trial.pcm)
+    state = duplex.make_state(len(chosen))
+    seeds = torch.arange(len(chosen)) + seed
+    choices = state.sampling
+    choices.text_temperature.fill_(0.7)
+    choices.text_top_k.fill_(25)
+    choices.text_seed.copy_(seeds)
+    choices.audio_temperature.fill_(0.8)
+    choices.audio_top_k.fill_(250)
+    choices.audio_seed.copy_(seeds)
+    sound = np.zeros((len(chosen), (frames + 1) * FRAME_SAMPLES), np.float32)
+    texts = [TextStream(tokenizer) for _ in chosen]
+    pieces: list[list[tuple[float, str]]] = [[] for _ in chosen]
+    for at in range(frames):
+        frame = duplex.step(heard[:, at], state, plan=_PLAN, longest=at)
+        if at < duplex.config.max_delay:
+            continue
+        sound[:, (at + 1) * FRAME_SAMPLES : (at + 2) * FRAME_SAMPLES] = frame.pcm.numpy()
+        for text, said, token in zip(texts, pieces, frame.tokens[:, 0].tolist(), strict=True):
+            if piece := text.push(token):
+                said.append(((at + 1) * FRAME_SAMPLES / SAMPLE_RATE_HZ, piece))
+    return [
+        Outcome(trial, "".join(piece for _, piece in said).strip(), [at_s for at_s, _ in said], pcm)
+        for trial, said, pcm in zip(chosen, pieces, sound, strict=True)
+    ]
+
+
+def _spoken_rows(duplex: Duplex, outcomes: list[Outcome]) -> list[tuple[str, str]]:
+    """What it says against what it thinks, and the codec alone, by the recogniser."""
+    answers = [answer for answer in conversation.answers() if answer != conversation.BACKCHANNEL]
+    ear = Recogniser(answers)
+    said = [ear.hear(o.pcm[round(o.trial.done_s * SAMPLE_RATE_HZ) :]) == o.text for o in outcomes]
+    originals = [model_says(answer).pcm for answer in answers]
+    coded = [_through_codec(duplex, pcm) for pcm in originals]
+    return [
+        ("says what it thinks, by pocketsphinx (goal 90 %)", _share(said)),
+        ("the codec alone: answers recognised after coding", _share(_recognised(ear, coded, answers))),
+        ("the original recordings: answers recognised", _share(_recognised(ear, originals, answers))),
+    ]  # fmt: skip
+
+
+def _recognised(ear: Recogniser, sounds: list[NDArray[np.float32]], answers: list[str]) -> list[bool]:
+    return [ear.hear(pcm) == answer for pcm, answer in zip(sounds, answers, strict=True)]
+
+
+def _through_codec(duplex: Duplex, pcm: NDArray[np.float32]) -> NDArray[np.float32]:
+    frames = -(-len(pcm) // FRAME_SAMPLES) + 4
+    padded = np.zeros((1, frames * FRAME_SAMPLES), np.float32)
+    padded[0, 2 * FRAME_SAMPLES : 2 * FRAME_SAMPLES + len(pcm)] = pcm
+    return decode(duplex.mimi, encode(duplex.mimi, padded))[0]
+
+
+def _quiet_rows(duplex: Duplex, tokenizer: Tokenizer, dice: np.random.Generator, each: int) -> list[tuple[str, str]]:
+    rows = []
+    for name, levels in (
+        ("silence", [None] * 4 * each),
+        ("noise of -60 to -30 dBFS", list(range(-60, -29, 10)) * each),
+    ):
+        found = converse(duplex, tokenizer, [trials.quiet(dice, 60, level) for level in levels], name)
+        greeted = [o.text.startswith(o.trial.expected) for o in found]
+        starts = sum(_starts(o) - hello for o, hello in zip(found, greeted, strict=True))
+        rows.append((f"greets once in {name}", _share(greeted)))
+        rows.append((f"false starts a minute in {name}, after that greeting", f"{starts / len(found):.2f}"))
+    return rows
+
+
+def _starts(outcome: Outcome) -> int:
+    """How many times it began to speak: pieces with more than a second before them."""
+    return int((np.diff(outcome.piece_s, prepend=-10) > 1).sum())
+
+
+def write_card(path: Path, table: str) -> None:
+    """Put the table between the card's two marks."""
+    marked = re.compile(r"(<!-- figures -->\n).*?(<!-- /figures -->)", re.DOTALL)
+    card, found = marked.subn(lambda marks: f"{marks[1]}{table}\n{marks[2]}", path.read_text())
+    if not found:
+        raise SystemExit(f"{path} has no marks for the figures.")
+    path.write_text(card)
+
+
+def _loud(pcm: NDArray[np.float32], since_s: float) -> NDArray[np.bool_]:
+    """Whether each 20 ms is loud, from a time on."""
+    sound = pcm[round(since_s * SAMPLE_RATE_HZ) :]
+    windows = sound[: len(sound) // _WINDOW_SAMPLES * _WINDOW_SAMPLES].reshape(-1, _WINDOW_SAMPLES)
+    return np.sqrt(np.square(windows).mean(1)) > _LOUD
+
+
+def _seconds(windows: int) -> float:
+    return float(windows) * _WINDOW_SAMPLES / SAMPLE_RATE_HZ
+
+
+def _share(hits: list[bool]) -> str:
+    return f"{100 * sum(hits) / len(hits):.0f} % of {len(hits)}" if hits else "none to measure"
+
+
+def _median(values_ms: list[float | None]) -> str:
+    known = [value for value in values_ms if value is not None]
+    return f"{np.median(known):.0f} ms ({len(known)} of {len(values_ms)})" if known else "none to measure"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

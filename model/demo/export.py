@@ -1,0 +1,39 @@
+"""A trained demo model as a checkpoint directory in the published layout, which `model/checkpoint.py` loads."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from model.duplex import Duplex
+from model.layout import moshi_layout
+
+
+def write_checkpoint(directory: Path, duplex: Duplex, raw: dict[str, Any], data: Path) -> None:
+    """Write all five files: the language model in bfloat16, the codec and the tokenizer as they lie in `data`.
+
+    `raw` are the language model's arguments, as config.json says them.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    weights = {
+        name: entry.target.detach().reshape(shape).to("cpu", torch.bfloat16).clone()
+        for entry in moshi_layout(duplex, duplex.config)
+        for name, shape in zip(entry.names, entry.shapes, strict=True)
+        if entry.target is not None
+    }
+    save_file(weights, directory / "model.safetensors")
+    for name in ("mimi.safetensors", "mimi_config.json", "tokenizer.model"):
+        shutil.copyfile(data / name, directory / name)
+    names = {
+        "model_type": "moshi",
+        "moshi_name": "model.safetensors",
+        "mimi_name": "mimi.safetensors",
+        "mimi_config_name": "mimi_config.json",
+        "tokenizer_name": "tokenizer.model",
+    }
+    (directory / "config.json").write_text(json.dumps(raw | names, indent=1) + "\n")

@@ -1,0 +1,147 @@
+"""Stage 3, from language data to a checkpoint: the temporal and depth transformers, trained as they serve.
+
+usage: python -m model.demo.language --data DIR --out DIR [--steps N] [--device cuda]
+
+Goes on from OUT/training.pt if there is one. Curves are lines of JSON in OUT/curves.jsonl (and a picture in
+OUT/curves.png, with matplotlib); the checkpoint is written to OUT/checkpoint whenever the training is saved.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import sentencepiece
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from model.config import duplex_config
+from model.demo.answers import AnswerBook
+from model.demo.codec_curves import draw_curves
+from model.demo.export import write_checkpoint
+from model.demo.language_batches import Batch, draw
+from model.demo.language_data import BOOK, TOKENIZER, load_shards
+from model.demo.network import LANGUAGE, losses, make_network, parameter_groups
+
+_PEAK_RATE, _LEAST_RATE, _WARM_UP_STEPS = 1.5e-3, 3e-5, 100
+_REPORT_STEPS, _SAVE_STEPS = 10, 100
+_VALID_CALLS = 32
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m model.demo.language", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="what model.demo.language_data wrote")
+    parser.add_argument("--out", type=Path, required=True, help="where the checkpoint and the curves go")
+    parser.add_argument("--steps", type=int, default=3000, help="in all, of one batch each (default 3000)")
+    parser.add_argument("--stop-after", type=int, help="stop after so many steps, to go on another time")
+    parser.add_argument("--batch", type=int, default=16, help="calls a step (default 16)")
+    parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+    parser.add_argument("--threads", type=int, default=2, help="on the CPU (default 2)")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args(argv)
+    torch.set_num_threads(args.threads)
+    args.out.mkdir(parents=True, exist_ok=True)
+    training = Training(args.data, args.out, torch.device(args.device), args.seed)
+    training.resume()
+    training.run(args.steps, args.batch, args.stop_after)
+    return 0
+
+
+class Training:
+    """A language model on its way, and all that is needed to go on with it another time."""
+
+    def __init__(self, data: Path, out: Path, device: torch.device, seed: int):
+        self._data, self._out, self._device = data, out, device
+        self._calls = torch.from_numpy(load_shards(data, "train"))
+        self._valid = torch.from_numpy(load_shards(data, "valid")[:_VALID_CALLS])
+        self._quiet = torch.from_numpy(AnswerBook.load(data / BOOK).silence).long()
+        mimi = json.loads((data / "mimi_config.json").read_text())
+        words = sentencepiece.SentencePieceProcessor(model_file=str(data / TOKENIZER)).get_piece_size()
+        self._raw = LANGUAGE | {"card": mimi["quantizer"]["bins"], "text_card": words}
+        self._duplex = make_network(duplex_config(self._raw, mimi), device, seed)
+        self._optimiser = torch.optim.AdamW(parameter_groups(self._duplex), lr=_PEAK_RATE, betas=(0.9, 0.98))
+        self._seed, self._step = seed, 0
+
+    def run(self, steps: int, batch: int, stop_after: int | None = None) -> None:
+        """Train to `steps`, saving on the way."""
+        last = steps if stop_after is None else min(steps, self._step + stop_after)
+        unseen: dict[str, float] = {}
+        with tqdm(total=steps, initial=self._step, desc="Language", unit="step", disable=None) as bar:
+            while self._step < last:
+                figures = self._learn(batch, learning_rate(self._step, steps))
+                self._step += 1
+                bar.update()
+                bar.set_postfix_str(" ".join(f"{name} {value:.3f}" for name, value in figures.items()))
+                saving = self._step % _SAVE_STEPS == 0 or self._step == last
+                if saving or not unseen:
+                    unseen = {f"valid_{name}": value for name, value in self._examine().items()}
+                if saving or self._step % _REPORT_STEPS == 0:
+                    self._report(figures | unseen)
+                if saving:
+                    self._save()
+
+    def resume(self) -> None:
+        """Go on from the last save, if there is one."""
+        path = self._out / "training.pt"
+        if path.exists():
+            saved = torch.load(path, map_location=self._device, weights_only=True)
+            self._duplex.temporal.load_state_dict(saved["temporal"])
+            self._duplex.depth.load_state_dict(saved["depth"])
+            self._optimiser.load_state_dict(saved["optimiser"])
+            self._step = saved["step"]
+
+    def _learn(self, calls: int, rate: float) -> dict[str, float]:
+        dice = torch.Generator().manual_seed(self._seed * 1_000_003 + self._step)
+        chosen = torch.randint(len(self._calls), (calls,), generator=dice)
+        found = losses(self._duplex, self._batch(self._calls[chosen], dice))
+        for group in self._optimiser.param_groups:
+            group["lr"] = rate
+        self._optimiser.zero_grad()
+        found.total.backward()
+        parameters = [p for group in self._optimiser.param_groups for p in group["params"]]
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        self._optimiser.step()
+        return found.figures()
+
+    @torch.no_grad()
+    def _examine(self) -> dict[str, float]:
+        """The losses on callers who are never trained; the same windows every time."""
+        return losses(self._duplex, self._batch(self._valid, torch.Generator().manual_seed(0))).figures()
+
+    def _batch(self, calls: Tensor, dice: torch.Generator) -> Batch:
+        return draw(calls, self._duplex.config, dice, self._quiet).to(self._device)
+
+    def _save(self) -> None:
+        part = self._out / "training.part"
+        state: dict[str, Any] = {
+            "temporal": self._duplex.temporal.state_dict(),
+            "depth": self._duplex.depth.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "step": self._step,
+        }
+        torch.save(state, part)
+        os.replace(part, self._out / "training.pt")
+        draw_curves(self._out / "curves.jsonl")
+        write_checkpoint(self._out / "checkpoint", self._duplex, self._raw, self._data)
+
+    def _report(self, figures: dict[str, float]) -> None:
+        with (self._out / "curves.jsonl").open("a") as file:
+            file.write(json.dumps({"step": self._step} | {k: round(v, 4) for k, v in figures.items()}) + "\n")
+
+
+def learning_rate(step: int, steps: int) -> float:
+    """A linear warm-up, then half a cosine down."""
+    if step < _WARM_UP_STEPS:
+        return _PEAK_RATE * (step + 1) / _WARM_UP_STEPS
+    done = (step - _WARM_UP_STEPS) / max(1, steps - _WARM_UP_STEPS)
+    return _LEAST_RATE + (_PEAK_RATE - _LEAST_RATE) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""The demo's language model: its shape, how it begins, and what it is trained on. The modules are those that serve."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model.config import DuplexConfig
+from model.demo.language_batches import Batch
+from model.duplex import Duplex
+
+# Over the published defaults; `card` and `text_card` come with the codec and the vocabulary.
+LANGUAGE: dict[str, Any] = {
+    "dim": 192,
+    "num_heads": 6,
+    "num_layers": 6,
+    "hidden_scale": 4,
+    "context": 250,  # 20 s
+    "depformer_dim": 96,
+    "depformer_num_heads": 3,
+    "depformer_num_layers": 2,
+    "depformer_dim_feedforward": 4 * 96,
+}
+_PAD_WEIGHT = 0.4  # of the text loss where nothing is said, which is in most frames
+_TEXT_WEIGHT = 2.0  # against 1 for all codes
+_SEMANTIC_WEIGHT = 10.0  # against 1 for each acoustic codebook
+_EMBEDDING_STD = 0.25  # a column is the sum of 17
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """Mean cross-entropies, scalars: of text, of the semantic codebook, of the acoustic ones, and what is minimised."""
+
+    total: Tensor
+    text: Tensor
+    semantic: Tensor
+    acoustic: Tensor
+
+    def figures(self) -> dict[str, float]:
+        """As numbers to show."""
+        return {name: float(getattr(self, name).detach()) for name in ("total", "text", "semantic", "acoustic")}
+
+
+def make_network(config: DuplexConfig, device: torch.device, seed: int) -> Duplex:
+    """A model to train, but for its codec, which stays without memory."""
+    torch.manual_seed(seed)
+    duplex = Duplex(config)
+    for part in (duplex.temporal, duplex.depth):
+        part.to_empty(device=device).requires_grad_(True)
+        for name, parameter in part.named_parameters():
+            _initialise(name, parameter)
+    for stack, layers in (
+        (duplex.temporal.transformer.layers, config.temporal.layers),
+        (duplex.depth.layers, config.depth.layers),
+    ):
+        _calm(stack, layers)
+    return duplex
+
+
+def losses(duplex: Duplex, batch: Batch) -> Losses:
+    """What the model makes of a batch: the columns are taken at once, from a fresh state."""
+    temporal, depth, config = duplex.temporal, duplex.depth, duplex.config
+    state = temporal.make_state(len(batch.columns))
+    hidden, logits = temporal(batch.columns, state, None)
+    weights = torch.where(batch.text == config.text_pad, _PAD_WEIGHT, 1.0) * batch.text_counts
+    surprise = F.cross_entropy(logits.flatten(0, 1), batch.text.flatten(), reduction="none")
+    text = (surprise * weights.flatten()).sum() / weights.sum()
+
+    said = batch.audio[batch.audio_counts]  # [N, dep_q]
+    heads: list[Tensor] = []
+
+    def teach(logits: Tensor, codebook: int) -> Tensor:
+        heads.append(F.cross_entropy(logits, said[:, codebook]))
+        return said[:, codebook]
+
+    depth.generate(batch.text[batch.audio_counts], hidden[batch.audio_counts], teach)
+    semantic, acoustic = heads[0], torch.stack(heads[1:]).mean()
+    shares = _SEMANTIC_WEIGHT + config.dep_q - 1
+    audio = (_SEMANTIC_WEIGHT * semantic + (config.dep_q - 1) * acoustic) / shares
+    return Losses(_TEXT_WEIGHT * text + audio, text, semantic, acoustic)
+
+
+def parameter_groups(duplex: Duplex) -> list[dict[str, Any]]:
+    """For AdamW: only what multiplies is pulled to zero."""
+    named = [*duplex.temporal.named_parameters(), *duplex.depth.named_parameters()]
+    pulled = [parameter for name, parameter in named if parameter.dim() == 2 and "embedding" not in name]
+    others = [parameter for name, parameter in named if parameter.dim() != 2 or "embedding" in name]
+    return [{"params": pulled, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
+
+
+@torch.no_grad()
+def _initialise(name: str, parameter: Tensor) -> None:
+    if parameter.dim() == 1:
+        parameter.fill_(1.0)  # a norm's alpha
+    elif "embedding" in name:
+        parameter.normal_(0, _EMBEDDING_STD)
+    else:
+        parameter.normal_(0, 1 / math.sqrt(parameter.shape[1]))
+
+
+@torch.no_grad()
+def _calm(layers: list[Any], count: int) -> None:
+    """Scale what each layer adds, so that depth does not make signals grow."""
+    for layer in layers:
+        for name, parameter in nn.Module.named_parameters(layer):
+            if "out_proj" in name or "linear_out" in name:
+                parameter.mul_(1 / math.sqrt(2 * count))

@@ -1,0 +1,86 @@
+"""Trials ask what was never trained, and outcomes are timed and judged rightly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.demo import trials
+from model.demo.evaluate import Outcome, write_card
+from model.demo.speech import CALLER_VOICES, HELD_OUT_VOICES, SAMPLE_RATE_HZ
+from model.demo.topics import TOPICS
+from model.demo.trials import Trial
+from model.published import FRAME_SAMPLES
+
+
+@pytest.fixture(autouse=True)
+def speech_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PARLEY_DEMO_CACHE", str(tmp_path_factory.getbasetemp() / "speech"))
+
+
+def sounds_until_s(trial: Trial) -> float:
+    return float(np.flatnonzero(np.abs(trial.pcm) > 1e-3)[-1]) / SAMPLE_RATE_HZ
+
+
+def test_every_topic_is_asked_in_whole_frames_with_time_to_answer():
+    asked = list(trials.questions(np.random.default_rng(0), HELD_OUT_VOICES, each=1))
+    assert len(asked) == len(TOPICS)
+    for trial in asked:
+        assert len(trial.pcm) % FRAME_SAMPLES == 0
+        assert trial.asked_s < 3  # before it would greet
+        assert sounds_until_s(trial) == pytest.approx(trial.done_s, abs=0.1)
+        assert len(trial.pcm) / SAMPLE_RATE_HZ - trial.done_s > 7
+
+
+def test_noise_is_as_loud_as_it_is_said_to_be():
+    (trial, *_) = trials.questions(np.random.default_rng(0), CALLER_VOICES, each=1, snr_db=20)
+    rest = trial.pcm[round((trial.done_s + 1) * SAMPLE_RATE_HZ) :]
+    assert 20 * np.log10(0.08 / np.sqrt(np.mean(np.square(rest)))) == pytest.approx(20, abs=0.3)
+
+
+def test_an_interruption_comes_while_the_answer_is_spoken():
+    for trial in trials.interruptions(np.random.default_rng(0), CALLER_VOICES[:1], 4):
+        before = np.flatnonzero(np.abs(trial.pcm[: round(trial.asked_s * SAMPLE_RATE_HZ)]) > 1e-3)[-1]
+        assert 0.8 < trial.asked_s - before / SAMPLE_RATE_HZ < 1.5
+        assert not trial.alone
+
+
+def test_other_speeds_are_not_those_of_training():
+    speeds = zip(trials.other_speeds(np.random.default_rng(0)), CALLER_VOICES, strict=True)
+    assert all(not 0.85 <= other.speed_wpm / known.speed_wpm <= 1.2 for other, known in speeds)
+
+
+def outcome(loud_s: list[tuple[float, float]], text: str = "", **trial: object) -> Outcome:
+    pcm = np.zeros(6 * SAMPLE_RATE_HZ, np.float32)
+    for start_s, end_s in loud_s:
+        pcm[round(start_s * SAMPLE_RATE_HZ) : round(end_s * SAMPLE_RATE_HZ)] = 0.1
+    asked = {"pcm": pcm, "expected": "Snow is white.", "asked_s": 1.0, "done_s": 2.0} | trial
+    return Outcome(Trial(**asked), text, [], pcm)  # pyright: ignore[reportArgumentType]
+
+
+def test_an_answer_is_timed_from_the_end_of_the_question():
+    assert outcome([(2.4, 3)]).answered_ms == pytest.approx(400)
+    assert outcome([]).answered_ms is None
+
+
+def test_yielding_is_timed_from_being_talked_over():
+    assert outcome([(0.5, 1.3), (2.4, 3)]).yielded_ms == pytest.approx(300)
+    assert outcome([(2.4, 3)]).yielded_ms is None  # it was not speaking
+
+
+def test_an_answer_is_right_when_it_says_so_and_nothing_else():
+    assert outcome([], "Snow is white.").right
+    assert not outcome([], "Hello! Snow is white.").right
+    assert outcome([], "Hello! Snow is white.", alone=False).right
+
+
+def test_the_card_keeps_the_newest_table(tmp_path: Path):
+    card = tmp_path / "card.md"
+    card.write_text("# Card\n<!-- figures -->\nold\n<!-- /figures -->\nend\n")
+    write_card(card, "| new |")
+    assert card.read_text() == "# Card\n<!-- figures -->\n| new |\n<!-- /figures -->\nend\n"
+    card.write_text("# Card\n")
+    with pytest.raises(SystemExit):
+        write_card(card, "| new |")
