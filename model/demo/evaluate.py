@@ -26,6 +26,7 @@ from model.demo.answers import model_says
 from model.demo.codes import decode, encode
 from model.demo.recogniser import Recogniser
 from model.demo.speech import CALLER_VOICES, HELD_OUT_VOICES, SAMPLE_RATE_HZ
+from model.demo.topics import TOPICS
 from model.demo.trials import Trial
 from model.duplex import Duplex
 from model.published import FRAME_SAMPLES
@@ -34,6 +35,7 @@ from model.tokenizer import TextStream, Tokenizer
 
 HERE = Path(__file__).parent
 _BATCH = 48
+_QUIET_S = 60
 _LOUD = 0.01  # RMS over 20 ms; the voice's is 0.08
 _WINDOW_SAMPLES = SAMPLE_RATE_HZ // 50
 _TALKED_OVER = "a question while it speaks"
@@ -102,7 +104,7 @@ def evaluate(duplex: Duplex, tokenizer: Tokenizer, each: int, dice: np.random.Ge
 def _conditions(each: int, dice: np.random.Generator) -> dict[str, Iterable[Trial]]:
     """All that is asked; plain questions first."""
     trained, speeds, strangers = CALLER_VOICES, trials.other_speeds(dice), HELD_OUT_VOICES
-    count = 24 * each
+    count = max(1, len(TOPICS) // 3) * each
     return {
         "trained wordings, trained voices": trials.questions(dice, trained, each=each, seen=True),
         "unseen wordings and speeds, trained voices (goal 90 %)": trials.questions(dice, speeds, each=each),
@@ -186,7 +188,7 @@ def _quiet_rows(duplex: Duplex, tokenizer: Tokenizer, dice: np.random.Generator,
         ("silence", [None] * 4 * each),
         ("noise of -60 to -30 dBFS", list(range(-60, -29, 10)) * each),
     ):
-        found = converse(duplex, tokenizer, [trials.quiet(dice, 60, level) for level in levels], name)
+        found = converse(duplex, tokenizer, [trials.quiet(dice, _QUIET_S, level) for level in levels], name)
         greeted = [o.text.startswith(o.trial.expected) for o in found]
         starts = sum(_starts(o) - hello for o, hello in zip(found, greeted, strict=True))
         rows.append((f"greets once in {name}", _share(greeted)))

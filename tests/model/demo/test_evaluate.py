@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.demo import trials
+from model.demo import conversation, evaluate, trials
 from model.demo.evaluate import Outcome, write_card
 from model.demo.speech import CALLER_VOICES, HELD_OUT_VOICES, SAMPLE_RATE_HZ
 from model.demo.topics import TOPICS
 from model.demo.trials import Trial
 from model.published import FRAME_SAMPLES
+from model.random_checkpoint import BABBLE, small_mimi, write_checkpoint
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +51,23 @@ def test_an_interruption_comes_while_the_answer_is_spoken():
 def test_other_speeds_are_not_those_of_training():
     speeds = zip(trials.other_speeds(np.random.default_rng(0)), CALLER_VOICES, strict=True)
     assert all(not 0.85 <= other.speed_wpm / known.speed_wpm <= 1.2 for other, known in speeds)
+
+
+def test_the_table_holds_every_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    few = tuple(topic for topic in TOPICS if topic.name in ("again", "stop", "joke"))
+    for module in (trials, evaluate):
+        monkeypatch.setattr(module, "TOPICS", few)
+    said = (conversation.GREETING, conversation.BACKCHANNEL, *(topic.answer for topic in few if topic.answer))
+    monkeypatch.setattr(conversation, "answers", lambda: said)
+    monkeypatch.setattr(evaluate, "_QUIET_S", 2)
+    write_checkpoint(tmp_path, BABBLE | {"card": 64}, small_mimi(64, width=32, filters=4))
+    card = tmp_path / "card.md"
+    card.write_text("<!-- figures -->\n<!-- /figures -->\n")
+    assert evaluate.main(["--model", str(tmp_path), "--card", str(card), "--each", "1"]) == 0
+    rows = [line.split("|")[1:3] for line in card.read_text().splitlines() if line.startswith("| ")]
+    assert len(rows) == 1 + 8 + 3 + 2 + 4
+    assert dict(rows)[" right answer: unseen wordings, unseen voices (goal 70 %) "].endswith("% of 3 ")
+    assert dict(rows)[" the original recordings: answers recognised "] == " 100 % of 3 "
 
 
 def outcome(loud_s: list[tuple[float, float]], text: str = "", **trial: object) -> Outcome:
