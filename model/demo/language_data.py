@@ -30,7 +30,7 @@ from model.mimi import Mimi
 CALL_FRAMES = 400  # 32 s
 SHARD_CALLS = 64
 VALID_SHARDS = 2  # with voices that are never trained
-TOKENIZER, BOOK = "tokenizer.model", "answers.npz"
+CODEC, TOKENIZER, BOOK = "mimi.safetensors", "tokenizer.model", "answers.npz"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -38,9 +38,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--codec", type=Path, required=True, help="directory of mimi.safetensors, mimi_config.json")
     parser.add_argument("--out", type=Path, required=True, help="where the data goes")
     parser.add_argument("--shards", type=int, default=64, help="of 64 calls of 32 s each (default 64: 36 hours)")
+    parser.add_argument("--threads", type=int, default=2, help="default 2")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
-    torch.set_num_threads(2)
+    torch.set_num_threads(args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
     halve_codec(args.codec, args.out)
     mimi = load_codec(args.out)
@@ -77,23 +78,30 @@ def load_shards(directory: Path, kind: str) -> NDArray[np.int16]:
 
 def halve_codec(source: Path, target: Path) -> None:
     """Copy a codec in float16: half the size, and what is served is then exactly what made the data."""
-    if (target / "mimi.safetensors").exists():
-        return
-    shutil.copyfile(source / "mimi_config.json", target / "mimi_config.json")
-    halved = {name: tensor.half() for name, tensor in load_file(source / "mimi.safetensors").items()}
+    halved = {name: tensor.half() for name, tensor in load_file(source / CODEC).items()}
     if beyond := [name for name, tensor in halved.items() if not tensor.isfinite().all()]:
         raise SystemExit(f"The codec in {source} has weights beyond float16: {', '.join(beyond)}.")
-    save_file(halved, target / "mimi.safetensors")
+    if (target / CODEC).exists():
+        held = load_file(target / CODEC)
+        if held.keys() != halved.keys() or not all(torch.equal(held[name], halved[name]) for name in held):
+            raise SystemExit(f"What is in {target} was made with another codec: remove it, to make it anew.")
+        return
+    shutil.copyfile(source / "mimi_config.json", target / "mimi_config.json")
+    save_file(halved, target / CODEC)
 
 
 def _book(directory: Path, mimi: Mimi) -> AnswerBook:
-    tokenizer, book = directory / TOKENIZER, directory / BOOK
+    answers = conversation.answers()
+    tokenizer, path = directory / TOKENIZER, directory / BOOK
     if not tokenizer.exists():
-        tokenizer.write_bytes(train_tokenizer(conversation.answers()))
-    if not book.exists():
+        tokenizer.write_bytes(train_tokenizer(answers))
+    if not path.exists():
         words = sentencepiece.SentencePieceProcessor(model_file=str(tokenizer))
-        make_book(conversation.answers(), mimi, words).save(book)
-    return AnswerBook.load(book)
+        make_book(answers, mimi, words).save(path)
+    book = AnswerBook.load(path)
+    if {answer for answer, _ in book.tracks} != set(answers):
+        raise SystemExit(f"What is in {directory} was made with other answers: remove it, to make it anew.")
+    return book
 
 
 def _write(path: Path, streams: NDArray[np.int16]) -> None:
