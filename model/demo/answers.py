@@ -28,8 +28,9 @@ from model.published import FRAME_SAMPLES
 if TYPE_CHECKING:
     from model.demo.dialogues import Line
 
-_LEAD_FRAMES = 8  # of silence before the first answer frame, one of which is kept: for the END_PAD before a word
-_TAIL_FRAMES = 6  # the codec rings on after a voice
+# Silence around an answer: the codec's window is ten frames, in which it remembers a voice. One frame of the lead is
+# kept, for the END_PAD before the first word.
+_LEAD_FRAMES = _TAIL_FRAMES = 12
 _FADE_SAMPLES = FRAME_SAMPLES // 2
 _PRONOUNCED = {conversation.BACKCHANNEL: "umhum"}
 _BATCH = 64
