@@ -15,6 +15,7 @@ from server.audio.framing import FRAME_S
 
 SILENCE_AFTER_S = 0.4  # longer than a network's usual stall, far shorter than a conversation's
 _JITTER_S = FRAME_S  # a frame may come this much ahead of its time without being taken for a late one
+AHEAD_S = 4 * FRAME_S  # of real time that frames may come: a network's usual stall brings as many at once
 _BURST_S = 1.0  # after this long at the usual pace, nothing late is on its way any more
 
 
@@ -31,6 +32,24 @@ class WallClock:
 
     def now(self) -> float:
         return time.perf_counter()
+
+
+class Pace:
+    """No caller talks faster than time passes: a leaky bucket, filled by frames and emptied by time.
+
+    So a sound card that runs 1 % fast loses one frame in a hundred, and a burst after a stall loses none.
+    """
+
+    def __init__(self) -> None:
+        self._heard_until = float("-inf")  # when all that was allowed would have been spoken
+
+    def allows(self, now: float) -> bool:
+        """A frame came. False: it is too far ahead of its time, and does not count."""
+        heard_until = max(self._heard_until, now)
+        if heard_until - now > AHEAD_S:
+            return False
+        self._heard_until = heard_until + FRAME_S
+        return True
 
 
 class CallClock:

@@ -14,7 +14,7 @@ from enum import Enum
 import numpy as np
 
 from server.audio.framing import FRAME_SAMPLES, Pcm
-from server.engine.clock import CallClock
+from server.engine.clock import CallClock, Pace
 
 INBOX_FRAMES = 4  # more than this the engine is behind by, and the oldest is skipped to live
 
@@ -35,7 +35,7 @@ class Offered(Enum):
     """What became of a frame that was offered."""
 
     TAKEN = "taken"
-    SKIPPED = "skipped"  # it was taken, and the oldest that waited was thrown away
+    SKIPPED = "skipped"  # the oldest that waited was thrown away, or this one if none did
     LATE = "late"  # it was thrown away: silence was heard in its place
 
 
@@ -46,6 +46,7 @@ class Inbox:
         self._lock = threading.Lock()
         self._frames: deque[Frame] = deque()
         self._clock = CallClock()
+        self._pace = Pace()
         self._frames_left = max_frames
 
     def offer(self, pcm: Pcm, now: float) -> Offered:
@@ -54,7 +55,7 @@ class Inbox:
             if not self._clock.hears(now):
                 return Offered.LATE
             self._frames.append(Frame(pcm, now))
-            if len(self._frames) <= INBOX_FRAMES:
+            if self._pace.allows(now) and len(self._frames) <= INBOX_FRAMES:
                 return Offered.TAKEN
             self._frames.popleft()
             return Offered.SKIPPED

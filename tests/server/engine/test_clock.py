@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from server.audio.framing import FRAME_S
-from server.engine.clock import SILENCE_AFTER_S, CallClock
+from server.engine.clock import AHEAD_S, SILENCE_AFTER_S, CallClock, Pace
 
 
 def test_nothing_runs_before_the_first_frame():
@@ -68,3 +68,28 @@ def test_a_burst_long_after_the_silence_is_heard():
         clock.takes_silence(ms / 1000)
     assert all(clock.hears(3.0 + n * FRAME_S) for n in range(20))
     assert all(clock.hears(4.7) for _ in range(4))
+
+
+def test_a_caller_who_sends_all_at_once_is_heard_no_faster_than_time_passes():
+    pace = Pace()
+    heard = sum(pace.allows(ms / 1000) for ms in range(10_000))
+    assert heard == pytest.approx(10 / FRAME_S + AHEAD_S / FRAME_S, abs=2)
+
+
+@pytest.mark.parametrize("drift", [0.001, 0.01])
+def test_a_fast_sound_card_loses_its_drift_and_no_more(drift: float):
+    pace, frames = Pace(), 50_000
+    skipped = [not pace.allows(n * FRAME_S / (1 + drift)) for n in range(frames)]
+    surplus = frames - frames / (1 + drift)
+    assert sum(skipped) == pytest.approx(surplus, abs=AHEAD_S / FRAME_S + 2)
+    assert not any(one and other for one, other in pairwise(skipped)), "two frames in a row are heard as a gap"
+
+
+def test_stalls_and_jitter_lose_nothing():
+    """Whatever waits 0.3 s in the network, again and again, comes at once after it."""
+    pace = Pace()
+    stall_s = 0.3
+    arrivals = [stall_s * (1 + n * FRAME_S // stall_s) for n in range(1000)]
+    assert all(pace.allows(at) for at in arrivals)
+    jitter_s = [0.0, 0.03, -0.03, 0.05, -0.05, 0.02]
+    assert all(pace.allows(100 + n * FRAME_S + jitter_s[n % 6]) for n in range(1000))

@@ -54,3 +54,23 @@ def test_no_more_frames_are_taken_than_the_call_may_last():
     assert inbox.take(0.0) and inbox.take(0.0)
     assert inbox.take(0.0) is None and inbox.take(100.0) is None
     assert inbox.silence_due_at is None
+
+
+def test_who_sends_faster_than_time_passes_is_skipped_though_the_engine_takes_all():
+    inbox = Inbox()
+    fates = []
+    for n in range(1000):
+        fates.append(inbox.offer(speech(1)[0], n / 1000))
+        inbox.take(n / 1000)
+    assert set(fates) == {Offered.TAKEN, Offered.SKIPPED}
+    assert fates.count(Offered.TAKEN) <= 1 / FRAME_S + INBOX_FRAMES + 2
+
+
+def test_of_a_burst_the_newest_are_kept():
+    inbox = Inbox()
+    said = speech(12)
+    fates = [inbox.offer(frame, 0.0) for frame in said]
+    assert fates.count(Offered.SKIPPED) == len(said) - INBOX_FRAMES
+    for frame in said[-INBOX_FRAMES:]:
+        taken = inbox.take(0.0)
+        assert taken and np.array_equal(taken.pcm, frame)
