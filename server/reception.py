@@ -115,7 +115,7 @@ class Reception:
             self._sessions.discard(session)
             if not self._sessions:
                 self._empty.set()
-            self._sum_up(session, self.clock.now() - started_at)
+            self._sum_up(session, started_at)
 
     def _refuse_unless_open(self, may_wait: bool) -> None:
         refusal: Refused | None = None
@@ -157,12 +157,13 @@ class Reception:
         else:
             self._bridge.submit(Close(session))
 
-    def _sum_up(self, session: Session, seconds: float) -> None:
+    def _sum_up(self, session: Session, started_at: float) -> None:
+        now = self.clock.now()
         self.metrics.add_counts({"calls": 1, **session.counts})
         if session.greeted_at is not None:
-            self.metrics.call_s.add(seconds)
+            self.metrics.call_s.add(now - session.greeted_at)  # without its time in line, to which this is added up
         why = session.ended.code if session.ended else "?"
-        fields = {"call": session.call, "why": why, "seconds": round(seconds, 1)}
+        fields = {"call": session.call, "why": why, "seconds": round(now - started_at, 1)}
         log.info("call ended", extra={**fields, **session.counts})
 
     # ── What the engine has to tell

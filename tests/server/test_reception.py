@@ -14,14 +14,16 @@ from server.errors import EngineFailed, GoneQuiet, NeverSpoke, NotListening, Ser
 from server.reception import Reception
 from server.session import Session, SessionParams, SessionState
 from server.settings import Settings
-from tests.fakes import TalkingRunner
+from tests.fakes import FakeClock, TalkingRunner
 from tests.server.phone import PATIENCE_S, speech, until
 
 
 @asynccontextmanager
-async def reception_of(runner: TalkingRunner, **settings: object) -> AsyncIterator[Reception]:
+async def reception_of(
+    runner: TalkingRunner, clock: FakeClock | None = None, **settings: object
+) -> AsyncIterator[Reception]:
     chosen = Settings(model="echo", slots=runner.slots, **settings)  # type: ignore[arg-type]
-    reception = Reception(chosen, lambda: runner)
+    reception = Reception(chosen, lambda: runner, clock)
     reception.start()
     await until(lambda: reception.status == "ready")
     yield reception
@@ -163,3 +165,17 @@ async def test_calls_that_nobody_takes_part_in_are_ended():
         assert [type(session.ended) for session in sessions] == [NeverSpoke, GoneQuiet, NotListening]
         for _, door in callers:
             door.__exit__(None, None, None)
+
+
+async def test_time_in_line_is_no_time_of_a_call():
+    clock = FakeClock()
+    async with reception_of(TalkingRunner(1), clock) as reception:
+        _, first_door = admit(reception)
+        second, second_door = admit(reception)
+        clock.advance(600)
+        first_door.__exit__(None, None, None)
+        await until(lambda: second.state is SessionState.RUNNING)
+        second.greeted_at = clock.now()
+        clock.advance(60)
+        second_door.__exit__(None, None, None)
+        assert reception.metrics.call_s.median_s() == 60
