@@ -19,6 +19,7 @@ from server.audio.framing import FRAME_S, PACKET_SAMPLES, FrameAssembler
 from server.audio.opus import OpusDecodeError, OpusDecoder, OpusEncoder
 from server.audio.packet import packet_samples
 from server.errors import (
+    BadParameter,
     CallEnded,
     CallerLeft,
     EngineFailed,
@@ -70,7 +71,11 @@ class Connection:
                 await self._part(why)
 
     async def _call(self) -> CallEnded:
-        params = SessionParams.from_query(self._socket.query_params)
+        try:
+            params = SessionParams.from_query(self._socket.query_params)
+        except BadParameter as error:
+            self._reception.note_refusal(error)
+            raise
         if self._wants_events:
             await self._accept()
         with self._reception.admit(params, may_wait=self._wants_events) as session:

@@ -22,6 +22,7 @@ from server.errors import (
     GoneQuiet,
     NeverSpoke,
     NotListening,
+    ParleyError,
     Refused,
     Restarting,
     ServerFull,
@@ -128,9 +129,13 @@ class Reception:
         elif not self._free and len(self._line) >= self.settings.max_waiting:
             refusal = ServerFull("All lines are busy and the line is full. Call again later.")
         if refusal:
-            self.metrics.counts["refused"] += 1
-            log.info("call refused", extra={"reason": refusal.code, "running": self.running})
+            self.note_refusal(refusal)
             raise refusal
+
+    def note_refusal(self, why: ParleyError) -> None:
+        """Count and log a caller who is turned away."""
+        self.metrics.counts["refused"] += 1
+        log.info("call refused", extra={"reason": why.code, "running": self.running})
 
     def _seat_next(self) -> None:
         """Promise free slots to the first in line, and tell the others where they are."""

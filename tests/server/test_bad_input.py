@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import logging
 import random
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -218,13 +219,17 @@ async def test_stereo_and_other_lengths_are_simply_decoded(serve: Serve, form: A
         ("audio_seed=" + "9" * 5000, "audio_seed"),
     ],
 )
-async def test_a_bad_parameter_is_named(serve: Serve, query: str, names: str):
+async def test_a_bad_parameter_is_named(serve: Serve, query: str, names: str, caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.INFO, "server")
     served = await serve()
     async with dial(f"{served.chat}?{query}") as phone:
         assert (await phone.error()).startswith(names + " ")
         code, reason = await phone.end()
         assert code == 1008 and names in reason
         assert served.reception.running == 0
+        assert served.reception.metrics.counts["refused"] == 1
+    [refused] = [record for record in caplog.records if record.message == "call refused"]
+    assert vars(refused)["reason"] == "parameter"
 
 
 @pytest.mark.usefixtures("quick_watch")
