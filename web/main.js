@@ -77,6 +77,7 @@ function show(state, ending) {
   buttonLabel.textContent = STATES[state].button;
   status.say(STATES[state].line);
   if (state === 'preparing') transcript.clear();
+  if (state === 'live') void introduceServer(); // it may be another model than when the page was opened
   if (state === 'dialling' && call?.graph) lanes.start(call.graph.context.sampleRate);
   if (ending) showEnding(ending);
 }
@@ -91,7 +92,7 @@ function showEnding(ending) {
   if (ending.by === 'server') status.say(farewell(ending.reason));
 }
 
-/** Before the first call: who is there, and whether a call can be had at all. */
+/** Who is there, until the model is loaded; and before the first call whether one can be had at all. */
 async function introduce() {
   const found = obstacle();
   if (found) {
@@ -99,14 +100,26 @@ async function introduce() {
     status.fail(explain(found));
   }
   for (;;) {
-    const [info, readiness] = await Promise.all([askInfo(base), askReadiness(base)]);
-    if (info) showServer(info);
-    if (found || call) return;
-    if (readiness === 'ready') return status.say('');
-    if (readiness === 'starting') status.say('The model is still being loaded. You can start in a moment.');
-    else status.fail(explain(new CallFailure(readiness)));
+    const readiness = await askReadiness(base);
+    if (!found && !call) showReadiness(readiness);
+    // Asked last: what it says once the server is ready stays true, what it says before does not.
+    if ((await introduceServer()) && readiness === 'ready') return;
     await new Promise((resolve) => setTimeout(resolve, READINESS_POLL_MS));
   }
+}
+
+/** @param {import('./net/server.js').Readiness} readiness */
+function showReadiness(readiness) {
+  if (readiness === 'ready') status.say('');
+  else if (readiness === 'starting') status.say('The model is still being loaded. You can start in a moment.');
+  else status.fail(explain(new CallFailure(readiness)));
+}
+
+/** Name the model and show its notice. @returns {Promise<boolean>} false when the server does not tell */
+async function introduceServer() {
+  const info = await askInfo(base);
+  if (info) showServer(info);
+  return info !== null;
 }
 
 /** @param {import('./net/server.js').ServerInfo} info */

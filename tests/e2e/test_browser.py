@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import numpy as np
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from tests.e2e.conftest import MIC_HZ, Serve, open_page
 
@@ -127,6 +127,30 @@ async def test_the_model_s_words_appear(pages: Browser, serve: Serve):
     await start(page)
     await expect_live(page)
     await expect(page.get_by_role("log").locator("p").first).to_have_text(re.compile(r"\w"))
+
+
+async def test_a_call_begun_while_the_model_loads_still_gets_to_know_it(pages: Browser, serve: Serve):
+    page = await open_page(pages, (await serve("--model", "echo")).url)
+    loading = True
+
+    async def answer(route: Route) -> None:
+        told = {"status": "starting", "model": "echo", "notice": "The model is loading."}
+        if not loading:
+            await route.continue_()
+        elif route.request.url.endswith("/readyz"):
+            await route.fulfill(status=503, json=told)
+        else:
+            await route.fulfill(json=told)
+
+    await page.route(re.compile("/(readyz|api/info)$"), answer)
+    await page.reload()
+    await expect(page.locator("#notice")).to_have_text("The model is loading.")
+    await start(page)
+    await expect_live(page)
+    async with page.expect_request(re.compile("/readyz$"), timeout=PATIENCE_MS):
+        pass  # it is still asked during the call
+    loading = False
+    await expect(page.locator("#notice")).to_contain_text("echo test")
 
 
 async def test_a_blocked_microphone(pages: Browser, serve: Serve):
