@@ -195,7 +195,8 @@ class Reception:
         self.card = card
         if self.status == "starting":
             self.status, self.reason = "ready", ""
-        log.info("ready", extra={"model": card.name, "slots": self.settings.slots})
+        notice = {"notice": card.notice} if card.notice else {}
+        log.info("ready", extra={"model": card.name, "slots": self.settings.slots, **notice})
 
     def _on_failed(self, reason: str) -> None:
         self.status, self.reason = "failed", reason

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import random
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, asynccontextmanager
@@ -179,3 +180,10 @@ async def test_time_in_line_is_no_time_of_a_call():
         clock.advance(60)
         second_door.__exit__(None, None, None)
         assert reception.metrics.call_s.median_s() == 60
+
+
+async def test_the_log_says_what_kind_of_model_answers(caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.INFO, "server")
+    async with reception_of(TalkingRunner(1)) as reception:
+        [ready] = [record for record in caplog.records if record.message == "ready"]
+        assert vars(ready)["notice"] == reception.card.notice != ""
