@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 class Settings(BaseSettings):
     """The operator's choices."""
 
-    model_config = SettingsConfigDict(env_prefix="PARLEY_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix="PARLEY_", frozen=True, extra="forbid", allow_inf_nan=False)
 
     host: str = Field(default="127.0.0.1", description="address to listen on; 0.0.0.0 for every one")
     port: int = Field(default=8998, ge=0, le=65535, description="port to listen on; 0 takes a free one")
@@ -27,7 +27,9 @@ class Settings(BaseSettings):
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(default="auto", description="where the model runs")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(default="auto", description="the model's numbers")
     max_waiting: int = Field(default=32, ge=0, description="callers in line for a slot, of those that ask to wait")
-    max_call_s: float | None = Field(default=None, gt=0, description="longest call, in seconds; no limit by default")
+    max_call_s: float | None = Field(
+        default=None, gt=0, le=1e9, description="longest call, in seconds; no limit by default"
+    )
     first_audio_s: float = Field(default=30, gt=0, description="seconds a caller has to begin sending audio")
     quiet_s: float = Field(default=120, gt=0, description="seconds without any audio after which a call ends")
     stalled_s: float = Field(default=10, gt=0, description="seconds a caller may take nothing of what is sent")

@@ -18,7 +18,20 @@ def test_settings_are_frozen():
         Settings().port = 1  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("wrong", [{"slots": 0}, {"port": -1}, {"device": "tpu"}, {"quiet_s": 0}, {"max_call_s": -1}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"slots": 0},
+        {"port": -1},
+        {"device": "tpu"},
+        {"quiet_s": 0},
+        {"quiet_s": "nan"},
+        {"stalled_s": "inf"},
+        {"max_call_s": -1},
+        {"max_call_s": "inf"},
+        {"max_call_s": 1e308},
+    ],
+)
 def test_what_makes_no_sense_is_refused(wrong: dict[str, object]):
     with pytest.raises(ValidationError):
         Settings(**wrong)  # type: ignore[arg-type]
