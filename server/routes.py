@@ -13,6 +13,7 @@ from server.connection import Connection
 from server.reception import Reception
 
 router = APIRouter()
+_READ = ["GET", "HEAD"]  # load balancers may ask without wanting the body
 
 
 def _reception(app: FastAPI) -> Reception:
@@ -25,7 +26,7 @@ async def chat(socket: WebSocket) -> None:
     await Connection(socket, _reception(socket.app)).run()
 
 
-@router.get("/api/info")
+@router.api_route("/api/info", methods=_READ)
 async def info(request: Request) -> dict[str, Any]:
     """Who answers here, how many can call, and how it goes."""
     reception = _reception(request.app)
@@ -50,13 +51,13 @@ async def info(request: Request) -> dict[str, Any]:
     }
 
 
-@router.get("/healthz")
+@router.api_route("/healthz", methods=_READ)
 async def healthz() -> dict[str, str]:
     """The process is alive."""
     return {"status": "ok"}
 
 
-@router.get("/readyz")
+@router.api_route("/readyz", methods=_READ)
 async def readyz(request: Request) -> JSONResponse:
     """200 while calls are taken: warm, neither stopping nor failed. A full server is ready."""
     reception = _reception(request.app)

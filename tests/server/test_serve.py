@@ -185,6 +185,15 @@ async def test_the_server_answers_while_the_model_warms_up(serve: Serve):
         await phone.greeting()
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/api/info", "/"])
+async def test_head_is_answered_as_get_is_without_the_body(serve: Serve, path: str):
+    served = await serve()
+    request = urllib.request.Request(served.http + path, method="HEAD")
+    with await asyncio.to_thread(urllib.request.urlopen, request, timeout=PATIENCE_S) as response:
+        assert response.status == 200 and int(response.headers["Content-Length"]) > 0
+        assert response.read() == b""
+
+
 async def test_a_full_server_says_so_before_the_upgrade(serve: Serve):
     served = await serve(slots=1)
     async with dial(served.chat) as phone:
