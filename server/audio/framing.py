@@ -38,7 +38,3 @@ class FrameAssembler:
         self._partial[self.pending_samples : self.pending_samples + len(pcm)] = pcm
         self.pending_samples += len(pcm)
         return frames
-
-    def clear(self) -> None:
-        """Forget the begun frame (a new call, or a skip to live)."""
-        self.pending_samples = 0

@@ -166,9 +166,6 @@ class KyutaiProtocol:
     def text(self, piece: str) -> bytes:
         return bytes([Kind.TEXT]) + piece.encode()
 
-    def control(self, action: int) -> bytes:
-        return bytes([Kind.CONTROL, action])
-
     def metadata(self, data: dict[str, object]) -> bytes:
         return bytes([Kind.METADATA]) + json.dumps(data, allow_nan=False).encode()
 

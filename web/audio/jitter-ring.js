@@ -55,10 +55,6 @@ export class JitterRing {
     this.#maxSamples = this.#samples(maxMs);
   }
 
-  get playing() {
-    return this.#playing;
-  }
-
   get targetMs() {
     return (this.#targetSamples * 1000) / this.#rateHz;
   }

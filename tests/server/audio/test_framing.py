@@ -31,12 +31,3 @@ def test_frames_do_not_alias_the_callers_buffer_or_each_other() -> None:
     assert (second == 1).all()
     assert (third == 0).all()
     assert (first == 5).all()
-
-
-def test_clear_forgets_the_begun_frame() -> None:
-    assembler = FrameAssembler()
-    assembler.push(np.ones(1_000, np.float32))
-    assembler.clear()
-    assert assembler.pending_samples == 0
-    (frame,) = assembler.push(np.zeros(FRAME_SAMPLES, np.float32))
-    assert (frame == 0).all()

@@ -220,7 +220,6 @@ def test_before_a_caller_is_heard_it_is_taken_for_a_stock_client() -> None:
     [
         (lambda p: p.handshake(), b"\x00"),
         (lambda p: p.text(" où"), b"\x02 o\xc3\xb9"),
-        (lambda p: p.control(3), b"\x03\x03"),
         (lambda p: p.error("Full."), b"\x05Full."),
         (lambda p: p.ping(), b"\x06"),
     ],
