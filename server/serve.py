@@ -14,6 +14,7 @@ import socket
 import sys
 from collections.abc import Callable
 from types import FrameType
+from typing import get_args
 
 import uvicorn
 from pydantic import ValidationError
@@ -42,9 +43,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             f"--{name.replace('_', '-')}",
             default=argparse.SUPPRESS,
-            metavar=name.split("_")[-1].upper(),
+            metavar=_metavar(name, get_args(field.annotation)),
             help=f"{field.description}{default}",
         )
+
+
+def _metavar(name: str, choices: tuple[object, ...]) -> str:
+    """What stands for a flag's value in the help: its choices, where it has any."""
+    words = [choice for choice in choices if isinstance(choice, str)]
+    return f"{{{','.join(words)}}}" if words else name.split("_")[-1].upper()
 
 
 def run(args: argparse.Namespace) -> int:

@@ -44,6 +44,8 @@ def test_help_names_every_setting(capsys: pytest.CaptureFixture[str]):
     told = capsys.readouterr().out
     for flag in ("--host", "--port", "--model", "--slots", "--device", "--dtype", "--max-waiting"):
         assert flag in told
+    for choices in ("--device {auto,cpu,cuda,mps}", "--dtype {auto,float32,bfloat16,float16}", "--max-call-s S"):
+        assert choices in told
 
 
 def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]):
