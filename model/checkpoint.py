@@ -83,7 +83,7 @@ def build(
     mimi_raw = _json(checkpoint.mimi_config) if checkpoint.mimi_config else None
     try:
         config = duplex_config(checkpoint.raw, mimi_raw, stored_linears=linears_in(checkpoint.moshi))
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise UnsupportedModel(f"The checkpoint's configuration can't be understood: {error!r}.") from error
     duplex = Duplex(config)
     duplex.mimi.to_empty(device=device)
@@ -98,6 +98,9 @@ def build(
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text())
+        content = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise UnsupportedModel(f"{path} is not a readable JSON file: {error}.") from error
+    if not isinstance(content, dict):
+        raise UnsupportedModel(f"{path} holds no JSON object.")
+    return content

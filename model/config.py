@@ -34,6 +34,10 @@ class TransformerConfig:
     layer_scale: bool
     max_period: float = 10_000.0
 
+    def __post_init__(self) -> None:
+        _require(self.context >= 1, f"a window of {self.context} positions")
+        _require_heads(self.dim, self.heads)
+
 
 @dataclass(frozen=True, slots=True)
 class DepthConfig:
@@ -50,6 +54,9 @@ class DepthConfig:
     weight_of: tuple[int, ...]
     input_of: tuple[int, ...]
     low_rank: int | None
+
+    def __post_init__(self) -> None:
+        _require_heads(self.dim, self.heads, rotated=False)
 
     @property
     def stored_codebooks(self) -> int:
@@ -133,7 +140,7 @@ class DuplexConfig:
 _ABOUT = frozenset(
     "moshi_name mimi_name mimi_config_name tokenizer_name lm_gen_config tts_config stt_config model_id text_card_out "
     "depformer_context depformer_max_period depformer_causal gradient_checkpointing fuser lora_rank "
-    "lora_scaling".split()
+    "lora_scaling version".split()
 )
 # Keys that would change the network into one that is not built here, with the values that leave it as it is.
 _PLAIN: dict[str, tuple[Any, ...]] = {
@@ -159,7 +166,7 @@ _PLAIN: dict[str, tuple[Any, ...]] = {
     "lora": (False,),
     "lora_name": (None, ""),
     "conditioners": ({}, None),
-    "model_type": ("moshi",),
+    "model_type": ("moshi", "personaplex", None),
 }
 
 
@@ -185,7 +192,7 @@ def mimi_config(raw: dict[str, Any], codebooks: int) -> MimiConfig:
     )
     rate, channels, frame_rate = raw["sample_rate"], raw["channels"], raw["frame_rate"]
     _require(rate == SAMPLE_RATE_HZ and channels == 1, f"a codec of {rate} Hz and {channels} channels")
-    _require(rate / frame_rate == FRAME_SAMPLES, f"a codec of {frame_rate} frames a second")
+    _require(frame_rate * FRAME_SAMPLES == rate, f"a codec of {frame_rate} frames a second")
     _require(FRAME_SAMPLES % shape.hop_samples == 0, f"a codec with a hop of {shape.hop_samples} samples")
     _require(seanet.get("activation", "ELU") == "ELU", f"activation {seanet.get('activation')}")
     _require(seanet.get("true_skip", True), "convolutional skips in SEANet")
@@ -229,6 +236,7 @@ def duplex_config(
         stored, dep_q = n_q, n_q // 2
     _require(dep_q >= 1, "a model that speaks no audio (dep_q 0)")
     _require(len(lm["delays"]) == n_q + 1, f"{len(lm['delays'])} delays for {n_q} audio streams and one of text")
+    _require(0 <= lm["existing_text_padding_id"] < lm["text_card"], f"PAD {lm['existing_text_padding_id']}")
     codebooks = max(dep_q, n_q - dep_q)
     return DuplexConfig(
         mimi=mimi_config(mimi_raw or MIMI_JSON, codebooks),
@@ -284,6 +292,11 @@ def _refuse_other_networks(lm: dict[str, Any]) -> None:
     unknown = sorted(set(lm) - set(MOSHI_JSON) - _ABOUT - set(_PLAIN))
     if unknown:
         logger.warning("config.json has keys that are not known here and are left aside: %s", ", ".join(unknown))
+
+
+def _require_heads(dim: int, heads: int, *, rotated: bool = True) -> None:
+    parts = heads * (2 if rotated else 1)
+    _require(heads >= 1 and dim % parts == 0, f"{heads} heads for {dim} dimensions")
 
 
 def _require(holds: bool, what: str) -> None:

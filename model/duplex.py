@@ -114,7 +114,7 @@ class Duplex(nn.Module):
                 sampling.favour_(logits, pad, choices)
             text = sampling.dice(
                 choices.text_temperature, choices.text_top_k, choices.text_seed,
-                state.delays.offset, self.text_streams, plan.text_top_k, logits.shape[1],
+                state.delays.offset, self.text_streams, logits.shape[1], plan.unbounded,
             ).draw(logits, 0)  # fmt: skip
         if plan.penalised:
             sampling.remember_(text, pad, choices, active)
@@ -126,6 +126,6 @@ class Duplex(nn.Module):
         choices = state.sampling
         dice = sampling.dice(
             choices.audio_temperature, choices.audio_top_k, choices.audio_seed,
-            state.delays.offset, self.audio_streams, plan.audio_top_k, self.config.card,
+            state.delays.offset, self.audio_streams, self.config.card, plan.unbounded,
         )  # fmt: skip
         return lambda logits, codebook: dice.draw(logits.float(), codebook)

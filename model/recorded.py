@@ -19,7 +19,7 @@ from model.sampling import SamplingPlan
 from model.state import tensors, with_tensors
 
 # Recorded with the choices of almost every call; a step with a caller who wants more is not played back.
-PLAN = SamplingPlan(text_top_k=25, audio_top_k=250, penalised=False, padded=False)
+PLAN = SamplingPlan(unbounded=False, penalised=False, padded=False)
 _ROWS = 2  # one would be taken for a constant
 
 
@@ -44,8 +44,7 @@ class RecordedStep:
     @staticmethod
     def serves(plan: SamplingPlan) -> bool:
         """Whether the recording draws what these callers want."""
-        within = 0 < plan.text_top_k <= PLAN.text_top_k and 0 < plan.audio_top_k <= PLAN.audio_top_k
-        return (plan.greedy or within) and not plan.penalised and not plan.padded
+        return not (plan.unbounded or plan.penalised or plan.padded)
 
     def __call__(self, pcm: Tensor, state: DuplexState, active: Tensor) -> Frame:
         """As `Duplex.step`."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+MAX_TOP_K = 500  # a larger one is 0: the whole vocabulary
 HISTORY = 200  # how many pieces the repetition penalty may look back on
 
 
@@ -37,8 +38,7 @@ class SamplingPlan:
     """What the host knows of all live slots together, so that a step does no work that none of them asked for."""
 
     greedy: bool = False  # every temperature is 0
-    text_top_k: int = 0  # the widest of any slot; 0: the whole vocabulary
-    audio_top_k: int = 0
+    unbounded: bool = True  # some top k is 0: the whole vocabulary
     penalised: bool = True  # some slot has a penalty other than 1
     padded: bool = True  # some slot has a pad bonus other than 0
 
@@ -58,31 +58,47 @@ class Dice:
     temperature: Tensor  # f32 [S, 1], above 0
     greedy: Tensor  # bool [S]
     excluded: Tensor  # bool [S, K]: ranks beyond a slot's top k
+    unbounded: Tensor | None  # bool [S]: who draws from the whole vocabulary; None: nobody
     keys: Tensor  # int64 [S, streams]: of the noise
 
     def draw(self, logits: Tensor, stream: int) -> Tensor:
         """One token a slot: logits f32 [S, V] → int64 [S]."""
+        keys = self.keys[:, stream, None]
         values, ids = logits.topk(self.excluded.shape[1], dim=-1)  # likeliest first
         scores = (values / self.temperature).masked_fill_(self.excluded, -torch.inf)
-        best = scores.add_(gumbel(self.keys[:, stream, None], ids)).argmax(-1, keepdim=True)
-        return torch.where(self.greedy, logits.argmax(-1), ids.gather(1, best)[:, 0])
+        best = scores.add_(gumbel(keys, ids)).argmax(-1, keepdim=True)
+        token = ids.gather(1, best)[:, 0]
+        if self.unbounded is not None:
+            everything = torch.arange(logits.shape[1], device=logits.device)
+            token = torch.where(
+                self.unbounded, (logits / self.temperature + gumbel(keys, everything)).argmax(-1), token
+            )
+        return torch.where(self.greedy, logits.argmax(-1), token)
 
 
 def dice(
-    temperature: Tensor, top_k: Tensor, seed: Tensor, step: Tensor, streams: Tensor, widest: int, vocabulary: int
+    temperature: Tensor, top_k: Tensor, seed: Tensor, step: Tensor, streams: Tensor, vocabulary: int, unbounded: bool
 ) -> Dice:
     """The dice of one frame: all [S] but `streams` int64 [N], which number the noise of each draw.
 
-    `widest` bounds top_k (0: no bound).
+    `unbounded` says that some slot's top_k is 0: it draws from the whole vocabulary.
     """
-    ranks = torch.arange(min(widest or vocabulary, vocabulary), device=top_k.device)
+    # As many for everyone, whatever the neighbours want: topk orders equals by how many it is asked for, and logits
+    # that were bfloat16 are often equal.
+    ranks = torch.arange(min(MAX_TOP_K, vocabulary), device=top_k.device)
     limit = torch.where(top_k > 0, top_k, vocabulary)
     keys = _mix(_mix(_mix(seed) + step)[:, None] + streams)
-    return Dice(temperature.clamp(min=1e-6)[:, None], temperature <= 0, ranks >= limit[:, None], keys)
+    return Dice(
+        temperature.clamp(min=1e-6)[:, None],
+        temperature <= 0,
+        ranks >= limit[:, None],
+        top_k == 0 if unbounded and vocabulary > MAX_TOP_K else None,
+        keys,
+    )
 
 
 def gumbel(keys: Tensor, ids: Tensor) -> Tensor:
-    """-log of Exp(1) noise for every key [S, 1] and token id [S, K]: f32 [S, K].
+    """-log of Exp(1) noise for every key [S, 1] and token id [S, K] or [K]: f32 [S, K].
 
     `argmax(log p + gumbel)` is `argmax(p / Exp(1))`.
     """

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from huggingface_hub import hf_hub_download
+from huggingface_hub import _CACHED_NO_EXIST, hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -74,6 +74,9 @@ def _download(repo: str, name: str, revision: str | None) -> Path:
     except RevisionNotFoundError as error:
         raise ModelUnavailable(f"The repository {repo} has no revision {revision}.") from error
     except LocalEntryNotFoundError as error:
+        # A cache also remembers what a repository does not have.
+        if try_to_load_from_cache(repo, name, revision=revision) is _CACHED_NO_EXIST:
+            raise FileNotFoundError(f"The repository {repo} has no file {name}.") from error
         raise ModelUnavailable(
             f"{repo} is not on this machine and can't be downloaded: the Hugging Face Hub can't be reached, or "
             "HF_HUB_OFFLINE is set."

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 from tqdm import tqdm
 
@@ -34,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--greedy", action="store_true", help="take the likeliest token every time")
     parser.add_argument("--seed", type=int, default=0, help="repeat a run by its seed (default 0)")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], default="auto", help="where to run")
-    parser.add_argument("--dtype", choices=["auto", "float32", "bfloat16", "float16"], default="auto")
+    parser.add_argument(
+        "--dtype", choices=["auto", "float32", "bfloat16", "float16"], default="auto", help="its numbers"
+    )
     parser.add_argument("--out-wav", metavar="F", type=Path, help="write what it says, 24 kHz mono")
     parser.add_argument("--out-text", metavar="F", type=Path, help="write what it thinks (default: to the terminal)")
     parser.add_argument("--out-tokens", metavar="F", type=Path, help="write codes [K, T] and tokens [T', 1 + dep_q]")
@@ -65,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     runner.start(0, params)
     try:
         write(args, answer(runner, pcm))
-    except (OSError, SoundFileError) as error:
+    except (OSError, SafetensorError, SoundFileError) as error:
         print(f"parley: {error}", file=sys.stderr)
         return 1
     return 0

@@ -51,6 +51,7 @@ class TalkingRunner(EchoRunner):
         super().__init__(slots)
         self.started: list[tuple[int, SessionParams]] = []
         self.batches: list[tuple[int, list[int]]] = []  # rows, and which of them were active
+        self.stopped: list[int] = []
         self.warmed_up = self.closed = False
         self._before_step = before_step
 
@@ -59,6 +60,9 @@ class TalkingRunner(EchoRunner):
 
     def start(self, slot: int, params: SessionParams) -> None:
         self.started.append((slot, params))
+
+    def stop(self, slot: int) -> None:
+        self.stopped.append(slot)
 
     def step(self, batch: Batch) -> StepResult:
         self._before_step()

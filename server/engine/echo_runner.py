@@ -25,6 +25,8 @@ class EchoRunner:
 
     def start(self, slot: int, params: SessionParams) -> None: ...
 
+    def stop(self, slot: int) -> None: ...
+
     def step(self, batch: Batch) -> StepResult:
         return StepResult(pcm=batch.pcm, spoken=batch.active, pieces=[""] * len(batch.active))
 

@@ -89,7 +89,7 @@ class Engine:
                 self._runner.start(slot, session.params)
                 return Opened(session)
             case Close(session):
-                self._slots.free(session)
+                self._runner.stop(self._slots.free(session))
                 return Closed(session)
             case Stop():
                 self._stopping = True

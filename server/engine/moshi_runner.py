@@ -53,7 +53,7 @@ def load_runner(model: str, slots: int, device: str, dtype: str) -> MoshiRunner:
     """Find, download if need be, and load a model. Raises `ModelUnavailable`: a sentence for the operator.
 
     `model` is a checkpoint directory, a Hugging Face repo id (perhaps with @revision) or "demo". `device` and
-    `dtype` may be "auto": the best device here, and bfloat16 on a GPU or float32 on a CPU.
+    `dtype` may be "auto": a CUDA GPU if there is one, else the CPU; bfloat16 on a GPU and float32 on a CPU.
     """
     where = _device(device)
     numbers = getattr(torch, dtype) if dtype != "auto" else torch.float32 if where.type == "cpu" else torch.bfloat16
@@ -63,12 +63,17 @@ def load_runner(model: str, slots: int, device: str, dtype: str) -> MoshiRunner:
         size = checkpoint.moshi.stat().st_size + checkpoint.mimi.stat().st_size
         with tqdm(total=size, desc="Loading", unit="B", unit_scale=True, leave=False, disable=None) as bar:
             duplex, tokenizer = build(checkpoint, where, numbers, bar.update)
+        name = "Parley demo" if demo else Path(model).name
+        return MoshiRunner(duplex, tokenizer, slots, ModelCard(name, demo, DEMO_NOTICE if demo else ""))
     except ModelError as error:
         raise ModelUnavailable(str(error)) from error
-    except torch.OutOfMemoryError as error:
-        raise ModelUnavailable(f"{model} does not fit into the memory of {where} as {numbers}: {error}") from error
-    name = "Parley demo" if demo else Path(model).name
-    return MoshiRunner(duplex, tokenizer, slots, ModelCard(name, demo, DEMO_NOTICE if demo else ""))
+    except RuntimeError as error:  # torch.OutOfMemoryError is one; a CPU's allocator has none of its own
+        if "memory" not in str(error):
+            raise
+        raise ModelUnavailable(
+            f"{model} with {slots} slots does not fit into the memory of {where}: lower --slots, of which each holds "
+            "a whole conversation's keys, or take a smaller --dtype."
+        ) from error
 
 
 class MoshiRunner:
@@ -108,7 +113,7 @@ class MoshiRunner:
                 break
             count *= 2
         for slot in range(self.slots):
-            self.start(slot, SessionParams())
+            self.stop(slot)
 
     @torch.inference_mode()
     def start(self, slot: int, params: SessionParams) -> None:
@@ -124,9 +129,18 @@ class MoshiRunner:
         choices.pad_bonus[slot] = params.pad_mult
         choices.penalty[slot] = params.repetition_penalty
         choices.penalty_span[slot] = params.repetition_penalty_context
+        self._seat(slot, params)
+
+    @torch.inference_mode()
+    def stop(self, slot: int) -> None:
+        """Keep nothing of a caller who is gone."""
+        clear_row_(self._state, slot)
+        self._seat(slot, None)
+
+    def _seat(self, slot: int, params: SessionParams | None) -> None:
         self._texts[slot] = TextStream(self._tokenizer)
-        self._params[slot] = params
         self._frames[slot] = 0
+        self._params[slot] = params
         self._plan = _plan([params for params in self._params if params])
 
     def step(self, batch: Batch) -> StepResult:
@@ -156,14 +170,9 @@ class MoshiRunner:
 
 def _plan(params: list[SessionParams]) -> SamplingPlan:
     """What all callers' choices have in common."""
-
-    def widest(limits: list[int]) -> int:
-        return 0 if 0 in limits else max(limits)
-
     return SamplingPlan(
         greedy=all(p.text_temperature == 0 and p.audio_temperature == 0 for p in params),
-        text_top_k=widest([p.text_topk for p in params]),
-        audio_top_k=widest([p.audio_topk for p in params]),
+        unbounded=any(p.text_topk == 0 or p.audio_topk == 0 for p in params),
         penalised=any(p.repetition_penalty != 1 for p in params),
         padded=any(p.pad_mult != 0 for p in params),
     )
@@ -198,6 +207,9 @@ def _demo_directory() -> Path:
     """The small random checkpoint, made on first use."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "parley"
     directory = cache / f"demo-{_DEMO_VERSION}"
-    if not (directory / "config.json").exists():  # written last, so a broken attempt is made again
-        write_checkpoint(directory)
+    try:
+        if not (directory / "config.json").exists():  # written last, so a broken attempt is made again
+            write_checkpoint(directory)
+    except OSError as error:
+        raise ModelUnavailable(f"The demo model can't be written to {directory}: {error.strerror}.") from error
     return directory

@@ -39,6 +39,10 @@ class Runner(Protocol):
         """Forget what `slot` heard and said, and take a new caller's parameters. Other slots do not notice."""
         ...
 
+    def stop(self, slot: int) -> None:
+        """The caller in `slot` is gone: keep nothing of theirs, and do nothing more for what they asked for."""
+        ...
+
     def step(self, batch: Batch) -> StepResult:
         """Run one frame for rows ``[:len(batch.active)]``, which hold every live slot."""
         ...

@@ -49,12 +49,13 @@ class Slots:
         self._rows = self._bucket()
         return slot
 
-    def free(self, session: Session) -> None:
-        """Give back the slot of `session`."""
+    def free(self, session: Session) -> int:
+        """Give back the slot of `session`, and say which it was."""
         slot = self._sessions.index(session)
         self._sessions[slot] = None
         self._pcm[slot] = 0.0
         self._rows = self._bucket()
+        return slot
 
     def gather(self, now: float) -> Batch | None:
         """One frame of every session that has one; None when none has."""

@@ -49,12 +49,10 @@ def test_equals_the_step_bit_for_bit(babble: Duplex, recorded: RecordedStep, cou
     ("plan", "is_served"),
     [
         (PLAN, True),
-        (SamplingPlan(greedy=True, text_top_k=0, audio_top_k=0, penalised=False, padded=False), True),
-        (SamplingPlan(text_top_k=10, audio_top_k=1, penalised=False, padded=False), True),
-        (SamplingPlan(text_top_k=26, audio_top_k=250, penalised=False, padded=False), False),
-        (SamplingPlan(text_top_k=25, audio_top_k=0, penalised=False, padded=False), False),
-        (SamplingPlan(text_top_k=25, audio_top_k=250, penalised=True, padded=False), False),
-        (SamplingPlan(text_top_k=25, audio_top_k=250, penalised=False, padded=True), False),
+        (SamplingPlan(greedy=True, unbounded=False, penalised=False, padded=False), True),
+        (SamplingPlan(unbounded=True, penalised=False, padded=False), False),
+        (SamplingPlan(unbounded=False, penalised=True, padded=False), False),
+        (SamplingPlan(unbounded=False, penalised=False, padded=True), False),
     ],
 )
 def test_what_it_serves(plan: SamplingPlan, is_served: bool):

@@ -20,8 +20,8 @@ def draw(logits: torch.Tensor, temperature: float, top_k: int, seed: int = 1) ->
         torch.full((DRAWS,), seed),
         torch.arange(DRAWS),
         torch.tensor([3]),
-        0,
         logits.shape[-1],
+        top_k == 0,
     )
     return dice.draw(rows, 0)
 
@@ -38,17 +38,27 @@ def test_frequencies(temperature: float, top_k: int):
     assert torch.allclose(seen, expected, atol=0.015)  # four standard deviations
 
 
+def test_frequencies_over_a_large_vocabulary():
+    """Where the likeliest 500 are not all."""
+    logits = torch.zeros(1500)
+    logits[1499] = 7.0
+    seen = torch.bincount(draw(logits, 1.0, 0), minlength=1500) / DRAWS
+    assert abs(seen[1499] - torch.softmax(logits, -1)[1499]) < 0.015
+    assert (seen > 0).sum() > 1400
+    assert len(draw(logits, 1.0, 500).unique()) == 500
+
+
 def test_temperature_0_is_greedy():
     assert (draw(torch.tensor([0.1, 0.3, 0.2]), 0.0, 0) == 1).all()
 
 
-def test_widest_top_k_of_a_neighbour_changes_nothing():
-    logits = torch.randn(1, 50, generator=torch.Generator().manual_seed(0))
-    args = (torch.tensor([0.9]), torch.tensor([5]), torch.tensor([4]), torch.tensor([9]), torch.tensor([0]))
-    assert all(
-        torch.equal(sampling.dice(*args, 5, 50).draw(logits, 0), sampling.dice(*args, widest, 50).draw(logits, 0))
-        for widest in (0, 6, 40, 500)
-    )
+@pytest.mark.parametrize("vocabulary", [50, 2048])
+def test_a_neighbour_who_wants_everything_changes_nothing(vocabulary: int):
+    """Not even where logits that were bfloat16 are equal."""
+    logits = torch.randn(64, vocabulary, generator=torch.Generator().manual_seed(0)).bfloat16().float()
+    args = (torch.full((64,), 0.9), torch.full((64,), 40), torch.arange(64), torch.arange(64), torch.tensor([0]))
+    bounded, unbounded = (sampling.dice(*args, vocabulary, wants) for wants in (False, True))
+    assert torch.equal(bounded.draw(logits, 0), unbounded.draw(logits, 0))
 
 
 def test_noise_has_no_pattern():

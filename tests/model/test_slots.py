@@ -16,7 +16,7 @@ from model.state import clear_row_, copy_row_, nbytes, rows, tensors
 from tests.golden.cases import speech_like
 
 FRAMES = 24
-PLAN = SamplingPlan(text_top_k=25, audio_top_k=100)
+PLAN = SamplingPlan()
 
 
 @dataclass

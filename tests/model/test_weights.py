@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from model.checkpoint import build, find, in_directory
+from model.config import duplex_config
 from model.duplex import Duplex
 from model.errors import CheckpointNotFound, ModelError, UnsupportedModel, WeightsError
 from model.published import MOSHI_JSON
@@ -120,11 +121,33 @@ def test_a_file_cut_short(changed):
         ("delays", [0, 1]),
         ("depformer_weights_per_step_schedule", [0, 1]),
         ("dim", None),
+        ("num_heads", 0),
+        ("num_heads", 3),
+        ("context", None),
+        ("context", 0),
+        ("existing_text_padding_id", None),
+        ("existing_text_padding_id", 10**6),
     ],
 )
 def test_other_networks_are_refused(changed, key: str, value: object):
     with pytest.raises(UnsupportedModel):
         load(changed("config.json", lambda config: config.update({key: value})))
+
+
+def test_what_is_no_configuration(changed):
+    directory = changed("config.json", lambda config: None)
+    for text in ("[1]", "{", ""):
+        (directory / "config.json").write_text(text)
+        with pytest.raises(UnsupportedModel, match=r"config\.json"):
+            load(directory)
+    with pytest.raises(UnsupportedModel):
+        load(changed("mimi_config.json", lambda mimi: mimi.update(frame_rate=0)))
+
+
+def test_personaplex_as_it_is_published():
+    """Its config.json names nothing but itself."""
+    config = duplex_config({"model_type": "personaplex", "version": "7b-v1"}, None, stored_linears=16)
+    assert (config.dep_q, config.user_q, config.depth.stored_codebooks) == (8, 8, 16)
 
 
 def test_no_such_file(changed, tmp_path: Path):
@@ -154,8 +177,6 @@ def build_on_meta(checkpoint) -> Duplex:
 
 def test_the_7b_has_the_published_size():
     """7.688 B parameters in the language model (facts of the published file), counted on no memory at all."""
-    from model.config import duplex_config
-
     model = Duplex(duplex_config(dict(MOSHI_JSON), None))
     language = [*model.temporal.parameters(), *model.depth.parameters()]
     assert sum(p.numel() for p in language) == pytest.approx(7.688e9, rel=1e-3)

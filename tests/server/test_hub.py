@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import MagicMock
 
-import httpx2
 import pytest
-from huggingface_hub import errors
+from huggingface_hub import errors, try_to_load_from_cache
 
 from server import hub
 from server.hub import ModelUnavailable, resolver
@@ -46,7 +46,7 @@ def test_names_reach_the_hub(monkeypatch: pytest.MonkeyPatch):
 def error(kind: type[Exception]) -> Exception:
     """An error as the hub's client raises it."""
     if issubclass(kind, errors.HfHubHTTPError):
-        return kind("no\nmore", response=httpx2.Response(404, request=httpx2.Request("GET", "https://hub.test")))
+        return kind("no\nmore", response=MagicMock(headers={}))
     return kind("no\nmore")
 
 
@@ -68,6 +68,28 @@ def test_every_refusal_is_a_sentence(monkeypatch: pytest.MonkeyPatch, raised: ty
     monkeypatch.setattr(hub, "hf_hub_download", download)
     with pytest.raises(ModelUnavailable, match=sentence):
         resolver("a/b@v9")("config.json")
+
+
+def test_a_cache_remembers_what_a_repository_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Offline, with a checkpoint in the cache that has no config.json."""
+    home = tmp_path / "models--a--b"
+    (home / "refs").mkdir(parents=True)
+    (home / "refs" / "main").write_text("c0ffee")
+    (home / ".no_exist" / "c0ffee").mkdir(parents=True)
+    (home / ".no_exist" / "c0ffee" / "config.json").touch()
+
+    def download(*args: object, **kwargs: object) -> str:
+        raise error(errors.LocalEntryNotFoundError)
+
+    def look(repo: str, name: str, revision: str | None) -> object:
+        return try_to_load_from_cache(repo, name, cache_dir=tmp_path, revision=revision)
+
+    monkeypatch.setattr(hub, "hf_hub_download", download)
+    monkeypatch.setattr(hub, "try_to_load_from_cache", look)
+    with pytest.raises(FileNotFoundError):
+        resolver("a/b")("config.json")
+    with pytest.raises(ModelUnavailable):
+        resolver("a/b")("model.safetensors")
 
 
 def test_a_file_the_repository_lacks(monkeypatch: pytest.MonkeyPatch):

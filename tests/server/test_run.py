@@ -72,6 +72,7 @@ def test_text_goes_to_the_terminal(wav: Path, capsys: pytest.CaptureFixture[str]
         (["{wav}", "--seed", "-1"], 2, "--seed"),
         (["{short}"], 1, "shorter than one frame"),
         (["{wav}", "--out-wav", "/nowhere/out.wav"], 1, "nowhere"),
+        (["{wav}", "--out-tokens", "/nowhere/tokens"], 1, "o such file"),
     ],
 )
 def test_what_goes_wrong_is_said(

@@ -93,6 +93,17 @@ def test_a_neighbours_choices_do_not_count(runner: MoshiRunner):
     np.testing.assert_array_equal(usual[1], again[1])
 
 
+def test_who_is_gone_costs_nothing(runner: MoshiRunner):
+    """What a caller asked for ends with the call, and nothing of it stays in memory."""
+    from model.state import tensors
+
+    talk(runner, 3, 4, repetition_penalty=1.5, text_topk=0)
+    assert runner._plan.penalised
+    runner.stop(3)
+    assert not runner._plan.penalised
+    assert not any(tensor[3].any() for tensor in tensors(runner._state))
+
+
 def test_idle_rows_say_nothing(runner: MoshiRunner):
     for slot in range(2):
         runner.start(slot, SessionParams.model_validate({}))
