@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import logging
 import signal
 import socket
@@ -33,6 +34,7 @@ _CLOSE_S = 1  # for sockets whose peers do not answer the close
 _UNREAD_S = 20.0  # a peer whose window stays shut for this long is gone
 _BACKLOG = 2048
 _OPEN_FILES = 10_240  # macOS allows no more
+_LOOPBACKS = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # where every address is listened on
 _SEND_BUFFER_BYTES = 65_536  # 10 s of speech: more would only hide that a caller does not read
 
 
@@ -67,14 +69,20 @@ def run(args: argparse.Namespace) -> int:
     try:
         listener = listen(settings.host, settings.port)
     except OSError as error:
-        print(
-            f"parley: cannot listen on {settings.host} port {settings.port}: {error.strerror or error}. "
-            "Stop what uses it, or choose another with --port.",
-            file=sys.stderr,
-        )
+        print(f"parley: {_why_not_bound(settings, error)}", file=sys.stderr)
         return 1
     _allow_many_sockets()
     return asyncio.run(serve(settings, runner_maker(settings), listener))
+
+
+def _why_not_bound(settings: Settings, error: OSError) -> str:
+    """What is wrong with the address that was asked for, and what to do."""
+    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        return f"{settings.host} is not an address of this machine. Choose another with --host; 0.0.0.0 is every one."
+    return (
+        f"cannot listen on {settings.host} port {settings.port}: {error.strerror or error}. "
+        "Stop what uses it, or choose another with --port."
+    )
 
 
 def runner_maker(settings: Settings) -> Callable[[], Runner]:
@@ -120,9 +128,7 @@ class PoliteServer(uvicorn.Server):
         await super().startup(sockets)
         self._failure = asyncio.create_task(self._end_on_failure())
         for listener in sockets or []:
-            host, port = listener.getsockname()[:2]
-            where = f"[{host}]" if ":" in host else host
-            print(f"Parley is listening on http://{where}:{port}", flush=True)
+            print(f"Parley is listening on {_where(*listener.getsockname()[:2])}", flush=True)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._ending is None and not self.should_exit:
@@ -143,6 +149,13 @@ class PoliteServer(uvicorn.Server):
     async def _end_on_failure(self) -> None:
         await self._reception.failed.wait()
         self.end()
+
+
+def _where(host: str, port: int) -> str:
+    """The address to open in a browser on this machine."""
+    if host in _LOOPBACKS:
+        return f"all addresses of this machine, here http://{_LOOPBACKS[host]}:{port}"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _allow_many_sockets() -> None:

@@ -99,6 +99,31 @@ async def test_clients_that_never_answer_do_not_hold_the_server_up():
                 assert await running.wait() == 0
 
 
+async def test_every_address_is_announced_by_one_that_can_be_opened():
+    running = await asyncio.create_subprocess_exec(
+        *COMMAND, "--port", "0", "--host", "0.0.0.0", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    assert running.stdout
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            line = (await running.stdout.readline()).decode()
+        assert "all addresses" in line
+        assert (await asyncio.to_thread(get, line.split()[-1] + "/healthz"))[0] == 200
+    finally:
+        running.kill()
+        await running.wait()
+
+
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1"])
+async def test_an_address_of_another_machine_is_one_clear_line(host: str):
+    done = await asyncio.to_thread(
+        subprocess.run, [*COMMAND, "--host", host], capture_output=True, text=True, timeout=PATIENCE_S
+    )
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert f"{host} is not an address of this machine" in line and "--port" not in line
+
+
 async def test_a_taken_port_is_one_clear_line():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
