@@ -48,11 +48,17 @@ def run(args: argparse.Namespace) -> int:
     except SoundFileError as error:
         print(f"parley load: {error}", file=sys.stderr)
         return 2
+    try:
+        figures_file = args.json.open("w", encoding="utf-8") if args.json else None  # before the run, not after it
+    except OSError as error:
+        print(f"parley load: cannot write {args.json}: {error.strerror}", file=sys.stderr)
+        return 2
     calls = asyncio.run(_call_all(args.url, args.form, speech, args.callers, args.seconds))
     figures = {"url": args.url, "form": args.form.value, "seconds": args.seconds, **summary(calls)}
     print(_table(figures))
-    if args.json:
-        args.json.write_text(json.dumps(figures, indent=2) + "\n")
+    if figures_file:
+        with figures_file:
+            figures_file.write(json.dumps(figures, indent=2) + "\n")
     return 1 if figures["failed"] else 0
 
 
@@ -108,7 +114,11 @@ def _table(figures: dict[str, Any]) -> str:
 
 def _chat_url(text: str) -> str:
     """`http://HOST:PORT`, with or without the path, as the WebSocket address of /api/chat."""
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+        _ = parts.port  # raises when there can be no such port
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no address: {error}") from error
     scheme = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}.get(parts.scheme)
     if scheme is None or not parts.hostname:
         raise argparse.ArgumentTypeError(f"{text!r} is no address such as http://localhost:8998")

@@ -34,6 +34,9 @@ def test_addresses(given: str, called: str) -> None:
         ["localhost:8998"],
         ["ftp://host"],
         ["http://"],
+        ["http://localhost:99999"],
+        ["http://localhost:x"],
+        ["http://[::1"],
         ["http://a", "-n", "0"],
         ["http://a", "-n", "1.5"],
         ["http://a", "-s", "0"],
@@ -59,3 +62,12 @@ def test_nobody_there_is_told_and_is_no_success(tmp_path: Path, capsys: pytest.C
 def test_a_file_that_is_no_sound_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(parse("http://127.0.0.1:9", "--wav", "/nowhere.wav")) == 2
     assert "/nowhere.wav" in capsys.readouterr().err
+
+
+def test_a_file_that_cannot_be_written_is_told_before_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "nowhere" / "figures.json"
+    assert run(parse("http://127.0.0.1:9", "--json", str(path))) == 2
+    told = capsys.readouterr()
+    assert str(path) in told.err and told.out == ""
