@@ -25,7 +25,11 @@ _COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """The `parley` command. Returns the exit status."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    parser = _parser(argv)
+    try:
+        parser = _parser(argv)
+    except ImportError as error:  # the Opus library is not part of the Python packages
+        print(f"parley: {error}", file=sys.stderr)
+        return 1
     args = parser.parse_args(argv)
     set_up_logging(logging.DEBUG if args.verbose else logging.INFO)
     try:

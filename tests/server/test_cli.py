@@ -53,3 +53,17 @@ def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]):
         main(["sing"])
     assert left.value.code == 2
     assert "sing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["serve", "load"])
+def test_a_missing_opus_library_is_one_sentence(command: str):
+    code = f"""
+import ctypes.util, sys
+ctypes.util.find_library = lambda name: None
+from server.cli import main
+sys.exit(main(["{command}", "--help"]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert line.startswith("parley: ") and "libopus" in line
