@@ -39,7 +39,7 @@ _QUIET_S = 60
 _LOUD = 0.01  # RMS over 20 ms; the voice's is 0.08
 _WINDOW_SAMPLES = SAMPLE_RATE_HZ // 50
 _TALKED_OVER = "a question while it speaks"
-_PLAN = SamplingPlan(text_top_k=25, audio_top_k=250, penalised=False, padded=False)
+_PLAN = SamplingPlan(unbounded=False, penalised=False, padded=False)
 
 
 @dataclass(frozen=True, slots=True)

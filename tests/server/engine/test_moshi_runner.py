@@ -97,6 +97,8 @@ def test_who_is_gone_costs_nothing(runner: MoshiRunner):
     """What a caller asked for ends with the call, and nothing of it stays in memory."""
     from model.state import tensors
 
+    for slot in range(4):
+        runner.stop(slot)
     talk(runner, 3, 4, repetition_penalty=1.5, text_topk=0)
     assert runner._plan.penalised
     runner.stop(3)
