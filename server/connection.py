@@ -89,7 +89,6 @@ class Connection:
                     await asyncio.wait({speaker}, timeout=DRAIN_S)
                 listener.cancel()
                 speaker.cancel()
-            session.counts["lost_pages"] += self._wire.lost_pages
             return why
 
     # ── From the caller
@@ -112,6 +111,8 @@ class Connection:
             events = self._wire.receive(message)
         except ProtocolError as error:
             raise ProtocolViolated(error.reason, error.close_code) from error
+        finally:
+            self._tell_lost_pages(session)
         for event in events:
             match event:
                 case AudioReceived(packets) if session.greeted_at is not None:
@@ -120,6 +121,12 @@ class Connection:
                     self._complain(reason, session)
                 case _:  # audio from before the greeting would stay as lag; the rest is not for us
                     pass
+
+    def _tell_lost_pages(self, session: Session) -> None:
+        lost = self._wire.lost_pages - session.counts["lost_pages"]
+        if lost:
+            session.counts["lost_pages"] += lost
+            session.tell({"type": "skip", "frames": lost})  # a page is a frame, as a rule
 
     async def _hear(self, packets: Sequence[bytes], session: Session) -> None:
         for number, packet in enumerate(packets, start=1):

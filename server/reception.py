@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
@@ -94,6 +95,14 @@ class Reception:
     @property
     def waiting(self) -> int:
         return len(self._line)
+
+    @property
+    def counts(self) -> Counter[str]:
+        """What was counted so far, calls in progress included."""
+        counts = Counter(self.metrics.counts)
+        for session in self._sessions:
+            counts.update(session.counts)
+        return counts
 
     @contextmanager
     def admit(self, params: SessionParams, may_wait: bool) -> Iterator[Session]:

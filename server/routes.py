@@ -46,7 +46,7 @@ async def info(request: Request) -> dict[str, Any]:
         "limits": {name: getattr(settings, name) for name in limits},
         "voices": [],
         "version": server.__version__,
-        "counts": dict(reception.metrics.counts),
+        "counts": dict(reception.counts),
         "timings": reception.metrics.timings_ms(),
     }
 

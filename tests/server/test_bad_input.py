@@ -10,6 +10,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
+import httpx
 import numpy as np
 import pytest
 import soundfile
@@ -164,6 +165,24 @@ async def test_a_packet_that_does_not_decode_is_concealed_and_the_call_goes_on(s
             assert np.abs(await phone.hear()).max() > 0.01
         await phone.socket.close()
         await until(lambda: served.reception.metrics.counts["concealed"] == 4)
+
+
+async def test_a_corrupt_ogg_page_is_told_and_counted_while_the_call_goes_on(serve: Serve):
+    served = await serve()
+    async with dial(served.chat + "?events=1") as phone:
+        await phone.greeting()
+        for frame in speech(2):
+            await phone.say(frame)
+            await phone.hear()
+        [page] = phone.wire.audio(OpusEncoder().encode(speech(1)[0]))
+        await phone.socket.send(page[:-1] + bytes([page[-1] ^ 1]))
+        assert (await phone.event("skip"))["frames"] == 1
+        await phone.say(speech(1)[0])
+        await phone.hear()
+        async with httpx.AsyncClient(base_url=served.http) as client:
+            counts = (await client.get("/api/info")).json()["counts"]
+        assert (counts["lost_pages"], counts["heard"]) == (1, 3)
+    await until(lambda: served.reception.metrics.counts["lost_pages"] == 1)
 
 
 async def test_bad_packets_now_and_then_never_end_a_call(serve: Serve):
