@@ -1,6 +1,7 @@
 """The configurations of the published Moshi 7B and Mimi, as their JSON would say them.
 
-What a checkpoint leaves out is as it is here (the `moshi` package, `models/loaders.py`).
+A checkpoint without config.json is this one; what a config.json leaves out is as it is here (the `moshi` package,
+`models/loaders.py`).
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ MOSHI_JSON: dict[str, Any] = {
     "existing_text_end_padding_id": 0,
     "delays": [0, 0, 1, 1, 1, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 1],
     "depformer_dim": 1024,
-    "depformer_dim_feedforward": int(4.125 * 1024),
+    "depformer_dim_feedforward": None,  # hidden_scale · depformer_dim
     "depformer_num_heads": 16,
     "depformer_num_layers": 6,
     "depformer_multi_linear": True,
