@@ -18,6 +18,7 @@ from model.published import FRAME_SAMPLES, SAMPLE_RATE_HZ
 from model.random_checkpoint import BABBLE, small_mimi, write_checkpoint
 
 FRAMES = 100
+PCM_STEP = 37  # one sample in so many is kept of the sound: some of every frame, at every place in it
 
 
 @dataclass(frozen=True)
