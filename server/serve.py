@@ -17,8 +17,10 @@ from collections.abc import Callable
 from types import FrameType
 from typing import get_args
 
+import h11
 import uvicorn
 from pydantic import ValidationError
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from server.app import create_app
 from server.engine.echo_runner import EchoRunner
@@ -31,6 +33,7 @@ log = logging.getLogger(__name__)
 
 DRAIN_S = 3.0  # for calls to end after a signal; 5 s in all with what follows
 _CLOSE_S = 1  # for sockets whose peers do not answer the close
+REQUEST_HEAD_S = 10.0  # from the connection to the end of a request's head
 _UNREAD_S = 20.0  # a peer whose window stays shut for this long is gone
 _BACKLOG = 2048
 _OPEN_FILES = 10_240  # macOS allows no more
@@ -105,6 +108,32 @@ async def serve(settings: Settings, make_runner: Callable[[], Runner], listener:
     return 1 if reception.failed.is_set() else 0
 
 
+class ImpatientHttp(H11Protocol):
+    """Uvicorn's HTTP, but who does not come to the end of a request's head is hung up on; it would wait for ever."""
+
+    _hang_up: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._hang_up = self.loop.call_later(REQUEST_HEAD_S, transport.close)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE:
+            self._be_patient()
+        elif self._hang_up is None:  # the beginning of another request
+            self._hang_up = self.loop.call_later(REQUEST_HEAD_S, self.transport.close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._be_patient()
+
+    def _be_patient(self) -> None:
+        if self._hang_up is not None:
+            self._hang_up.cancel()
+            self._hang_up = None
+
+
 class PoliteServer(uvicorn.Server):
     """Uvicorn, but the first signal ends calls politely; it would close their sockets without a word."""
 
@@ -112,6 +141,7 @@ class PoliteServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 create_app(reception),
+                http=ImpatientHttp,
                 log_config=None,
                 access_log=False,
                 ws="websockets-sansio",

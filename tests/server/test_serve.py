@@ -219,6 +219,39 @@ async def test_head_is_answered_as_get_is_without_the_body(serve: Serve, path: s
         assert response.read() == b""
 
 
+BEGUN = b"GET /healthz HTTP/1.1\r\nHost: here\r\n"
+
+
+@pytest.mark.parametrize("asked_before", [False, True])
+@pytest.mark.parametrize("begun", [b"", BEGUN])
+async def test_who_does_not_ask_is_hung_up_on(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, begun: bytes, asked_before: bool
+):
+    monkeypatch.setattr("server.serve.REQUEST_HEAD_S", 0.5)
+    served = await serve()
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+    async with asyncio.timeout(PATIENCE_S):
+        if asked_before:
+            writer.write(BEGUN + b"\r\n")
+            await reader.readuntil(b'{"status":"ok"}')
+        writer.write(begun)
+        assert await reader.read() == b""
+    writer.close()
+
+
+async def test_who_asked_in_time_is_not_hung_up_on(serve: Serve, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("server.serve.REQUEST_HEAD_S", 0.5)
+    served = await serve()
+    async with dial(served.chat) as phone:
+        await phone.greeting()
+        reader, silent = await asyncio.open_connection("127.0.0.1", served.port)
+        async with asyncio.timeout(PATIENCE_S):
+            await reader.read()  # it came later than the call
+        silent.close()
+        await phone.say(speech(1)[0])
+        await phone.hear()
+
+
 async def test_a_full_server_says_so_before_the_upgrade(serve: Serve):
     served = await serve(slots=1)
     async with dial(served.chat) as phone:
