@@ -27,13 +27,13 @@ class ResidualQuantizer(nn.Module):
         if self._half_norms is None:
             self._half_norms = self.codebooks.square().sum(-1).mul_(-0.5)
         residual = self.input_proj(latent)
-        codes = []
-        for book, half_norms in zip(self.codebooks, self._half_norms, strict=True):
+        codes = latent.new_empty(latent.shape[0], self.codebooks.shape[0], dtype=torch.int64)
+        for k, (book, half_norms) in enumerate(zip(self.codebooks, self._half_norms, strict=True)):
             # argmin |r - c|² is argmax r·c - |c|²/2
             code = torch.addmm(half_norms, residual, book.mT).argmax(-1)
             residual = residual - F.embedding(code, book)
-            codes.append(code)
-        return torch.stack(codes, dim=1)
+            codes[:, k] = code
+        return codes
 
     def decode(self, codes: Tensor) -> Tensor:  # int64 [N, K] → [N, latent_dim]
         _, bins, dim = self.codebooks.shape

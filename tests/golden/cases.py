@@ -80,6 +80,9 @@ CASES: dict[str, Case] = {
         dtype=torch.float16,
     ),
     "personaplex": Case({"dep_q": 16, "num_layers": 2, "depformer_num_layers": 3, "context": 90}, seed=5, depth=8),
+    "one_codebook": Case(
+        {"n_q": 2, "dep_q": 1, "delays": [0, 1, 0], "card": 100, "context": 60}, small_mimi(bins=100), seed=7
+    ),
     "shared_input": Case(
         {"depformer_multi_linear": False, "norm": "rms_norm", "context": 120, "text_card": 700, "text_card_out": 650},
         seed=6,
