@@ -27,7 +27,7 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # [..., D]
         wide = x.float() if self.in_f32 else x
-        size = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)  # a third of the calls that F.rms_norm makes
+        size = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)  # fewer calls than F.rms_norm makes
         scale = size.square().mul_(1 / x.shape[-1]).add_(self.eps).rsqrt_()
         return (wide * scale * self.alpha).to(x.dtype)
 

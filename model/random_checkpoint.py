@@ -41,6 +41,15 @@ BABBLE: dict[str, Any] = {
     "depformer_num_layers": 2,
 }
 
+# What config.json says of the files beside it.
+FILE_NAMES = {
+    "model_type": "moshi",
+    "moshi_name": "model.safetensors",
+    "mimi_name": "mimi.safetensors",
+    "mimi_config_name": "mimi_config.json",
+    "tokenizer_name": "tokenizer.model",
+}
+
 
 def small_mimi(bins: int, codebooks: int = 8, width: int = 64, filters: int = 8) -> dict[str, Any]:
     """A Mimi configuration of the published form, a few hundred thousand parameters large."""
@@ -79,14 +88,7 @@ def write_checkpoint(
     save_file(_stack(codec) if stacked else codec, directory / "mimi.safetensors")
     (directory / "tokenizer.model").write_bytes(tokenizer(config.text_card))
     (directory / "mimi_config.json").write_text(json.dumps(mimi, indent=1))
-    names = {
-        "model_type": "moshi",
-        "moshi_name": "model.safetensors",
-        "mimi_name": "mimi.safetensors",
-        "mimi_config_name": "mimi_config.json",
-        "tokenizer_name": "tokenizer.model",
-    }
-    (directory / "config.json").write_text(json.dumps(lm | names, indent=1))
+    (directory / "config.json").write_text(json.dumps(lm | FILE_NAMES, indent=1))
 
 
 def random_tensor(name: str, shape: tuple[int, ...], seed: int) -> Tensor:

@@ -1,6 +1,6 @@
 """The same step, recorded once and played back without Python in between: for small models on a CPU.
 
-A small step is bound by the calls it makes, not by what they compute, and half of a call's price is Python's. A
+A small step is bound by the calls it makes, not by what they compute, and much of a call's price is Python's. A
 recording makes the same calls on the same state, bit for bit, for any number of rows. It is TorchScript's tracer, which
 PyTorch keeps but no longer grows: what it points to instead wants a C++ compiler on the machine that serves.
 """

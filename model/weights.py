@@ -17,7 +17,7 @@ from torch import Tensor
 from model.errors import CheckpointNotFound, WeightsError
 from model.layout import Entry
 
-Progress = Callable[[int], object]  # called with the bytes of each tensor as it is placed
+Progress = Callable[[int], object]  # called with the bytes read for each tensor
 
 
 @dataclass(slots=True)
@@ -121,7 +121,7 @@ def _place(source: _Source, entry: Entry, progress: Progress | None) -> None:
     tensor = entry.convert(*parts) if entry.convert else parts[0]
     entry.target.copy_(tensor.reshape(entry.target.shape))
     if progress:
-        progress(entry.target.nbytes)
+        progress(sum(part.nbytes for part in parts))
 
 
 def _list(names: Iterable[str], most: int = 5) -> str:

@@ -1,7 +1,7 @@
 """Mimi over whole clips from a fresh state, for training: the same weights and numbers as when it serves.
 
 Serving keeps sound as [S, T, C] and multiplies windows of it, which suits one frame of many slots. Over a whole clip
-PyTorch's own convolutions take half the time, above all backwards; the tests hold both equal.
+PyTorch's own convolutions take less time, above all backwards; the tests hold both equal.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from model.duplex import Duplex
 from model.layout import moshi_layout
+from model.random_checkpoint import FILE_NAMES
 
 
 def write_checkpoint(directory: Path, duplex: Duplex, raw: dict[str, Any], data: Path) -> None:
@@ -29,11 +30,4 @@ def write_checkpoint(directory: Path, duplex: Duplex, raw: dict[str, Any], data:
     save_file(weights, directory / "model.safetensors")
     for name in ("mimi.safetensors", "mimi_config.json", "tokenizer.model"):
         shutil.copyfile(data / name, directory / name)
-    names = {
-        "model_type": "moshi",
-        "moshi_name": "model.safetensors",
-        "mimi_name": "mimi.safetensors",
-        "mimi_config_name": "mimi_config.json",
-        "tokenizer_name": "tokenizer.model",
-    }
-    (directory / "config.json").write_text(json.dumps(raw | names, indent=1) + "\n")
+    (directory / "config.json").write_text(json.dumps(raw | FILE_NAMES, indent=1) + "\n")

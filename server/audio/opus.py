@@ -79,11 +79,11 @@ class OpusEncoder:
 
     DTX would leave out packets, and the peer's clock is the audio itself; FEC is for links that lose packets.
     Opus's low-delay mode at 48 kbit/s keeps speech as well as its voice mode does at 32, 4 ms sooner, and takes
-    a quarter of the time: 0.05 ms a packet against 0.2 (measured), which is what bounds the calls of one core.
+    a fraction of the processor's time, which is what bounds the calls of one core.
     """
 
     def __init__(self, bitrate_bps: int = 48_000, complexity: int = 4) -> None:
-        """`complexity`: libopus's 0 … 10; from 5 on a packet takes half as long again, unheard."""
+        """`complexity`: libopus's 0 … 10, of which more takes more time."""
         self._encoder = opuslib.Encoder(SAMPLE_RATE_HZ, 1, opuslib.APPLICATION_RESTRICTED_LOWDELAY)
         self._encoder.bitrate = bitrate_bps
         self._encoder.complexity = complexity
