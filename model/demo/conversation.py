@@ -77,6 +77,13 @@ def answers() -> tuple[str, ...]:
     return tuple(dict.fromkeys([*fixed, *(topic.answer for topic in TOPICS if topic.answer)]))
 
 
+def caller_words() -> tuple[str, ...]:
+    """Every word that a trained caller may say, sorted."""
+    asked = [wording for topic in TOPICS for wording in topic.wordings]
+    phrases = [*_LEADS, *asked, *(phrase for part in (*_ASKS, *_WONDERS, *_TALES) for phrase in part)]
+    return tuple(sorted({word for phrase in phrases for word in phrase.split()}))
+
+
 def reply(topic: Topic, last: str | None) -> str:
     """The answer to a topic after `last` was answered."""
     return topic.answer or last or NOTHING_YET

@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
+import soxr
 from numpy.typing import NDArray
 
 from model.demo import conversation
@@ -26,6 +27,7 @@ YIELD_AFTER_S = 0.22
 CLOSE_STORY_AFTER_S = 1.2  # a story's pauses are shorter
 _INTERRUPTED = 0.25  # of all answers that are long enough
 _NOBODY = 0.05  # of all calls: the line is open, and nobody speaks
+_SIZES = (0.88, 1.14)  # of the caller: a tape played slower is a bigger speaker
 
 Sound = NDArray[np.float32]
 
@@ -45,6 +47,7 @@ class Dialogue:
 
     caller: Sound  # f32 [frames · FRAME_SAMPLES], as it reaches the model
     lines: tuple[Line, ...]  # in time
+    words: tuple[tuple[str, float], ...]  # the caller's, and when each ends (s), in time
 
 
 def compose(dice: np.random.Generator, voice: Voice, frames: int, durations_s: dict[str, float]) -> Dialogue:
@@ -66,6 +69,8 @@ class Scene:
         self.clock_s = float(dice.uniform(0.1, conversation.GREETING_AFTER_S - 0.6))
         self._dice = dice
         self._voice = voice
+        self._size = float(dice.uniform(*_SIZES))
+        self._words: list[tuple[str, float]] = []
         self._durations_s = durations_s
         self._caller = np.zeros(frames * FRAME_SAMPLES, np.float32)
         self._last: str | None = None
@@ -110,8 +115,11 @@ class Scene:
 
     def speak(self, text: str) -> None:
         """Put the caller's words at the clock, and the clock at their end."""
-        pcm = say(text + str(self._dice.choice(["", ".", "?"])), self._voice).pcm
+        said = say(text + str(self._dice.choice(["", ".", "?"])), self._voice)
+        pcm = soxr.resample(said.pcm, SAMPLE_RATE_HZ, SAMPLE_RATE_HZ * self._size)
         _add(self._caller, pcm, self.clock_s)
+        ends = zip(text.split(), said.words, strict=True)
+        self._words += [(word, self.clock_s + end_s * self._size) for word, (_, _, end_s) in ends]
         self.clock_s += len(pcm) / SAMPLE_RATE_HZ
 
     def answer(self, text: str) -> None:
@@ -131,7 +139,7 @@ class Scene:
         caller = self._caller
         if self._dice.random() < 0.15:
             caller = caller + self._echo()
-        return Dialogue(augment(caller, self._dice, _babble(self._dice)), tuple(self.lines))
+        return Dialogue(augment(caller, self._dice, _babble(self._dice)), tuple(self.lines), tuple(self._words))
 
     def _say(self, text: str, at_s: float) -> Line:
         self.lines.append(Line(text, math.ceil(at_s / FRAME_S)))
@@ -163,5 +171,5 @@ def _babble(dice: np.random.Generator) -> Sound:
 
 def _tuned(voice: Voice, dice: np.random.Generator) -> Voice:
     """The same speaker on another day: a little higher or lower, faster or slower."""
-    pitch = min(99, max(0, voice.pitch + int(dice.integers(-8, 9))))
+    pitch = min(99, max(0, voice.pitch + int(dice.integers(-20, 21))))
     return replace(voice, pitch=pitch, speed_wpm=round(voice.speed_wpm * float(dice.uniform(0.85, 1.2))))

@@ -24,10 +24,11 @@ from tqdm import tqdm
 from model.config import duplex_config
 from model.demo.answers import AnswerBook
 from model.demo.codec_curves import draw_curves
+from model.demo.conversation import caller_words
 from model.demo.export import write_checkpoint
 from model.demo.language_batches import Batch, draw
 from model.demo.language_data import BOOK, TOKENIZER, load_shards
-from model.demo.network import LANGUAGE, losses, make_network, parameter_groups
+from model.demo.network import LANGUAGE, losses, make_listener, make_network, parameter_groups
 
 _PEAK_RATE, _LEAST_RATE, _WARM_UP_STEPS = 1.5e-3, 3e-5, 100
 _REPORT_STEPS, _SAVE_STEPS = 10, 100
@@ -65,7 +66,10 @@ class Training:
         words = sentencepiece.SentencePieceProcessor(model_file=str(data / TOKENIZER)).get_piece_size()
         self._raw = LANGUAGE | {"card": mimi["quantizer"]["bins"], "text_card": words}
         self._duplex = make_network(duplex_config(self._raw, mimi), device, seed)
-        self._optimiser = torch.optim.AdamW(parameter_groups(self._duplex), lr=_PEAK_RATE, betas=(0.9, 0.98))
+        self._listener = make_listener(self._duplex, len(caller_words()), device)
+        self._optimiser = torch.optim.AdamW(
+            parameter_groups(self._duplex, self._listener), lr=_PEAK_RATE, betas=(0.9, 0.98)
+        )
         self._seed, self._step = seed, 0
 
     def run(self, steps: int, batch: int, stop_after: int | None = None) -> None:
@@ -93,13 +97,14 @@ class Training:
             saved = torch.load(path, map_location=self._device, weights_only=True)
             self._duplex.temporal.load_state_dict(saved["temporal"])
             self._duplex.depth.load_state_dict(saved["depth"])
+            self._listener.load_state_dict(saved["listener"])
             self._optimiser.load_state_dict(saved["optimiser"])
             self._step = saved["step"]
 
     def _learn(self, calls: int, rate: float) -> dict[str, float]:
         dice = torch.Generator().manual_seed(self._seed * 1_000_003 + self._step)
         chosen = torch.randint(len(self._calls), (calls,), generator=dice)
-        found = losses(self._duplex, self._batch(self._calls[chosen], dice))
+        found = losses(self._duplex, self._listener, self._batch(self._calls[chosen], dice))
         for group in self._optimiser.param_groups:
             group["lr"] = rate
         self._optimiser.zero_grad()
@@ -112,7 +117,9 @@ class Training:
     @torch.no_grad()
     def _examine(self) -> dict[str, float]:
         """The losses on callers who are never trained; the same windows every time."""
-        return losses(self._duplex, self._batch(self._valid, torch.Generator().manual_seed(0))).figures()
+        return losses(
+            self._duplex, self._listener, self._batch(self._valid, torch.Generator().manual_seed(0))
+        ).figures()
 
     def _batch(self, calls: Tensor, dice: torch.Generator) -> Batch:
         return draw(calls, self._duplex.config, dice, self._quiet).to(self._device)
@@ -122,6 +129,7 @@ class Training:
         state: dict[str, Any] = {
             "temporal": self._duplex.temporal.state_dict(),
             "depth": self._duplex.depth.state_dict(),
+            "listener": self._listener.state_dict(),
             "optimiser": self._optimiser.state_dict(),
             "step": self._step,
         }

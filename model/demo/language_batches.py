@@ -25,6 +25,7 @@ class Batch:
     audio: Tensor  # int64 [B, T, dep_q], to be said next
     text_counts: Tensor  # bool [B, T]
     audio_counts: Tensor  # bool [B, T]
+    words: Tensor  # int64 [B, T], the number of the caller's word that has just ended, or 0
 
     def to(self, device: torch.device) -> Batch:
         """The same on a device."""
@@ -49,23 +50,24 @@ def delayed(streams: Tensor, config: DuplexConfig) -> tuple[Tensor, Tensor]:
     return torch.stack(columns, 2), torch.stack(said, 2)
 
 
-def draw(streams: Tensor, config: DuplexConfig, dice: torch.Generator, quiet: Tensor) -> Batch:
-    """A window of the model's context out of each call, half of them from the start; int16 or int64 [B, F, 1 + n_q].
+def draw(recorded: Tensor, config: DuplexConfig, dice: torch.Generator, quiet: Tensor) -> Batch:
+    """A window of the model's context out of each call, half of them from the start.
 
-    `quiet` int64 [dep_q] are the model's codes in silence.
+    `recorded` int16 or int64 [B, F, 2 + n_q]: streams, and the caller's words. `quiet` int64 [dep_q] are the model's
+    codes in silence.
     """
-    columns, said = delayed(streams.long(), config)
+    columns, said = delayed(recorded[..., :-1].long(), config)
     calls, length = columns.shape[:2]
     window = min(config.temporal.context, length)
     starts = torch.randint(0, length - window + 1, (calls,), generator=dice)
     starts *= torch.randint(0, 2, (calls,), generator=dice)
     at = starts[:, None] + torch.arange(window)
     rows = torch.arange(calls)[:, None]
-    columns, said = columns[rows, at], said[rows, at]
+    columns, said, words = columns[rows, at], said[rows, at], recorded[rows, at, -1].long()
     known = (starts[:, None] == 0) | (torch.arange(window) >= _BLIND_FRAMES)
     speaks = (said[..., 0] != config.text_pad) | (said[..., 1:] != quiet).any(-1)
     kept = speaks | (torch.rand(speaks.shape, generator=dice) < _QUIET_KEPT)
-    return Batch(disturb(columns, config, dice), said[..., 0], said[..., 1:], known, known & kept)
+    return Batch(disturb(columns, config, dice), said[..., 0], said[..., 1:], known, known & kept, words)
 
 
 def disturb(columns: Tensor, config: DuplexConfig, dice: torch.Generator) -> Tensor:

@@ -10,6 +10,9 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +27,12 @@ from model.demo.answers import AnswerBook, durations_s, make_book
 from model.demo.codes import encode, load_codec
 from model.demo.dialogues import compose
 from model.demo.speech import CALLER_VOICES, HELD_OUT_VOICES, Voice
-from model.demo.words import train_tokenizer
+from model.demo.words import align_ends, train_tokenizer
 from model.mimi import Mimi
 
 CALL_FRAMES = 400  # 32 s
 SHARD_CALLS = 64
+_BATCH = 16  # calls coded at once: more do not fit a core's cache
 VALID_SHARDS = 2  # with voices that are never trained
 CODEC, TOKENIZER, BOOK = "mimi.safetensors", "tokenizer.model", "answers.npz"
 
@@ -38,38 +42,51 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--codec", type=Path, required=True, help="directory of mimi.safetensors, mimi_config.json")
     parser.add_argument("--out", type=Path, required=True, help="where the data goes")
     parser.add_argument("--shards", type=int, default=64, help="of 64 calls of 32 s each (default 64: 36 hours)")
-    parser.add_argument("--threads", type=int, default=2, help="default 2")
+    parser.add_argument("--workers", type=int, default=2, help="processes, of a core each (default 2)")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
-    torch.set_num_threads(args.threads)
+    torch.set_num_threads(args.workers)
     args.out.mkdir(parents=True, exist_ok=True)
     halve_codec(args.codec, args.out)
     mimi = load_codec(args.out)
-    book = _book(args.out, mimi)
+    _book(args.out, mimi)
     named = [(f"valid-{n:03}", HELD_OUT_VOICES, 1_000_000 + n) for n in range(VALID_SHARDS)]
     named += [(f"train-{n:03}", CALLER_VOICES, n) for n in range(args.shards)]
-    for name, voices, number in tqdm(named, desc="Calls", unit="shard", disable=None):
-        path = args.out / f"{name}.npy"
-        if not path.exists():
-            dice = np.random.default_rng([args.seed, number])
-            _write(path, make_shard(dice, voices, mimi, book))
+    waiting = [(args.out / f"{name}.npy", voices, [args.seed, number]) for name, voices, number in named]
+    waiting = [shard for shard in waiting if not shard[0].exists()]
+    with ProcessPoolExecutor(args.workers, get_context("spawn"), initializer=_start_worker) as pool:
+        made = [pool.submit(write_shard, *shard) for shard in waiting]
+        for shard in tqdm(as_completed(made), total=len(made), desc="Calls", unit="shard", disable=None):
+            shard.result()
     return 0
+
+
+def write_shard(path: Path, voices: tuple[Voice, ...], seed: Sequence[int]) -> None:
+    """Make one shard with the codec and the answers that lie beside it, and write it whole or not at all."""
+    mimi, book = load_codec(path.parent), AnswerBook.load(path.parent / BOOK)
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        np.save(file, make_shard(np.random.default_rng(seed), voices, mimi, book))
+    part.replace(path)
 
 
 def make_shard(
     dice: np.random.Generator, voices: tuple[Voice, ...], mimi: Mimi, book: AnswerBook,
     calls: int = SHARD_CALLS, frames: int = CALL_FRAMES,
 ) -> NDArray[np.int16]:  # fmt: skip
-    """Calls as streams int16 [calls, frames, 1 + 2K]: the model's text and codes, then the caller's codes."""
+    """Calls as streams int16 [calls, frames, 2 + 2K]: the model's text and codes, the caller's codes and words."""
     lengths = durations_s(conversation.answers())
     drawn = [compose(dice, voices[int(dice.integers(len(voices)))], frames, lengths) for _ in range(calls)]
-    heard = encode(mimi, np.stack([call.caller for call in drawn]))
+    sounds = [np.stack([call.caller for call in drawn[at : at + _BATCH]]) for at in range(0, calls, _BATCH)]
+    heard = np.concatenate([encode(mimi, sound) for sound in sounds])
     spoken = np.stack([book.track(call.lines, frames) for call in drawn])
-    return np.concatenate([spoken, heard], axis=2)
+    numbers = {word: 1 + at for at, word in enumerate(conversation.caller_words())}
+    words = [align_ends([(numbers[word], end_s) for word, end_s in call.words], frames) for call in drawn]
+    return np.concatenate([spoken, heard, np.stack(words)[..., None]], axis=2)
 
 
 def load_shards(directory: Path, kind: str) -> NDArray[np.int16]:
-    """All calls of one kind, "train" or "valid": int16 [N, frames, 1 + 2K]."""
+    """All calls of one kind, "train" or "valid": int16 [N, frames, 2 + 2K]."""
     paths = sorted(directory.glob(f"{kind}-*.npy"))
     if not paths:
         raise SystemExit(f"There are no {kind} calls in {directory}: run python -m model.demo.language_data first.")
@@ -90,7 +107,7 @@ def halve_codec(source: Path, target: Path) -> None:
     save_file(halved, target / CODEC)
 
 
-def _book(directory: Path, mimi: Mimi) -> AnswerBook:
+def _book(directory: Path, mimi: Mimi) -> None:
     answers = conversation.answers()
     tokenizer, path = directory / TOKENIZER, directory / BOOK
     if not tokenizer.exists():
@@ -101,14 +118,10 @@ def _book(directory: Path, mimi: Mimi) -> AnswerBook:
     book = AnswerBook.load(path)
     if {answer for answer, _ in book.tracks} != set(answers):
         raise SystemExit(f"What is in {directory} was made with other answers: remove it, to make it anew.")
-    return book
 
 
-def _write(path: Path, streams: NDArray[np.int16]) -> None:
-    part = path.with_suffix(".part")
-    with part.open("wb") as file:
-        np.save(file, streams)
-    part.replace(path)  # whole or not at all
+def _start_worker() -> None:
+    torch.set_num_threads(1)  # one process per core makes more of both than threads do
 
 
 if __name__ == "__main__":

@@ -29,21 +29,27 @@ LANGUAGE: dict[str, Any] = {
 _PAD_WEIGHT = 0.4  # of the text loss where nothing is said, which is in most frames
 _TEXT_WEIGHT = 2.0  # against 1 for all codes
 _SEMANTIC_WEIGHT = 10.0  # against 1 for each acoustic codebook
+_WORDS_WEIGHT = 1.0
+_NO_WORD_WEIGHT = 0.2  # in most frames no word of the caller's ends
 _EMBEDDING_STD = 0.25  # a column is the sum of 17
 
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """Mean cross-entropies, scalars: of text, of the semantic codebook, of the acoustic ones, and what is minimised."""
+    """Mean cross-entropies, scalars: of text, of the semantic codebook, of the acoustic ones, of the caller's words,
+    and what is minimised."""
 
     total: Tensor
     text: Tensor
     semantic: Tensor
     acoustic: Tensor
+    words: Tensor
 
     def figures(self) -> dict[str, float]:
         """As numbers to show."""
-        return {name: float(getattr(self, name).detach()) for name in ("total", "text", "semantic", "acoustic")}
+        return {
+            name: float(getattr(self, name).detach()) for name in ("total", "text", "semantic", "acoustic", "words")
+        }
 
 
 def make_network(config: DuplexConfig, device: torch.device, seed: int) -> Duplex:
@@ -62,7 +68,14 @@ def make_network(config: DuplexConfig, device: torch.device, seed: int) -> Duple
     return duplex
 
 
-def losses(duplex: Duplex, batch: Batch) -> Losses:
+def make_listener(duplex: Duplex, words: int, device: torch.device) -> nn.Linear:
+    """What tells the caller's word from the temporal transformer's output, and is thrown away after the training.
+
+    An answer alone teaches little about hearing: one choice among 70 in seconds of speech. Every word does."""
+    return nn.Linear(duplex.config.temporal.dim, 1 + words, device=device)
+
+
+def losses(duplex: Duplex, listener: nn.Linear, batch: Batch) -> Losses:
     """What the model makes of a batch: the columns are taken at once, from a fresh state."""
     temporal, depth, config = duplex.temporal, duplex.depth, duplex.config
     state = temporal.make_state(len(batch.columns))
@@ -70,6 +83,9 @@ def losses(duplex: Duplex, batch: Batch) -> Losses:
     weights = torch.where(batch.text == config.text_pad, _PAD_WEIGHT, 1.0) * batch.text_counts
     surprise = F.cross_entropy(logits.flatten(0, 1), batch.text.flatten(), reduction="none")
     text = (surprise * weights.flatten()).sum() / weights.sum()
+    heard = torch.where(batch.words == 0, _NO_WORD_WEIGHT, 1.0) * batch.text_counts
+    missed = F.cross_entropy(listener(hidden).flatten(0, 1), batch.words.flatten(), reduction="none")
+    words = (missed * heard.flatten()).sum() / heard.sum()
 
     said = batch.audio[batch.audio_counts]  # [N, dep_q]
     heads: list[Tensor] = []
@@ -82,12 +98,12 @@ def losses(duplex: Duplex, batch: Batch) -> Losses:
     semantic, acoustic = heads[0], torch.stack(heads[1:]).mean()
     shares = _SEMANTIC_WEIGHT + config.dep_q - 1
     audio = (_SEMANTIC_WEIGHT * semantic + (config.dep_q - 1) * acoustic) / shares
-    return Losses(_TEXT_WEIGHT * text + audio, text, semantic, acoustic)
+    return Losses(_TEXT_WEIGHT * text + audio + _WORDS_WEIGHT * words, text, semantic, acoustic, words)
 
 
-def parameter_groups(duplex: Duplex) -> list[dict[str, Any]]:
+def parameter_groups(duplex: Duplex, listener: nn.Linear) -> list[dict[str, Any]]:
     """For AdamW: only what multiplies is pulled to zero."""
-    named = [*duplex.temporal.named_parameters(), *duplex.depth.named_parameters()]
+    named = [name for part in (duplex.temporal, duplex.depth, listener) for name in part.named_parameters()]
     pulled = [parameter for name, parameter in named if parameter.dim() == 2 and "embedding" not in name]
     others = [parameter for name, parameter in named if parameter.dim() != 2 or "embedding" in name]
     return [{"params": pulled, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]

@@ -1,4 +1,4 @@
-"""The model's written words: a vocabulary of whole words, and each word in the frame in which it is spoken."""
+"""Written words on the frames of a call: the model's, each where it is spoken, and the caller's, each where it ends."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import sentencepiece
 from numpy.typing import NDArray
+
+from model.published import FRAME_SAMPLES, SAMPLE_RATE_HZ
 
 END_PAD, PAD = 0, 3  # as published: END_PAD in the frame before a word, PAD where nothing begins
 _SPECIAL = 4  # <unk> (which END_PAD is), <s>, </s>, PAD
@@ -43,3 +45,18 @@ def align(pieces: Sequence[Sequence[int]], starts: Sequence[int], frames: int) -
             at += 1
         free = at
     return text
+
+
+def align_ends(words: Iterable[tuple[int, float]], frames: int) -> NDArray[np.int16]:
+    """The caller's words as numbers from 1 on, given with their ends in seconds, to int16 [frames]; 0 where none ends.
+
+    A word stands in the frame after the one in which it ends, when all of its codes have been heard, or later if that
+    frame is taken.
+    """
+    ends, free = np.zeros(frames, np.int16), 0
+    for word, end_s in words:
+        at = max(free, 1 + int(end_s * SAMPLE_RATE_HZ) // FRAME_SAMPLES)
+        if at < frames:
+            ends[at] = word
+        free = at + 1
+    return ends

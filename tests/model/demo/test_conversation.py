@@ -9,7 +9,7 @@ import sentencepiece
 
 from model.demo import conversation
 from model.demo.topics import TOPICS
-from model.demo.words import END_PAD, PAD, align, train_tokenizer
+from model.demo.words import END_PAD, PAD, align, align_ends, train_tokenizer
 
 
 def test_there_are_enough_topics_each_with_several_wordings_of_its_own():
@@ -58,3 +58,16 @@ def test_the_vocabulary_holds_every_answer_a_word_a_piece():
 def test_words_stand_in_their_frames_with_a_mark_before_them():
     text = align([[10], [11], [12, 13], [14]], [1, 2, 6, 7], 12)
     assert text.tolist() == [END_PAD, 10, 11, PAD, PAD, END_PAD, 12, 13, 14, PAD, PAD, PAD]
+
+
+def test_a_callers_word_stands_in_the_frame_after_its_end():
+    words = align_ends([(7, 0.05), (8, 0.10), (9, 0.12), (5, 0.9)], 8)
+    assert words.tolist() == [0, 7, 8, 9, 0, 0, 0, 0]
+
+
+def test_every_word_of_a_caller_is_known():
+    dice = np.random.default_rng(1)
+    known = set(conversation.caller_words())
+    said = [conversation.ask(topic, dice) for topic in TOPICS] + [conversation.unknown(dice) for _ in range(200)]
+    said += [conversation.tale(dice) for _ in range(50)]
+    assert {word for sentence in said for word in sentence.split()} <= known

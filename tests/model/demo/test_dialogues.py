@@ -96,3 +96,24 @@ def test_the_caller_is_heard_where_the_clock_stood():
     assert not raw[:SAMPLE_RATE_HZ].any()
     assert np.abs(raw[SAMPLE_RATE_HZ : round(drawn.clock_s * SAMPLE_RATE_HZ)]).max() > 0.05
     assert not raw[round(drawn.clock_s * SAMPLE_RATE_HZ) :].any()
+
+
+def test_the_callers_words_are_told_where_they_end():
+    drawn = scene()
+    drawn.clock_s = 1.0
+    drawn.speak("tell me a joke")
+    words = drawn.finish().words
+    assert [word for word, _ in words] == ["tell", "me", "a", "joke"]
+    ends_s = [end_s for _, end_s in words]
+    assert ends_s == sorted(ends_s) and 1.05 < ends_s[0] < 1.6
+    assert ends_s[-1] == pytest.approx(drawn.clock_s, abs=0.1)
+
+
+def test_callers_are_of_many_sizes():
+    lengths_s = set[float]()
+    for seed in range(5):
+        drawn = scene(seed)
+        begun_s = drawn.clock_s
+        drawn.speak("hello")
+        lengths_s.add(round(drawn.clock_s - begun_s, 3))
+    assert len(lengths_s) >= 4

@@ -86,10 +86,10 @@ def test_data_of_another_codec_or_of_other_answers_is_not_mixed_in(
 ):
     write_checkpoint(tmp_path, BABBLE | {"card": 64}, small_mimi(64, width=32, filters=4), seed=1)
     with pytest.raises(SystemExit, match="another codec"):
-        language_data.main(["--codec", str(tmp_path), "--out", str(data), "--threads", "1"])
+        language_data.main(["--codec", str(tmp_path), "--out", str(data), "--workers", "1"])
     monkeypatch.setattr(conversation, "answers", lambda: ("Hi.",))
     with pytest.raises(SystemExit, match="other answers"):
-        language_data.main(["--codec", str(codec), "--out", str(data), "--threads", "1"])
+        language_data.main(["--codec", str(codec), "--out", str(data), "--workers", "1"])
 
 
 def test_training_learns_goes_on_and_serves(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

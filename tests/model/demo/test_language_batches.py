@@ -41,12 +41,13 @@ def test_columns_equal_what_the_delays_feed_step_by_step(config: DuplexConfig):
 
 def test_a_window_keeps_columns_and_targets_together():
     config = config_with(context=30)
-    streams = torch.arange(100)[None, :, None].repeat(4, 1, 1 + config.n_q)
+    streams = torch.arange(100)[None, :, None].repeat(4, 1, 2 + config.n_q)
     batch = draw(streams, config, torch.Generator().manual_seed(1), torch.zeros(config.dep_q, dtype=torch.int64))
     assert batch.columns.shape == (4, 30, 1 + config.n_q)
     text = batch.columns[..., 0]
     begun = text != config.text_card
     assert torch.equal(batch.text[begun], text[begun] + 1)
+    assert torch.equal(batch.words[begun], text[begun])  # a word is told when the frame of its number is heard
     assert not batch.text_counts.all() and batch.text_counts.any()
     assert not (batch.audio_counts & ~batch.text_counts).any()
 
@@ -54,7 +55,7 @@ def test_a_window_keeps_columns_and_targets_together():
 def test_silence_teaches_codes_now_and_then_and_speech_always():
     config = config_with(context=200)
     quiet = torch.arange(config.dep_q)
-    streams = torch.full((8, 201, 1 + config.n_q), config.text_pad)
+    streams = torch.full((8, 201, 2 + config.n_q), config.text_pad)
     streams[..., 1 : 1 + config.dep_q] = quiet
     streams[:, 100, 3] = 77  # one frame in which its voice is not silent
     batch = draw(streams, config, torch.Generator().manual_seed(0), quiet)
