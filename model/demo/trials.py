@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
+import soxr
 from numpy.typing import NDArray
 
 from model.demo import conversation
@@ -19,8 +21,18 @@ from model.published import FRAME_SAMPLES
 _START_S = (0.8, 1.6)  # when a caller begins, before the greeting would come
 _ANSWER_S = 8.0  # the longest answer, and the time to begin it
 _VOICE_RMS = 0.08  # of `say`
+_FOREIGN = {
+    "de": (
+        "guten tag wie geht es ihnen",
+        "ich möchte gern ein brot kaufen",
+        "wo ist der bahnhof",
+        "das wetter ist schön",
+    ),
+    "es": ("buenos días cómo está usted", "quiero comprar pan", "dónde está la estación", "hace buen tiempo hoy"),
+}
 
 T = TypeVar("T")
+Sound = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +42,7 @@ class Trial:
     `asked_s` is when the (last) question begins, `done_s` when it ends. Where it is not `alone`, more may come before.
     """
 
-    pcm: NDArray[np.float32]
+    pcm: Sound
     expected: str
     asked_s: float
     done_s: float
@@ -38,14 +50,16 @@ class Trial:
 
 
 def questions(
-    dice: np.random.Generator, voices: tuple[Voice, ...], *, each: int, snr_db: float | None = None, seen: bool = False
-) -> Iterator[Trial]:
-    """Every topic `each` times, in wordings kept for this (or, `seen`, in trained ones)."""
+    dice: np.random.Generator, voices: tuple[Voice, ...], *,
+    each: int, seen: bool = False, through: Callable[[Sound], Sound] | None = None,
+) -> Iterator[Trial]:  # fmt: skip
+    """Every topic `each` times, in wordings kept for this (or, `seen`, in trained ones), `through` a bad line."""
     for topic in TOPICS:
         wordings = topic.wordings if seen else topic.held_out
         for n in range(each):
             wording = wordings[n % len(wordings)]
-            yield _ask([(wording, conversation.reply(topic, None))], dice, _any(voices, dice), snr_db)
+            trial = _ask([(wording, conversation.reply(topic, None))], dice, _any(voices, dice))
+            yield replace(trial, pcm=through(trial.pcm)) if through else trial
 
 
 def repeats(dice: np.random.Generator, voices: tuple[Voice, ...], count: int) -> Iterator[Trial]:
@@ -87,33 +101,73 @@ def interruptions(dice: np.random.Generator, voices: tuple[Voice, ...], count: i
         yield replace(_place(sounds, second.answer, _ANSWER_S), alone=False)
 
 
-def quiet(dice: np.random.Generator, seconds: float, level_db: float | None) -> Trial:
-    """Nobody speaks, in silence (None) or in white noise of this level; one greeting is expected."""
-    samples = round(seconds * SAMPLE_RATE_HZ) // FRAME_SAMPLES * FRAME_SAMPLES
-    noise = dice.standard_normal(samples).astype(np.float32) if level_db is not None else np.zeros(samples, np.float32)
-    return Trial(noise * np.float32(10 ** ((level_db or 0) / 20)), conversation.GREETING, 0, 0)
+def noisy(dice: np.random.Generator, snr_db: float) -> Callable[[Sound], Sound]:
+    """White noise, so many decibels below a voice."""
+    return lambda pcm: pcm + white(dice, len(pcm), 20 * math.log10(_VOICE_RMS) - snr_db)
+
+
+def telephone(pcm: Sound) -> Sound:
+    """A band of 8 kHz."""
+    return np.resize(soxr.resample(soxr.resample(pcm, SAMPLE_RATE_HZ, 8_000), 8_000, SAMPLE_RATE_HZ), len(pcm))
+
+
+def clipped(pcm: Sound) -> Sound:
+    """A microphone turned up much too high: a voice's waves are cut off at a third of their height."""
+    return (pcm * np.float32(3 / np.abs(pcm).max())).clip(-1, 1)
+
+
+def white(dice: np.random.Generator, samples: int, level_db: float) -> Sound:
+    """White noise of this power in dB of full scale."""
+    return dice.standard_normal(samples).astype(np.float32) * np.float32(10 ** (level_db / 20))
+
+
+def music(dice: np.random.Generator, samples: int) -> Sound:
+    """Chords of plucked strings over a beat, two a second: f32 [samples]."""
+    pcm = np.zeros(samples, np.float32)
+    time_s = np.arange(SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
+    for start in range(0, samples, SAMPLE_RATE_HZ // 2):
+        root_hz = 110 * 2 ** (int(dice.choice([0, 3, 5, 7, 8, 10])) / 12)
+        notes_hz = [root_hz * 2 ** (step / 12) * part for step in (0, 4, 7, 12) for part in (1, 2, 3, 4)]
+        chord = sum(np.sin(2 * np.pi * hz * time_s) * np.exp(-4 * time_s * (hz / 200) ** 0.5) for hz in notes_hz)
+        beat = dice.standard_normal(len(time_s)) * np.exp(-60 * time_s)
+        room = pcm[start : start + len(time_s)]
+        room += (0.03 * chord + 0.05 * beat).astype(np.float32)[: len(room)]
+    return pcm
+
+
+def foreign(dice: np.random.Generator, samples: int) -> Sound:
+    """German and Spanish sentences, with pauses: f32 [samples]."""
+    pcm, start = np.zeros(samples, np.float32), SAMPLE_RATE_HZ
+    while start < samples:
+        language, sentences = _any(tuple(_FOREIGN.items()), dice)
+        said = say(_any(sentences, dice), Voice(language, "m3", int(dice.integers(30, 70)), 150)).pcm
+        room = pcm[start : start + len(said)]
+        room += said[: len(room)]
+        start += len(said) + int(dice.uniform(2, 6) * SAMPLE_RATE_HZ)
+    return pcm
+
+
+def nobody(pcm: Sound) -> Trial:
+    """A call in which nobody says anything to it: one greeting is expected."""
+    return Trial(pcm[: len(pcm) // FRAME_SAMPLES * FRAME_SAMPLES], conversation.GREETING, 0, 0)
 
 
 def other_speeds(dice: np.random.Generator) -> tuple[Voice, ...]:
     """Trained speakers, slower or faster than they were trained."""
-    return tuple(replace(v, speed_wpm=round(v.speed_wpm * dice.choice([0.8, 1.25]))) for v in CALLER_VOICES)
+    return tuple(replace(v, speed_wpm=round(v.speed_wpm * dice.choice([0.7, 1.4]))) for v in CALLER_VOICES)
 
 
-def _ask(asked: list[tuple[str, str]], dice: np.random.Generator, voice: Voice, snr_db: float | None = None) -> Trial:
+def _ask(asked: list[tuple[str, str]], dice: np.random.Generator, voice: Voice) -> Trial:
     """Questions with their answers, the next after the answer to the one before; only the last is measured."""
     lengths = durations_s([answer for _, answer in asked])
     at_s, sounds = float(dice.uniform(*_START_S)), []
     for wording, answer in asked:
         sounds.append((at_s, say(wording, voice).pcm))
         at_s += len(sounds[-1][1]) / SAMPLE_RATE_HZ + lengths[answer] + 1.2
-    trial = _place(sounds, " ".join(answer for _, answer in asked), _ANSWER_S)
-    if snr_db is None:
-        return trial
-    noise = dice.standard_normal(len(trial.pcm)).astype(np.float32) * np.float32(_VOICE_RMS * 10 ** (-snr_db / 20))
-    return replace(trial, pcm=trial.pcm + noise)
+    return _place(sounds, " ".join(answer for _, answer in asked), _ANSWER_S)
 
 
-def _place(sounds: list[tuple[float, NDArray[np.float32]]], expected: str, rest_s: float) -> Trial:
+def _place(sounds: list[tuple[float, Sound]], expected: str, rest_s: float) -> Trial:
     asked_s = sounds[-1][0]
     done_s = asked_s + len(sounds[-1][1]) / SAMPLE_RATE_HZ
     pcm = np.zeros(round((done_s + rest_s) * SAMPLE_RATE_HZ) // FRAME_SAMPLES * FRAME_SAMPLES, np.float32)

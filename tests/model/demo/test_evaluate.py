@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +23,10 @@ def speech_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
     monkeypatch.setenv("PARLEY_DEMO_CACHE", str(tmp_path_factory.getbasetemp() / "speech"))
 
 
+def _asked(**how: Any) -> Iterator[Trial]:
+    return trials.questions(np.random.default_rng(0), CALLER_VOICES, each=1, **how)
+
+
 def sounds_until_s(trial: Trial) -> float:
     return float(np.flatnonzero(np.abs(trial.pcm) > 1e-3)[-1]) / SAMPLE_RATE_HZ
 
@@ -36,9 +42,27 @@ def test_every_topic_is_asked_in_whole_frames_with_time_to_answer():
 
 
 def test_noise_is_as_loud_as_it_is_said_to_be():
-    (trial, *_) = trials.questions(np.random.default_rng(0), CALLER_VOICES, each=1, snr_db=20)
+    (trial, *_) = _asked(through=trials.noisy(np.random.default_rng(0), 20))
     rest = trial.pcm[round((trial.done_s + 1) * SAMPLE_RATE_HZ) :]
     assert 20 * np.log10(0.08 / np.sqrt(np.mean(np.square(rest)))) == pytest.approx(20, abs=0.3)
+
+
+def test_a_bad_line_leaves_the_voice_where_it_was():
+    (clean, *_) = _asked()
+    for through in (trials.telephone, trials.clipped):
+        (trial, *_) = _asked(through=through)
+        assert trial.pcm.shape == clean.pcm.shape
+        likeness = trial.pcm @ clean.pcm / (np.linalg.norm(trial.pcm) * np.linalg.norm(clean.pcm))
+        assert 0.7 < likeness < 0.999
+    assert np.mean(np.abs(trial.pcm) == 1) > 0.001
+
+
+def test_music_and_foreign_speech_sound_throughout():
+    for make in (trials.music, trials.foreign):
+        pcm = trials.nobody(make(np.random.default_rng(0), 20 * SAMPLE_RATE_HZ)).pcm
+        assert len(pcm) % FRAME_SAMPLES == 0
+        loudness = np.sqrt(np.square(pcm[: 20 * SAMPLE_RATE_HZ // 4 * 4].reshape(4, -1)).mean(1))
+        assert (loudness > 0.01).all() and np.abs(pcm).max() < 1
 
 
 def test_an_interruption_comes_while_the_answer_is_spoken():
@@ -59,13 +83,13 @@ def test_the_table_holds_every_figure(tmp_path: Path, monkeypatch: pytest.Monkey
         monkeypatch.setattr(module, "TOPICS", few)
     said = (conversation.GREETING, conversation.BACKCHANNEL, *(topic.answer for topic in few if topic.answer))
     monkeypatch.setattr(conversation, "answers", lambda: said)
-    monkeypatch.setattr(evaluate, "_QUIET_S", 2)
+    monkeypatch.setattr(evaluate, "_QUIET_S", 3)
     write_checkpoint(tmp_path, BABBLE | {"card": 64}, small_mimi(64, width=32, filters=4))
     card = tmp_path / "card.md"
     card.write_text("<!-- figures -->\n<!-- /figures -->\n")
     assert evaluate.main(["--model", str(tmp_path), "--card", str(card), "--each", "1"]) == 0
     rows = [line.split("|")[1:3] for line in card.read_text().splitlines() if line.startswith("| ")]
-    assert len(rows) == 1 + 8 + 3 + 2 + 4
+    assert len(rows) == 1 + 10 + 3 + 2 + 12
     assert dict(rows)[" right answer: unseen wordings, unseen voices (goal 70 %) "].endswith("% of 3 ")
     assert dict(rows)[" the original recordings: answers recognised "] == " 100 % of 3 "
 
@@ -75,7 +99,7 @@ def outcome(loud_s: list[tuple[float, float]], text: str = "", **trial: object) 
     for start_s, end_s in loud_s:
         pcm[round(start_s * SAMPLE_RATE_HZ) : round(end_s * SAMPLE_RATE_HZ)] = 0.1
     asked = {"pcm": pcm, "expected": "Snow is white.", "asked_s": 1.0, "done_s": 2.0} | trial
-    return Outcome(Trial(**asked), text, [], pcm)  # pyright: ignore[reportArgumentType]
+    return Outcome(Trial(**asked), [text], [0.0], pcm)  # pyright: ignore[reportArgumentType]
 
 
 def test_an_answer_is_timed_from_the_end_of_the_question():
@@ -102,3 +126,10 @@ def test_the_card_keeps_the_newest_table(tmp_path: Path):
     card.write_text("# Card\n")
     with pytest.raises(SystemExit):
         write_card(card, "| new |")
+
+
+def test_utterances_are_parted_by_silence():
+    nothing = np.zeros(1, np.float32)
+    said = Outcome(Trial(nothing, "", 0, 0), ["Hello!", " Say", " Hi."], [0.5, 1.0, 3.0], nothing)
+    assert said.utterances == ["Hello! Say", "Hi."]
+    assert Outcome(said.trial, [], [], said.pcm).utterances == []
