@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from model.quantize import dequantize
 from model.state import Ring
 
 PIECE_KEYS = 512
@@ -77,19 +78,30 @@ def attend(query: Tensor, ring: Ring, visible: Tensor) -> Tensor:
     """Softmax attention of queries [S, H, T, D] over the ring's first `span` columns: [S, H, T, D]."""
     span = visible.shape[-1]
     if ring.keys.shape[2] <= PIECE_KEYS:
-        return F.scaled_dot_product_attention(query, ring.keys, ring.values, visible)
+        everything = slice(None)
+        keys = _read(ring.keys, ring.key_scales, everything, query.dtype)
+        return F.scaled_dot_product_attention(
+            query, keys, _read(ring.values, ring.value_scales, everything, query.dtype), visible
+        )
     scaled = query.float() * query.shape[-1] ** -0.5  # bfloat16 would round scores by more than keys differ
     peaks, sums, sights = [], [], []
     for start in range(0, span, PIECE_KEYS):
         piece = slice(start, min(start + PIECE_KEYS, span))
-        scores = scaled @ ring.keys[:, :, piece].float().mT
+        scores = scaled @ _read(ring.keys, ring.key_scales, piece, torch.float32).mT
         scores = scores.masked_fill(~visible[..., piece], MASKED)
         peak = scores.amax(-1, keepdim=True)
         weights = torch.exp(scores - peak)
         peaks.append(peak)
         sums.append(weights.sum(-1, keepdim=True))
-        sights.append((weights.to(query.dtype) @ ring.values[:, :, piece]).float())
+        values = _read(ring.values, ring.value_scales, piece, query.dtype)
+        sights.append((weights.to(query.dtype) @ values).float())
     return _merge(peaks, sums, sights).to(query.dtype)
+
+
+def _read(held: Tensor, scales: Tensor | None, piece: slice, dtype: torch.dtype) -> Tensor:
+    """Some columns of a ring's keys or values, as numbers to compute with: [S, H, columns, D]."""
+    part = held[:, :, piece]
+    return part.to(dtype) if scales is None else dequantize(part, scales[:, :, piece], dtype)
 
 
 def _merge(peaks: list[Tensor], sums: list[Tensor], sights: list[Tensor]) -> Tensor:

@@ -17,9 +17,10 @@ import torch
 from model.config import duplex_config
 from model.duplex import Duplex
 from model.errors import CheckpointNotFound, UnsupportedModel
+from model.layers import hold_linears_in_8_bits_
 from model.layout import mimi_layout, moshi_layout
 from model.tokenizer import Tokenizer
-from model.weights import Progress, linears_in, load
+from model.weights import Lora, Progress, is_q8, linears_in, load
 
 MOSHI_NAME = "model.safetensors"
 MIMI_NAME = "tokenizer-e351c8d8-checkpoint125.safetensors"
@@ -35,12 +36,14 @@ class Checkpoint:
     mimi: Path
     tokenizer: Path
     mimi_config: Path | None
+    lora: Lora | None
 
 
 def find(resolve: Callable[[str], Path]) -> Checkpoint:
     """Locate a checkpoint's files. `resolve(name)` gives a local path or raises `CheckpointNotFound`.
 
-    A name is a file of the checkpoint, `hf://org/repo/file` or `file://path`.
+    A name is a file of the checkpoint, `hf://org/repo/file` or `file://path`. Raises `UnsupportedModel` for a
+    config.json that can't be read, or says that there is a LoRA and not where.
     """
     try:
         raw = _json(resolve("config.json"))
@@ -54,7 +57,15 @@ def find(resolve: Callable[[str], Path]) -> Checkpoint:
         resolve(said.get("mimi_name") or MIMI_NAME),
         resolve(said.get("tokenizer_name") or TOKENIZER_NAME),
         resolve(mimi_config) if mimi_config else None,
+        _lora(said, resolve),
     )
+
+
+def _lora(said: dict[str, Any], resolve: Callable[[str], Path]) -> Lora | None:
+    name = said.get("lora_name")
+    if not name and said.get("lora"):
+        raise UnsupportedModel("config.json says that there is a LoRA, but no lora_name says in which file.")
+    return Lora(resolve(name), said.get("lora_rank", 128), said.get("lora_scaling", 2.0)) if name else None
 
 
 def in_directory(directory: Path) -> Callable[[str], Path]:
@@ -73,10 +84,16 @@ def in_directory(directory: Path) -> Callable[[str], Path]:
 
 @torch.no_grad()
 def build(
-    checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, progress: Progress | None = None
+    checkpoint: Checkpoint,
+    device: torch.device,
+    dtype: torch.dtype,
+    progress: Progress | None = None,
+    weights: torch.dtype | None = None,
 ) -> tuple[Duplex, Tokenizer]:
     """Build the model straight on `device`: the language model in `dtype`, the codec in float32.
 
+    `weights` puts the language model's linear layers into 8 bits (int8 or fp8; see `model.quantize.eight_bit`); those
+    of a q8 checkpoint are in int8 as they are. Embeddings are looked up, not multiplied by, and stay as they are.
     Parameters are made empty and filled tensor by tensor, so that the memory needed is that of the weights and one
     tensor more. Raises `UnsupportedModel`, `WeightsError`, `CheckpointNotFound`.
     """
@@ -87,10 +104,13 @@ def build(
         raise UnsupportedModel(f"The checkpoint's configuration can't be understood: {error!r}.") from error
     duplex = Duplex(config)
     duplex.mimi.to_empty(device=device)
-    duplex.temporal.to(dtype).to_empty(device=device)
-    duplex.depth.to(dtype).to_empty(device=device)
+    held = torch.int8 if is_q8(checkpoint.moshi) else weights
+    for part in (duplex.temporal.to(dtype), duplex.depth.to(dtype)):
+        if held is not None:
+            hold_linears_in_8_bits_(part, held)
+        part.to_empty(device=device)
     duplex.to(device)
-    load(checkpoint.moshi, moshi_layout(duplex, config), config.depth.stored_weight_sets, progress)
+    load(checkpoint.moshi, moshi_layout(duplex, config), config.depth.stored_weight_sets, progress, checkpoint.lora)
     load(checkpoint.mimi, mimi_layout(duplex.mimi, config.mimi), 1, progress)
     tokenizer = Tokenizer(checkpoint.tokenizer, silent=(config.text_pad, config.text_end_pad))
     return duplex.eval(), tokenizer

@@ -136,11 +136,11 @@ class DuplexConfig:
         return max(self.delays)
 
 
-# Keys that say nothing about the network itself.
+# Keys that say nothing about the network's shape.
 _ABOUT = frozenset(
     "moshi_name mimi_name mimi_config_name tokenizer_name lm_gen_config tts_config stt_config model_id text_card_out "
-    "depformer_context depformer_max_period depformer_causal gradient_checkpointing fuser lora_rank "
-    "lora_scaling version".split()
+    "depformer_context depformer_max_period depformer_causal gradient_checkpointing fuser quantize "
+    "lora lora_name lora_rank lora_scaling version".split()
 )
 # Keys that would change the network into one that is not built here, with the values that leave it as it is.
 _PLAIN: dict[str, tuple[Any, ...]] = {
@@ -151,7 +151,6 @@ _PLAIN: dict[str, tuple[Any, ...]] = {
     "cross_attention": (False,),
     "extra_heads_num_heads": (0,),
     "kv_repeat": (1,),
-    "quantize": (False,),
     "depformer_kv_repeat": (1,),
     "positional_embedding": ("rope",),
     "depformer_weights_per_step": (True,),
@@ -163,8 +162,6 @@ _PLAIN: dict[str, tuple[Any, ...]] = {
     "depformer_layer_scale": (None,),
     "norm": ("rms_norm_f32", "rms_norm"),
     "causal": (True,),
-    "lora": (False,),
-    "lora_name": (None, ""),
     "conditioners": ({}, None),
     "model_type": ("moshi", "personaplex", None),
 }

@@ -50,7 +50,7 @@ class Depth(nn.Module):
         rank = depth.low_rank or depth.dim
         inputs = max(depth.input_of[: config.dep_q]) + 1
         weight_sets = max(depth.weight_of[: config.dep_q]) + 1
-        self.input = empty(inputs * depth.dim, config.temporal.dim)  # one projection a codebook, stacked
+        self.input = Linear(config.temporal.dim, inputs * depth.dim)  # one projection a codebook, stacked
         self.text_embedding = empty(config.text_card + 1, rank)
         self.audio_embedding = empty((config.dep_q - 1) * (config.card + 1), rank)
         self.low_rank = _linears(Linear(rank, depth.dim) for _ in range(config.dep_q if depth.low_rank else 0))
@@ -64,7 +64,7 @@ class Depth(nn.Module):
         `sample(logits [S, card], codebook)` draws the tokens int64 [S] of one codebook.
         """
         config = self.config
-        inputs = F.linear(hidden, self.input).view(text.shape[0], -1, config.dim)
+        inputs = self.input(hidden).view(text.shape[0], -1, config.dim)
         pasts: list[list[Tensor]] = [[] for _ in self.layers]
         tokens: list[Tensor] = []
         for step, head in enumerate(self.heads):

@@ -1,4 +1,4 @@
-"""Norms and feed-forwards, as the published checkpoints define them."""
+"""Norms, products and feed-forwards, as the published checkpoints define them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model.config import NormKind, gated_width
+from model.quantize import dequantize
 
 
 def empty(*shape: int) -> nn.Parameter:
@@ -54,15 +55,34 @@ def make_norm(kind: NormKind, dim: int) -> Norm:
     return RMSNorm(dim, 1e-8, in_f32=True) if kind == "rms_norm_f32" else RMSNorm(dim, 1e-5, in_f32=False)
 
 
+def linear(x: Tensor, weight: Tensor, scale: Tensor | None) -> Tensor:
+    """`x @ weightᵀ` [..., N] for x [..., K] and weight [N, K]; one of 8 bits has a scale f32 [N]."""
+    if scale is None:
+        return F.linear(x, weight)
+    return F.linear(x, dequantize(weight, scale, x.dtype))
+
+
 class Linear(nn.Module):
-    """`x @ weightᵀ`, no bias."""
+    """`x @ weightᵀ`, no bias. The weight is in full precision, or in 8 bits with a scale for every output."""
 
     def __init__(self, dim_in: int, dim_out: int):
         super().__init__()
         self.weight = empty(dim_out, dim_in)
+        self.scale: nn.Parameter | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight)
+        return linear(x, self.weight, self.scale)
+
+
+def hold_linears_in_8_bits_(module: nn.Module, dtype: torch.dtype) -> None:
+    """Give every `Linear` below `module` room for 8 bits and scales instead of what it held.
+
+    To be called before memory is given and after `module.to(dtype)`, which would change these too.
+    """
+    for part in module.modules():
+        if isinstance(part, Linear):
+            part.weight = nn.Parameter(part.weight.to(dtype), requires_grad=False)
+            part.scale = nn.Parameter(part.weight.new_empty(len(part.weight), dtype=torch.float32), requires_grad=False)
 
 
 class Gated(nn.Module):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from torch import Tensor
 
@@ -19,18 +20,22 @@ from model.mimi import Mimi
 from model.seanet import ResidualBlock, Seanet
 from model.transformer import StreamingTransformer
 
+Part = TypeVar("Part", Linear, Gated)
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """Published tensors `names` of these `shapes` become (rows of) one parameter of ours.
 
     `target` None: the tensors are known, and not needed. `convert` makes ours from theirs (None: as it is, reshaped).
+    A target of 8 bits has a `scale` for each of its rows.
     """
 
     names: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
     target: Tensor | None
     convert: Callable[..., Tensor] | None = None
+    scale: Tensor | None = None
 
 
 def moshi_layout(model: Duplex, config: DuplexConfig) -> Iterator[Entry]:
@@ -40,7 +45,7 @@ def moshi_layout(model: Duplex, config: DuplexConfig) -> Iterator[Entry]:
     for k in range(config.n_q):
         yield _entry(f"emb.{k}.weight", (rows, dim), temporal.audio_embedding[k * rows : (k + 1) * rows])
     yield _entry("text_emb.weight", (config.text_card + 1, dim), temporal.text_embedding)
-    yield _entry("text_linear.weight", (config.text_card_out, dim), temporal.text_head.weight)
+    yield _linear_entry("text_linear", (config.text_card_out, dim), temporal.text_head)
     yield from _norm_entries("out_norm", temporal.norm)
     yield from _transformer_entries("transformer", temporal.transformer)
     yield from _depth_entries(depth, config)
@@ -78,15 +83,17 @@ def _depth_entries(depth: Depth, config: DuplexConfig) -> Iterator[Entry]:
     dim, rows, stored = shape.dim, config.card + 1, shape.stored_codebooks
     rank = shape.low_rank or dim
     for k in range(max(shape.input_of) + 1):
-        yield _entry(f"depformer_in.{k}.weight", (dim, config.temporal.dim), _rows(depth.input, k, dim))
+        weight = _rows(depth.input.weight, k, dim)
+        scale = None if depth.input.scale is None else _rows(depth.input.scale, k, dim)
+        yield Entry((f"depformer_in.{k}.weight",), ((dim, config.temporal.dim),), weight, scale=scale)
     audio = [(f"depformer_emb.{k}", rows, _rows(depth.audio_embedding, k, rows)) for k in range(stored - 1)]
     embeddings = [("depformer_text_emb", config.text_card + 1, depth.text_embedding), *audio]
     for step, (name, count, target) in enumerate(embeddings):
         yield _entry(f"{name}.weight", (count, rank), target)
         if shape.low_rank:
-            yield _entry(f"{name}.low_rank.weight", (dim, rank), _weight(depth.low_rank, step))
+            yield _linear_entry(f"{name}.low_rank", (dim, rank), _get(depth.low_rank, step))
     for k in range(stored):
-        yield _entry(f"linears.{k}.weight", (config.card, dim), _weight(depth.heads, k))
+        yield _linear_entry(f"linears.{k}", (config.card, dim), _get(depth.heads, k))
     for i, layer in enumerate(depth.layers):
         yield from _depth_layer_entries(f"depformer.layers.{i}", layer, config)
 
@@ -96,13 +103,13 @@ def _depth_layer_entries(name: str, layer: DepthLayer, config: DuplexConfig) -> 
     yield from _norm_entries(f"{name}.norm1", layer.norm1)
     yield from _norm_entries(f"{name}.norm2", layer.norm2)
     for w, width in enumerate(shape.feedforward):
-        yield _entry(f"{name}.self_attn.in_projs.{w}.weight", (3 * dim, dim), _weight(layer.in_proj, w))
-        yield _entry(f"{name}.self_attn.out_projs.{w}.weight", (dim, dim), _weight(layer.out_proj, w))
+        yield _linear_entry(f"{name}.self_attn.in_projs.{w}", (3 * dim, dim), _get(layer.in_proj, w))
+        yield _linear_entry(f"{name}.self_attn.out_projs.{w}", (dim, dim), _get(layer.out_proj, w))
         gate = f"{name}.gating.{w}"
         hidden = gated_width(dim, width)
-        gating = layer.gating[w] if w < len(layer.gating) else None
-        yield _entry(f"{gate}.linear_in.weight", (2 * hidden, dim), gating and gating.linear_in.weight)
-        yield _entry(f"{gate}.linear_out.weight", (dim, hidden), gating and gating.linear_out.weight)
+        gating = _get(layer.gating, w)
+        yield _linear_entry(f"{gate}.linear_in", (2 * hidden, dim), gating and gating.linear_in)
+        yield _linear_entry(f"{gate}.linear_out", (dim, hidden), gating and gating.linear_out)
 
 
 def _transformer_entries(name: str, transformer: StreamingTransformer) -> Iterator[Entry]:
@@ -112,16 +119,16 @@ def _transformer_entries(name: str, transformer: StreamingTransformer) -> Iterat
         at = f"{name}.layers.{i}"
         yield from _norm_entries(f"{at}.norm1", layer.norm1)
         yield from _norm_entries(f"{at}.norm2", layer.norm2)
-        yield _entry(f"{at}.self_attn.in_projs.0.weight", (3 * dim, dim), layer.in_proj.weight)
-        yield _entry(f"{at}.self_attn.out_projs.0.weight", (dim, dim), layer.out_proj.weight)
+        yield _linear_entry(f"{at}.self_attn.in_projs.0", (3 * dim, dim), layer.in_proj)
+        yield _linear_entry(f"{at}.self_attn.out_projs.0", (dim, dim), layer.out_proj)
         feedforward = layer.feedforward
         if isinstance(feedforward, Gated):
             hidden = gated_width(dim, config.feedforward)
-            yield _entry(f"{at}.gating.linear_in.weight", (2 * hidden, dim), feedforward.linear_in.weight)
-            yield _entry(f"{at}.gating.linear_out.weight", (dim, hidden), feedforward.linear_out.weight)
+            yield _linear_entry(f"{at}.gating.linear_in", (2 * hidden, dim), feedforward.linear_in)
+            yield _linear_entry(f"{at}.gating.linear_out", (dim, hidden), feedforward.linear_out)
         else:
-            yield _entry(f"{at}.linear1.weight", (config.feedforward, dim), feedforward.linear1.weight)
-            yield _entry(f"{at}.linear2.weight", (dim, config.feedforward), feedforward.linear2.weight)
+            yield _linear_entry(f"{at}.linear1", (config.feedforward, dim), feedforward.linear1)
+            yield _linear_entry(f"{at}.linear2", (dim, config.feedforward), feedforward.linear2)
         if config.layer_scale:
             yield _entry(f"{at}.layer_scale_1.scale", (dim,), layer.scale_1)
             yield _entry(f"{at}.layer_scale_2.scale", (dim,), layer.scale_2)
@@ -181,11 +188,15 @@ def _entry(
     return Entry((name,), (shape,), target, convert)
 
 
+def _linear_entry(name: str, shape: tuple[int, int], linear: Linear | None) -> Entry:
+    return Entry((f"{name}.weight",), (shape,), linear and linear.weight, scale=linear and linear.scale)
+
+
 def _rows(stack: Tensor, index: int, count: int) -> Tensor | None:
     """The index-th run of `count` rows; None past the end, where a checkpoint holds more than is run."""
     rows = stack[index * count : (index + 1) * count]
     return rows if len(rows) else None
 
 
-def _weight(linears: list[Linear], index: int) -> Tensor | None:
-    return linears[index].weight if index < len(linears) else None
+def _get(parts: list[Part], index: int) -> Part | None:
+    return parts[index] if index < len(parts) else None

@@ -14,15 +14,30 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from model.quantize import EIGHT_BIT, quantize
+
 State = TypeVar("State")
 
 
 @dataclass(frozen=True, slots=True)
 class Ring:
-    """The last `capacity` keys and values of one attention layer. Which columns count is told by a length."""
+    """The last `capacity` keys and values of one attention layer. Which columns count is told by a length.
+
+    Keys and values of 8 bits have a scale for every head and column; others have none.
+    """
 
     keys: Tensor  # [S, H, C, D]
     values: Tensor  # [S, H, C, D]
+    key_scales: Tensor | None = None  # f32 [S, H, C]
+    value_scales: Tensor | None = None  # f32 [S, H, C]
+
+
+def make_ring(shape: tuple[int, int, int, int], dtype: torch.dtype, device: torch.device) -> Ring:
+    """An empty ring of `shape` [S, H, C, D], in 8 bits with scales if that is its dtype."""
+    keys, values = (torch.zeros(shape, dtype=dtype, device=device) for _ in range(2))
+    if dtype not in EIGHT_BIT:
+        return Ring(keys, values)
+    return Ring(keys, values, *(torch.zeros(shape[:-1], device=device) for _ in range(2)))
 
 
 def tensors(state: Any) -> Iterator[Tensor]:
@@ -32,7 +47,7 @@ def tensors(state: Any) -> Iterator[Tensor]:
     elif isinstance(state, tuple):
         for part in state:
             yield from tensors(part)
-    else:
+    elif state is not None:
         for field in fields(state):
             yield from tensors(getattr(state, field.name))
 
@@ -53,6 +68,8 @@ def rows(state: State, count: int) -> State:
 
 
 def _mapped(state: Any, function: Callable[[Tensor], Tensor]) -> Any:
+    if state is None:
+        return None
     if isinstance(state, Tensor):
         return function(state)
     if isinstance(state, tuple):
@@ -89,9 +106,18 @@ def write_ring_(ring: Ring, keys: Tensor, values: Tensor, columns: Tensor) -> No
     No mask is needed: an idle row's write lands in the columns that its next active frame overwrites before it
     looks, and that its window no longer sees.
     """
-    index = columns[:, None, :, None].expand_as(keys)
-    ring.keys.scatter_(2, index, keys)
-    ring.values.scatter_(2, index, values)
+    _write_(ring.keys, ring.key_scales, keys, columns)
+    _write_(ring.values, ring.value_scales, values, columns)
+
+
+def _write_(held: Tensor, scales: Tensor | None, new: Tensor, columns: Tensor) -> None:
+    index = columns[:, None, :, None].expand_as(new)
+    if scales is None:
+        held.scatter_(2, index, new)
+    else:
+        bits, scale = quantize(new, held.dtype)
+        held.view(torch.int8).scatter_(2, index, bits.view(torch.int8))  # which fp8 can't do everywhere
+        scales.scatter_(2, index[..., 0], scale)
 
 
 def restart_(state: Any, where: Tensor) -> None:

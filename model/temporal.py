@@ -24,9 +24,9 @@ class Temporal(nn.Module):
         self.norm = make_norm(config.temporal.norm, dim)
         self.text_head = Linear(dim, config.text_card_out)
 
-    def make_state(self, slots: int) -> TransformerState:
-        """A fresh state."""
-        return self.transformer.make_state(slots)
+    def make_state(self, slots: int, kv: torch.dtype | None = None) -> TransformerState:
+        """A fresh state; keys and values in `kv`."""
+        return self.transformer.make_state(slots, kv)
 
     def forward(
         self, tokens: Tensor, state: TransformerState, active: Tensor | None, longest: int | None = None

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from model.attention import Window, attend, look, rotate, span_of, turns_per_position
 from model.config import TransformerConfig
 from model.layers import FeedForward, Gated, Linear, empty, make_norm
-from model.state import Ring, commit_, write_ring_
+from model.state import Ring, commit_, make_ring, write_ring_
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +59,11 @@ class StreamingTransformer(nn.Module):
         self.layers = cast("list[Layer]", nn.ModuleList(Layer(config) for _ in range(config.layers)))
         self._turns: Tensor | None = None
 
-    def make_state(self, slots: int) -> TransformerState:
-        """A fresh state for so many slots, on the weights' device and in their dtype."""
-        config, like = self.config, next(self.parameters())
+    def make_state(self, slots: int, kv: torch.dtype | None = None) -> TransformerState:
+        """A fresh state for so many slots, on the weights' device; keys and values in `kv` (None: as is computed)."""
+        config, like = self.config, next(self.layers[0].norm1.parameters())  # which is never in 8 bits
         shape = (slots, config.heads, config.context, config.dim // config.heads)
-        zeros = [torch.zeros(shape, device=like.device, dtype=like.dtype) for _ in range(2 * config.layers)]
-        rings = tuple(Ring(k, v) for k, v in zip(zeros[::2], zeros[1::2], strict=True))
+        rings = tuple(make_ring(shape, kv or like.dtype, like.device) for _ in range(config.layers))
         return TransformerState(torch.zeros(slots, dtype=torch.int64, device=like.device), rings)
 
     def forward(self, x: Tensor, state: TransformerState, active: Tensor | None, longest: int | None = None) -> Tensor:
