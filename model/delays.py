@@ -28,6 +28,7 @@ class Delays(nn.Module):
 
     delays: Tensor
     initial: Tensor
+    lag: Tensor  # how many columns after the step in which it is pushed a stream's token stands
 
     def __init__(self, config: DuplexConfig):
         super().__init__()
@@ -37,6 +38,8 @@ class Delays(nn.Module):
         initial = [config.text_card] + [config.card] * config.n_q
         self.register_buffer("delays", torch.tensor(config.delays), persistent=False)  # [1 + n_q]
         self.register_buffer("initial", torch.tensor(initial), persistent=False)  # [1 + n_q]
+        lag = [1] * self.first_user + list(config.delays[self.first_user :])
+        self.register_buffer("lag", torch.tensor(lag), persistent=False)  # [1 + n_q]
 
     def make_state(self, slots: int) -> DelayState:
         """A fresh state."""
@@ -67,6 +70,22 @@ class Delays(nn.Module):
         at = ((state.offset + 1) % self.capacity)[:, None, None].expand(-1, self.first_user, 1)
         state.columns[:, : self.first_user].scatter_(2, at, said[:, :, None])
         commit_(state.offset, state.offset + 1, active)
+
+    def push_known(self, tokens: Tensor, state: DelayState) -> Tensor:
+        """Push what is said and heard in T steps of one slot at once, and read the columns that the model takes.
+
+        Tokens int64 [T, 1 + n_q], text first, then own, then the user's; a state of one row → int64 [T, 1 + n_q].
+        """
+        steps = torch.arange(len(tokens), device=tokens.device)[:, None]  # [T, 1]
+        source = steps - self.lag  # [T, 1 + n_q]: the step whose token stands in the column of this one
+        before = state.columns[0].T.gather(0, ((state.offset + steps) % self.capacity).expand_as(tokens))
+        columns = torch.where(source >= 0, tokens.gather(0, source.clamp(min=0)), before)
+        columns = torch.where(state.offset + steps <= self.delays, self.initial, columns)
+        last = slice(-self.capacity, None)  # what came before is written over
+        at = (state.offset + steps + self.lag) % self.capacity
+        state.columns[0].scatter_(1, at[last].T, tokens[last].T)
+        state.offset.add_(len(tokens))
+        return columns
 
     def aligned(self, state: DelayState) -> tuple[Tensor, Tensor]:
         """The newest frame of which every stream is known: tokens int64 [S, 1 + dep_q], and whether it exists [S]."""

@@ -19,7 +19,7 @@ from model.delays import Delays, DelayState
 from model.depth import Depth
 from model.mimi import Mimi, MimiDecoderState, MimiEncoderState
 from model.sampling import SamplingPlan, SamplingState
-from model.state import restart_, simplest
+from model.state import restart_, row, simplest
 from model.temporal import Temporal
 from model.transformer import TransformerState
 
@@ -43,6 +43,7 @@ class Frame:
     tokens: Tensor  # int64 [S, 1 + dep_q], text first: the newest frame that all streams have reached
     spoken: Tensor  # bool [S]; False where the slot was idle, or its delays are still filling
     pcm: Tensor  # f32 [S, FRAME_SAMPLES]; meaningless where nothing was spoken
+    finite: Tensor  # bool [S]; False where logits or sound are NaN or infinite: that slot's call can't go on
 
 
 class Duplex(nn.Module):
@@ -90,13 +91,33 @@ class Duplex(nn.Module):
         heard = self._listen(pcm, state, active)
         column = self.delays.push_heard(heard[:, : self.config.user_q], state.delays)
         hidden, logits = self.temporal(column[:, None], state.temporal, active, longest)
+        drawn_from = [logits[:, 0]]
         text = self._draw_text(logits[:, 0].float(), state, active, plan)
-        audio = self.depth.generate(text, hidden[:, 0], self._audio_draw(state, plan))
+        audio = self.depth.generate(text, hidden[:, 0], self._audio_draw(state, plan, drawn_from))
         self.delays.push_spoken(text, audio, state.delays, active)
         tokens, spoken = self.delays.aligned(state.delays)
         spoken = spoken if active is None else spoken & active
         pcm = self.mimi.decode(tokens[:, None, 1:], state.decoder, simplest(spoken))
-        return Frame(heard, tokens, spoken, pcm)
+        finite = torch.cat([*drawn_from, pcm], dim=1).sum(1).isfinite()  # neither NaN nor infinity is lost in a sum
+        return Frame(heard, tokens, spoken, pcm, finite)
+
+    def prefill(self, tokens: Tensor, state: DuplexState, slot: int) -> None:
+        """Live through T known frames of one slot, in one pass of the temporal transformer.
+
+        `tokens` int64 [T, 1 + n_q]: row t is what the slot says in the t-th step from here, text and own codes as
+        `Delays.push_spoken` takes them, and what it hears in it, the user's codes. Leaves what T such steps would leave
+        of temporal state and delays; codec and sampling stay as they are, since no sound is made and no token drawn.
+        Beyond the window's first filling columns go one by one: each takes the place of the oldest key, which those
+        before it still see. Asks the device how much the slot has heard.
+        """
+        one = row(state, slot)
+        columns = self.delays.push_known(tokens, one.delays)
+        heard = int(one.temporal.length)
+        room = max(0, self.config.temporal.context - heard)
+        for piece in (columns[:room], *columns[room:].split(1)):
+            if len(piece):
+                self.temporal(piece[None], one.temporal, None, heard)
+                heard += len(piece)
 
     def _listen(self, pcm: Tensor, state: DuplexState, active: Tensor | None) -> Tensor:
         codes = self.mimi.encode(pcm, state.encoder, active)
@@ -123,12 +144,18 @@ class Duplex(nn.Module):
             sampling.remember_(text, pad, choices, active)
         return text
 
-    def _audio_draw(self, state: DuplexState, plan: SamplingPlan) -> Callable[[Tensor, int], Tensor]:
-        if plan.greedy:
-            return lambda logits, codebook: logits.argmax(-1)
+    def _audio_draw(
+        self, state: DuplexState, plan: SamplingPlan, drawn_from: list[Tensor]
+    ) -> Callable[[Tensor, int], Tensor]:
+        """What draws the tokens of each codebook; the logits go into `drawn_from`."""
         choices = state.sampling
-        dice = sampling.dice(
+        dice = None if plan.greedy else sampling.dice(
             choices.audio_temperature, choices.audio_top_k, choices.audio_seed,
             state.delays.offset, self.audio_streams, self.config.card, plan.unbounded,
         )  # fmt: skip
-        return lambda logits, codebook: dice.draw(logits.float(), codebook)
+
+        def draw(logits: Tensor, codebook: int) -> Tensor:
+            drawn_from.append(logits)
+            return dice.draw(logits.float(), codebook) if dice else logits.argmax(-1)
+
+        return draw

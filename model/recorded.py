@@ -61,6 +61,6 @@ class _FlatStep(nn.Module):
         self.duplex = duplex
         self._like = like
 
-    def forward(self, pcm: Tensor, active: Tensor, *state: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(self, pcm: Tensor, active: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         frame = self.duplex.step(pcm, with_tensors(self._like, iter(state)), active, PLAN)
-        return frame.heard, frame.tokens, frame.spoken, frame.pcm
+        return frame.heard, frame.tokens, frame.spoken, frame.pcm, frame.finite

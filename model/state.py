@@ -67,6 +67,11 @@ def rows(state: State, count: int) -> State:
     return _mapped(state, lambda tensor: tensor[:count])
 
 
+def row(state: State, slot: int) -> State:
+    """One slot as a state of its own: views, never copies."""
+    return _mapped(state, lambda tensor: tensor[slot : slot + 1])
+
+
 def _mapped(state: Any, function: Callable[[Tensor], Tensor]) -> Any:
     if state is None:
         return None
@@ -87,6 +92,36 @@ def copy_row_(state: Any, source: int, target: int) -> None:
     """Copy one slot over another."""
     for tensor in tensors(state):
         tensor[target].copy_(tensor[source])
+
+
+def snapshot(state: Any, slot: int) -> tuple[Tensor, ...]:
+    """A copy of one slot, for `restore_`; of rings only the columns in use, for which the device is asked."""
+    return tuple(part.clone() for part in _in_use(state, slot, None))
+
+
+def _in_use(state: Any, slot: int, length: int | None) -> Iterator[Tensor]:
+    if isinstance(state, Tensor):
+        yield state[slot]
+    elif isinstance(state, Ring):
+        yield from (tensor[slot, :, :length] for tensor in tensors(state))
+    elif isinstance(state, tuple):
+        for part in state:
+            yield from _in_use(part, slot, length)
+    elif state is not None:
+        if hasattr(state, "length"):  # of the rings beside it
+            length = int(state.length[slot])
+        for field in fields(state):
+            yield from _in_use(getattr(state, field.name), slot, length)
+
+
+def restore_(state: Any, slot: int, saved: tuple[Tensor, ...]) -> None:
+    """Put what `snapshot` took into a slot of the same model, whatever was there."""
+    for tensor, part in zip(tensors(state), saved, strict=True):
+        whole = tensor[slot]
+        if whole.shape != part.shape:  # a ring's columns in use
+            whole.zero_()
+            whole = whole[:, : part.shape[1]]
+        whole.copy_(part)
 
 
 def commit_(old: Tensor, new: Tensor, active: Tensor | None) -> None:

@@ -108,6 +108,40 @@ def test_a_slot_used_again_is_fresh(babble: Duplex):
     assert torch.equal(fresh[1], again[1])
 
 
+@pytest.mark.parametrize("poison", ["temporal", "decoder"])
+@torch.inference_mode()
+def test_a_slot_that_breaks_breaks_alone(babble: Duplex, poison: str):
+    """NaN or infinity in one slot is told of that slot only, its neighbours go on bit for bit, and clearing heals."""
+    sound, broken = babble.make_state(3), babble.make_state(3)
+    for state in (sound, broken):
+        for slot in range(3):
+            choose(state, slot, slot)
+    pcm = torch.from_numpy(speech_like(9).astype(np.float32) / 32768).view(9, 1, FRAME_SAMPLES).expand(-1, 3, -1)
+    for tick, frame in enumerate(pcm):
+        if tick == 3:
+            if poison == "temporal":
+                broken.temporal.rings[0].keys[1, :, 1] = torch.nan
+            else:
+                broken.decoder.upsample[1] = torch.inf
+        if tick == 6:
+            for state in (sound, broken):
+                clear_row_(state, 1)
+        ours, theirs = babble.step(frame, sound, None, PLAN), babble.step(frame, broken, None, PLAN)
+        assert ours.finite.all()
+        assert theirs.finite.tolist() == [True, not 3 <= tick < 6, True]
+        whole = [0, 1, 2] if tick < 3 or tick >= 6 else [0, 2]
+        assert torch.equal(ours.tokens[whole], theirs.tokens[whole])
+        assert torch.equal(ours.pcm[whole], theirs.pcm[whole])
+
+
+@torch.inference_mode()
+def test_a_broken_head_is_noticed_in_the_step_that_it_breaks(babble: Duplex, monkeypatch: pytest.MonkeyPatch):
+    """Every logit counts, also that of a codebook after which nothing else is computed."""
+    heads, state = babble.depth.heads, babble.make_state(1)
+    monkeypatch.setattr(heads[-1], "forward", lambda x: torch.full((1, babble.config.card), -torch.inf))
+    assert not babble.step(torch.zeros(1, FRAME_SAMPLES), state, None, PLAN).finite.any()
+
+
 def test_seeds_tell_calls_apart(babble: Duplex):
     """The same sound with another seed is another call; with the same seed it is the same."""
 
