@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from model.config import duplex_config
+from model.config import DuplexConfig, duplex_config
 from model.duplex import Duplex
 from model.errors import CheckpointNotFound, UnsupportedModel
 from model.layers import hold_linears_in_8_bits_
@@ -82,6 +82,49 @@ def in_directory(directory: Path) -> Callable[[str], Path]:
     return resolve
 
 
+def config_of(checkpoint: Checkpoint) -> DuplexConfig:
+    """The shape of the model. Raises `UnsupportedModel`, `CheckpointNotFound`."""
+    mimi_raw = _json(checkpoint.mimi_config) if checkpoint.mimi_config else None
+    return _config(checkpoint.raw, mimi_raw, linears_in(checkpoint.moshi))
+
+
+def config_at(path: Path) -> DuplexConfig:
+    """The shape that a checkpoint directory or a config.json describes, whether its weights are there or not.
+
+    Raises `UnsupportedModel`, `CheckpointNotFound`.
+    """
+    directory, file = (path, path / "config.json") if path.is_dir() else (path.parent, path)
+    if not path.exists():
+        raise CheckpointNotFound(f"There is no checkpoint directory and no config.json {path}.")
+    raw = _json(file) if file.exists() else None
+    said = raw or {}
+    mimi_config = said.get("mimi_config_name")
+    moshi = directory / (said.get("moshi_name") or MOSHI_NAME)
+    mimi_raw = _json(in_directory(directory)(mimi_config)) if mimi_config else None
+    return _config(raw, mimi_raw, linears_in(moshi) if moshi.is_file() else None)
+
+
+def _config(raw: dict[str, Any] | None, mimi_raw: dict[str, Any] | None, stored_linears: int | None) -> DuplexConfig:
+    try:
+        return duplex_config(raw, mimi_raw, stored_linears=stored_linears)
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise UnsupportedModel(f"The checkpoint's configuration can't be understood: {error!r}.") from error
+
+
+def outline(config: DuplexConfig, dtype: torch.dtype, weights: torch.dtype | None = None) -> Duplex:
+    """A model whose parameters have shapes and dtypes and no memory yet; `dtype` and `weights` as in `build`."""
+    duplex = Duplex(config)
+    for part in (duplex.temporal.to(dtype), duplex.depth.to(dtype)):
+        if weights is not None:
+            hold_linears_in_8_bits_(part, weights)
+    return duplex
+
+
+def outline_of(checkpoint: Checkpoint, dtype: torch.dtype, weights: torch.dtype | None = None) -> Duplex:
+    """The outline of what `build` makes of a checkpoint."""
+    return outline(config_of(checkpoint), dtype, torch.int8 if is_q8(checkpoint.moshi) else weights)
+
+
 @torch.no_grad()
 def build(
     checkpoint: Checkpoint,
@@ -97,17 +140,9 @@ def build(
     Parameters are made empty and filled tensor by tensor, so that the memory needed is that of the weights and one
     tensor more. Raises `UnsupportedModel`, `WeightsError`, `CheckpointNotFound`.
     """
-    mimi_raw = _json(checkpoint.mimi_config) if checkpoint.mimi_config else None
-    try:
-        config = duplex_config(checkpoint.raw, mimi_raw, stored_linears=linears_in(checkpoint.moshi))
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-        raise UnsupportedModel(f"The checkpoint's configuration can't be understood: {error!r}.") from error
-    duplex = Duplex(config)
-    duplex.mimi.to_empty(device=device)
-    held = torch.int8 if is_q8(checkpoint.moshi) else weights
-    for part in (duplex.temporal.to(dtype), duplex.depth.to(dtype)):
-        if held is not None:
-            hold_linears_in_8_bits_(part, held)
+    duplex = outline_of(checkpoint, dtype, weights)
+    config = duplex.config
+    for part in (duplex.mimi, duplex.temporal, duplex.depth):
         part.to_empty(device=device)
     duplex.to(device)
     load(checkpoint.moshi, moshi_layout(duplex, config), config.depth.stored_weight_sets, progress, checkpoint.lora)

@@ -1,8 +1,9 @@
-"""What can go wrong while a model is found, read and built.
+"""What can go wrong while a model is found, read, built and given a device.
 
 ModelError
 ├── CheckpointNotFound   no such directory, repository or file, or it may not be read
 ├── UnsupportedModel     a checkpoint of a kind that this package does not run
+├── UnfitDevice          a device that can't hold or compute what is asked of it
 └── WeightsError         a tensor is missing, unexpected or misshapen
 
 Each message is one sentence for the person who started the program.
@@ -21,6 +22,10 @@ class CheckpointNotFound(ModelError):
 
 class UnsupportedModel(ModelError):
     """The configuration asks for a network that is not built here."""
+
+
+class UnfitDevice(ModelError):
+    """The device lacks the memory, or the chip the arithmetic, for what was asked of it."""
 
 
 class WeightsError(ModelError):
