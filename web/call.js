@@ -1,17 +1,13 @@
 /**
- * One call, from the click to its end: states and wiring. No DOM; everything that happens is an event.
+ * One conversation with a server, from dialling to its end, over as many sockets as it takes. Knows neither devices
+ * nor the page: it is given the audio's ends, and tells what happens by `tell(type, detail)`, in the events of
+ * `parley.js`. The audio itself never passes through here: worklet and worker hold ports to each other.
  *
- * idle → preparing (microphone, codecs) → dialling → waiting (in line) → live → ended. A call ends once and is not
- * used again. The audio itself never passes through here: worklet and worker hold ports to each other.
- *
- * Events (`CustomEvent`, detail): `state` {state, ending} · `queue` {position, aheadS} · `words` {text} ·
- * `level` {voice, span, rms} · `delay` Delay · `limit` {leftS}.
- *
- * @typedef {'idle' | 'preparing' | 'dialling' | 'waiting' | 'live' | 'ended'} CallState
+ * @typedef {'preparing' | 'dialling' | 'waiting' | 'live' | 'reconnecting' | 'ended'} LineState
  * @typedef {{by: 'caller'} | {by: 'server', reason: string} | {by: 'failure', failure: CallFailure}} Ending
+ * @typedef {{codecRateHz: number, capture: MessagePort, playback: MessagePort}} AudioEnds
  */
 
-import { AudioGraph } from './audio/graph.js';
 import { DelayGauge } from './delay-gauge.js';
 import { CallFailure } from './failure.js';
 import { askReadiness, chatUrl } from './net/server.js';
@@ -25,51 +21,48 @@ const FAILURE_OF_CODE = { 1008: 'refused', 1011: 'failed', 1012: 'stopping', 101
 /** @type {Record<string, import('./failure.js').FailureCode>} the server's words for it are finer than close codes */
 const FAILURE_OF_REASON = { full: 'full', starting: 'starting', stopping: 'stopping' };
 
-/**
- * What stands in the way of any call from this page, before anybody is asked for anything.
- * @returns {CallFailure | null}
- */
-export function obstacle() {
-  if (!globalThis.isSecureContext) return new CallFailure('insecure');
-  if (!('AudioEncoder' in globalThis && 'AudioDecoder' in globalThis)) return new CallFailure('no-codec');
-  if (!('AudioWorkletNode' in globalThis && navigator.mediaDevices)) return new CallFailure('no-codec');
-  return null;
-}
+const RECONNECT_FOR_MS = 20000; // a server keeps a lost caller's place about as long
+const FIRST_RETRY_MS = 250;
+const LONGEST_RETRY_MS = 4000;
 
-export class Call extends EventTarget {
-  /** @type {CallState} */
-  state = 'idle';
-  /** @type {AudioGraph | null} the audio of a call in progress; taps may be connected to it */
-  graph = null;
+export class Call {
+  /** @type {LineState} */
+  state = 'preparing';
+  /** What the server calls this conversation, and the seed that repeats it; from the first greeting on. */
+  id = '';
+  seed = /** @type {number | null} */ (null);
   #base;
-  /** @type {Worker | null} */
-  #worker = null;
+  #choices;
+  #tell;
+  #worker;
   #gauge = new DelayGauge();
+  #counts = { concealed: 0, skipped: 0, late: 0, unsent: 0 };
   /** The server's word for the end, given before it closes. */
   #reason = '';
   /** What broke on our side before the line was closed. */
   #broken = '';
+  #resume = '';
+  #lostAtMs = 0; // when the line was lost, while it is
+  #retries = 0;
+  #retry = 0;
 
-  /** @param {string} base the page's address */
-  constructor(base) {
-    super();
+  /**
+   * @param {string} base the server's address
+   * @param {{[name: string]: string | number | null | undefined}} choices query parameters
+   * @param {(type: string, detail: object) => void} tell
+   */
+  constructor(base, choices, tell) {
     this.#base = base;
+    this.#choices = choices;
+    this.#tell = tell;
+    this.#worker = new Worker(new URL('net/worker.js', import.meta.url), { type: 'module' });
+    this.#worker.onmessage = ({ data }) => this.#over || this.#hear(data);
+    this.#worker.onerror = ({ message }) => void this.#diagnose(message ?? '');
   }
 
-  /** Call it inside a click. Never throws: what goes wrong is the call's ending. */
-  async start() {
-    this.#enter('preparing');
-    try {
-      const found = obstacle();
-      if (found) throw found;
-      const graph = await AudioGraph.open();
-      if (this.#over) return graph.close(); // the caller changed their mind
-      this.#attach(graph);
-      this.#startWorker(graph);
-    } catch (error) {
-      if (error instanceof CallFailure) this.#fail(error);
-      else await this.#diagnose(String(error));
-    }
+  /** The audio's ends: the first ones begin the call, later ones take their place. @param {AudioEnds} ends */
+  join(ends) {
+    this.#worker.postMessage({ type: 'join', ...ends }, [ends.capture, ends.playback]);
   }
 
   /** The caller ends it, in whatever state. */
@@ -77,44 +70,37 @@ export class Call extends EventTarget {
     this.#end({ by: 'caller' });
   }
 
+  /** The network is back, as the browser knows. */
+  hurry() {
+    if (this.#retry) this.#dial();
+  }
+
+  /** @param {import('./audio/graph.js').BufferReport} report @param {number} deviceMs */
+  onBuffer({ lowWaterMs, underruns }, deviceMs) {
+    this.#gauge.onBuffer(lowWaterMs, deviceMs);
+    this.#count({ late: underruns });
+    const delay = this.#gauge.delay;
+    if (delay && this.state === 'live') this.#tell('delay', delay);
+  }
+
   get #over() {
     return this.state === 'ended';
-  }
-
-  /** @param {AudioGraph} graph */
-  #attach(graph) {
-    this.graph = graph;
-    graph.onLevel = (voice, level) => this.#tell('level', { voice, ...level });
-    graph.onMicrophoneLost = () => this.#fail(new CallFailure('microphone-lost'));
-    graph.onBuffer = (report) => {
-      this.#gauge.onBuffer(report, graph.outputLatencyMs);
-      this.#tellDelay();
-    };
-  }
-
-  /** @param {AudioGraph} graph */
-  #startWorker(graph) {
-    const worker = new Worker(new URL('net/worker.js', import.meta.url), { type: 'module' });
-    const { capture, playback } = graph.openPorts();
-    worker.onmessage = ({ data }) => this.#over || this.#hear(data);
-    worker.onerror = ({ message }) => void this.#diagnose(message ?? '');
-    worker.postMessage({ type: 'prepare', codecRateHz: graph.codecRateHz, capture, playback }, [capture, playback]);
-    this.#worker = worker;
   }
 
   /** @param {import('./net/worker.js').FromWorker} message */
   #hear(message) {
     switch (message.type) {
-      case 'prepared':
-        return message.supported ? this.#dial() : this.#fail(new CallFailure('no-codec'));
+      case 'joined':
+        if (!message.supported) return this.#fail(new CallFailure('no-codec'));
+        if (this.state === 'preparing') this.#dial();
+        return;
       case 'greeted':
-        return this.#enter('live');
-      case 'words':
-        return this.#tell('words', { text: message.text });
+        return this.#greet();
       case 'event':
         return this.#onEvent(message.event);
       case 'trip':
-        return this.#gauge.onTrip(message);
+        this.#gauge.onTrip(message.roundTripMs);
+        return this.#count({ unsent: message.unsentPackets });
       case 'broken':
         this.#broken = message.what;
         return;
@@ -124,18 +110,28 @@ export class Call extends EventTarget {
   }
 
   #dial() {
-    this.#enter('dialling');
-    this.#worker?.postMessage({ type: 'dial', url: chatUrl(this.#base) });
+    clearTimeout(this.#retry);
+    this.#retry = 0;
+    if (this.state === 'preparing') this.#enter('dialling');
+    this.#reason = '';
+    this.#worker.postMessage({ type: 'dial', url: chatUrl(this.#base, this.#choices, this.#resume) });
+  }
+
+  #greet() {
+    this.#retries = 0;
+    this.#enter('live');
   }
 
   /** @param {{type: string, [name: string]: unknown}} event */
   #onEvent(event) {
     switch (event.type) {
+      case 'ready':
+        return this.#onReady(String(event.call ?? ''), Number(event.seed), String(event.resume ?? ''));
       case 'queue':
         this.#enter('waiting');
         return this.#tell('queue', { position: Number(event.position), aheadS: Number(event.ahead_s) });
       case 'skip':
-        return this.#gauge.onSkip(Number(event.frames));
+        return this.#count({ skipped: this.#counts.skipped + (Number(event.frames) || 0) });
       case 'stats':
         return this.#gauge.onServer(Number(event.step_ms), Number(event.wait_ms));
       case 'limit':
@@ -145,26 +141,59 @@ export class Call extends EventTarget {
     }
   }
 
+  /** @param {string} id @param {number} seed @param {string} resume a token, or '' where the server has none to give */
+  #onReady(id, seed, resume) {
+    const resumed = id === this.id;
+    this.id = id;
+    this.seed = Number.isFinite(seed) ? seed : null;
+    this.#resume = resume;
+    if (!this.#lostAtMs) return;
+    const lostS = (performance.now() - this.#lostAtMs) / 1000;
+    this.#lostAtMs = 0;
+    this.#tell('gap', { lostS, resumed });
+  }
+
   /** @param {{code: number, said: string, opened: boolean}} closed */
   async #onClosed({ code, said, opened }) {
     if (this.#broken) return this.#fail(new CallFailure('broken', this.#broken));
     const known = FAILURE_OF_REASON[this.#reason] ?? FAILURE_OF_CODE[code];
+    if (this.#resume && this.#lostAtMs && code === 1008) return this.#beginAnew();
     if (known) return this.#fail(new CallFailure(known, said));
     if (NORMAL.has(code)) return this.#end({ by: 'server', reason: this.#reason });
+    if (this.state === 'live' || this.state === 'reconnecting') return this.#reconnect();
     if (opened) return this.#fail(new CallFailure('connection-lost'));
     const readiness = await askReadiness(this.#base);
     this.#fail(new CallFailure(readiness === 'ready' ? 'refused' : readiness));
+  }
+
+  /** The line was lost without a word: try again and again, for as long as a server may keep the place. */
+  #reconnect() {
+    const now = performance.now();
+    this.#lostAtMs ||= now;
+    this.#enter('reconnecting');
+    if (now - this.#lostAtMs > RECONNECT_FOR_MS) return this.#fail(new CallFailure('connection-lost'));
+    const waitMs = Math.min(FIRST_RETRY_MS * 2 ** this.#retries, LONGEST_RETRY_MS);
+    this.#retries += 1;
+    this.#retry = setTimeout(() => this.#dial(), waitMs);
+  }
+
+  /** The server no longer knows the conversation. */
+  #beginAnew() {
+    this.#resume = '';
+    this.#dial();
+  }
+
+  /** @param {Partial<typeof this.#counts>} changed */
+  #count(changed) {
+    const before = JSON.stringify(this.#counts);
+    Object.assign(this.#counts, changed);
+    if (JSON.stringify(this.#counts) !== before) this.#tell('counts', { ...this.#counts });
   }
 
   /** Something of ours did not load or broke; without a server nothing loads. @param {string} what */
   async #diagnose(what) {
     const gone = (await askReadiness(this.#base)) === 'unreachable';
     this.#fail(gone ? new CallFailure('unreachable') : new CallFailure('broken', what));
-  }
-
-  #tellDelay() {
-    const delay = this.#gauge.delay;
-    if (delay && this.state === 'live') this.#tell('delay', delay);
   }
 
   /** @param {CallFailure} failure */
@@ -175,24 +204,17 @@ export class Call extends EventTarget {
   /** @param {Ending} ending */
   #end(ending) {
     if (this.#over) return;
-    this.#worker?.postMessage({ type: 'hangUp' });
-    const worker = this.#worker;
+    clearTimeout(this.#retry);
+    this.#worker.postMessage({ type: 'hangUp' });
     // The worker needs a moment to say goodbye on the socket; then it must not linger.
-    if (worker) setTimeout(() => worker.terminate(), 1000);
-    this.graph?.close();
-    this.graph = null;
+    setTimeout(() => this.#worker.terminate(), 1000);
     this.#enter('ended', ending);
   }
 
-  /** @param {CallState} state @param {Ending | null} [ending] */
+  /** @param {LineState} state @param {Ending | null} [ending] */
   #enter(state, ending = null) {
     if (this.#over || state === this.state) return;
     this.state = state;
     this.#tell('state', { state, ending });
-  }
-
-  /** @param {string} type @param {object} detail */
-  #tell(type, detail) {
-    this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 }

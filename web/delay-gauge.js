@@ -1,73 +1,60 @@
 /**
  * Mouth to ear, as the caller feels it: from a sound at the microphone to the model's answer to it at the ear.
  *
- * A sum of what is measured (round trip, playout buffer, the device as far as the browser says) and of what is known
- * (a frame must be whole before it can be answered; Opus looks ahead). Not in it, since no browser tells: the
- * microphone's own delay, and what a Bluetooth headset keeps to itself. Pure.
+ * A sum of what is measured (round trip, the server's own clock, playout buffer, the device as far as the browser
+ * says) and of what is known (a frame must be whole before it can be answered; Opus looks ahead). Not in it, since no
+ * browser tells: the microphone's own delay, and what a Bluetooth headset keeps to itself. Pure.
  *
- * @typedef {{frameMs: number, codecMs: number, roundTripMs: number, bufferMs: number, deviceMs: number,
- *   totalMs: number, stepMs: number | null, waitMs: number | null, gaps: number, skippedFrames: number,
- *   droppedPackets: number}} Delay
+ * @typedef {object} Delay all in ms; the five parts add up to `totalMs`
+ * @property {number} captureMs a whole frame, and what the encoder looks ahead
+ * @property {number} networkMs there and back, with what the server needs beside the model
+ * @property {number} waitMs in the server, until the model is free; 0 where it does not tell, then within the network
+ * @property {number} stepMs the model itself; likewise
+ * @property {number} playoutMs the decoder, the jitter buffer, the sound card
+ * @property {number} deviceMs of the playout, what lies behind the page
+ * @property {number} totalMs
  */
 
 import { FRAME_MS } from './net/protocol.js';
 
-const CODEC_MS = 9; // 6.5 from here to the server (voip), 2.5 back (low delay)
+const ENCODER_MS = 6.5; // Opus for voice
+const DECODER_MS = 2.5; // Opus at low delay
 
 export class DelayGauge {
   /** @type {number | null} */
   #roundTripMs = null;
-  #droppedPackets = 0;
-  /** @type {import('./audio/graph.js').BufferReport | null} */
-  #buffer = null;
+  /** @type {number | null} */
+  #bufferMs = null;
   #deviceMs = 0;
-  /** @type {number | null} */
-  #stepMs = null;
-  /** @type {number | null} */
-  #waitMs = null;
-  #skippedFrames = 0;
+  #stepMs = 0;
+  #waitMs = 0;
 
-  /** @param {{roundTripMs: number, droppedPackets: number}} trip */
-  onTrip({ roundTripMs, droppedPackets }) {
+  /** @param {number} roundTripMs */
+  onTrip(roundTripMs) {
     this.#roundTripMs = roundTripMs;
-    this.#droppedPackets = droppedPackets;
   }
 
-  /** @param {import('./audio/graph.js').BufferReport} report @param {number} deviceMs */
-  onBuffer(report, deviceMs) {
-    this.#buffer = report;
+  /** @param {number} bufferMs @param {number} deviceMs */
+  onBuffer(bufferMs, deviceMs) {
+    this.#bufferMs = bufferMs;
     this.#deviceMs = deviceMs;
-  }
-
-  /** @param {number} frames */
-  onSkip(frames) {
-    if (frames > 0) this.#skippedFrames += frames;
   }
 
   /** @param {number} stepMs @param {number} waitMs */
   onServer(stepMs, waitMs) {
-    if (Number.isFinite(stepMs)) this.#stepMs = stepMs;
-    if (Number.isFinite(waitMs)) this.#waitMs = waitMs;
+    if (stepMs >= 0) this.#stepMs = stepMs;
+    if (waitMs >= 0) this.#waitMs = waitMs;
   }
 
   /** @returns {Delay | null} null until both ends have been measured */
   get delay() {
-    if (this.#roundTripMs === null || !this.#buffer) return null;
-    const parts = {
-      frameMs: FRAME_MS,
-      codecMs: CODEC_MS,
-      roundTripMs: this.#roundTripMs,
-      bufferMs: this.#buffer.lowWaterMs,
-      deviceMs: this.#deviceMs,
-    };
-    return {
-      ...parts,
-      totalMs: Object.values(parts).reduce((sum, ms) => sum + ms, 0),
-      stepMs: this.#stepMs,
-      waitMs: this.#waitMs,
-      gaps: this.#buffer.underruns,
-      skippedFrames: this.#skippedFrames,
-      droppedPackets: this.#droppedPackets,
-    };
+    if (this.#roundTripMs === null || this.#bufferMs === null) return null;
+    const captureMs = FRAME_MS + ENCODER_MS;
+    const waitMs = this.#waitMs;
+    const stepMs = this.#stepMs;
+    const networkMs = Math.max(0, this.#roundTripMs - waitMs - stepMs);
+    const playoutMs = DECODER_MS + this.#bufferMs + this.#deviceMs;
+    const totalMs = captureMs + networkMs + waitMs + stepMs + playoutMs;
+    return { captureMs, networkMs, waitMs, stepMs, playoutMs, deviceMs: this.#deviceMs, totalMs };
   }
 }

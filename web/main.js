@@ -1,13 +1,13 @@
 /**
  * The page's composition root: finds the elements, makes the parts, and joins each call's events to them.
  *
- * `window.parley.call` is the call in progress or the last one, for the console and for tests: its `state`, its events,
- * and while it lasts its `graph`, where both voices can be tapped.
+ * `window.parley.call` is for the console and for tests: its `state`, its events, and while a call lasts its `graph`,
+ * where both voices can be tapped.
  */
 
-import { Call, obstacle } from './call.js';
 import { CallFailure } from './failure.js';
 import { askInfo, askReadiness } from './net/server.js';
+import { Parley, obstacle } from './parley.js';
 import { DelayView } from './ui/delay.js';
 import { Lanes } from './ui/lanes.js';
 import { explain, farewell, inLine, timeLeft } from './ui/sentences.js';
@@ -16,13 +16,14 @@ import { Transcript } from './ui/transcript.js';
 
 const READINESS_POLL_MS = 2000;
 
-/** @type {Record<import('./call.js').CallState, {button: string, line: string}>} */
+/** @type {Record<import('./parley.js').ParleyState, {button: string, line: string}>} */
 const STATES = {
   idle: { button: 'Start talking', line: '' },
   preparing: { button: 'Cancel', line: 'Allow the microphone when the browser asks.' },
   dialling: { button: 'Cancel', line: 'Calling…' },
   waiting: { button: 'Leave the line', line: 'All lines are busy. You are in line.' },
   live: { button: 'End call', line: 'Connected. Speak whenever you like.' },
+  reconnecting: { button: 'End call', line: 'The connection was lost. Reconnecting…' },
   ended: { button: 'Start talking', line: 'Call ended.' },
 };
 
@@ -41,48 +42,38 @@ const transcript = new Transcript(byId('transcript', HTMLElement));
 const delay = new DelayView(byId('delay', HTMLDetailsElement));
 const status = new StatusView(byId('status', HTMLElement), byId('failure', HTMLElement));
 
-/** @type {Call | null} */
-let call = null;
-const inCall = () => call !== null && call.state !== 'ended';
-
-button.addEventListener('click', () => {
-  if (inCall()) call?.hangUp();
-  else startCall();
-});
-window.addEventListener('pagehide', () => call?.hangUp());
+const call = new Parley(base);
+Object.assign(window, { parley: { call } });
+join(call);
+button.addEventListener('click', () => (call.inCall ? call.stop() : void call.start()));
+window.addEventListener('pagehide', () => call.stop());
 void introduce();
 
-function startCall() {
-  call = new Call(base);
-  Object.assign(window, { parley: { call } });
-  join(call);
-  void call.start();
-}
-
-/** @param {Call} call */
+/** @param {Parley} call */
 function join(call) {
   const on = (/** @type {string} */ type, /** @type {(detail: any) => void} */ handle) =>
     call.addEventListener(type, (event) => handle(/** @type {CustomEvent} */ (event).detail));
   on('state', ({ state, ending }) => show(state, ending));
   on('queue', ({ position, aheadS }) => status.say(inLine(position, aheadS)));
   on('limit', ({ leftS }) => status.say(timeLeft(leftS)));
-  on('words', ({ text }) => transcript.add(text, performance.now()));
+  on('words', ({ text, atS }) => transcript.add(text, atS * 1000));
   on('level', ({ voice, span, rms }) => lanes.add(voice, span, rms));
   on('delay', (detail) => delay.show(detail));
+  on('counts', (detail) => delay.count(detail));
 }
 
-/** @param {import('./call.js').CallState} state @param {import('./call.js').Ending | null} ending */
+/** @param {import('./parley.js').ParleyState} state @param {import('./parley.js').Ending | null} ending */
 function show(state, ending) {
   document.body.dataset.state = state;
   buttonLabel.textContent = STATES[state].button;
   status.say(STATES[state].line);
   if (state === 'preparing') transcript.clear();
   if (state === 'live') void introduceServer(); // it may be another model than when the page was opened
-  if (state === 'dialling' && call?.graph) lanes.start(call.graph.context.sampleRate);
+  if (state === 'dialling' && call.graph) lanes.start(call.graph.context.sampleRate);
   if (ending) showEnding(ending);
 }
 
-/** @param {import('./call.js').Ending} ending */
+/** @param {import('./parley.js').Ending} ending */
 function showEnding(ending) {
   lanes.stop();
   delay.hide();
@@ -101,7 +92,7 @@ async function introduce() {
   }
   for (;;) {
     const readiness = await askReadiness(base);
-    if (!found && !call) showReadiness(readiness);
+    if (!found && call.state === 'idle') showReadiness(readiness);
     // Asked last: what it says once the server is ready stays true, what it says before does not.
     if ((await introduceServer()) && readiness === 'ready') return;
     await new Promise((resolve) => setTimeout(resolve, READINESS_POLL_MS));

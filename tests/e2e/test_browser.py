@@ -166,15 +166,24 @@ async def test_no_microphone(deaf_browser: Browser, serve: Serve):
     await expect_failure(page, "No microphone was found", "Plug one in")
 
 
-async def test_by_keyboard_alone_until_the_microphone_is_unplugged(pages: Browser, serve: Serve):
+async def test_by_keyboard_alone_and_an_unplugged_microphone_is_replaced(pages: Browser, serve: Serve):
     page = await open_page(pages, (await serve("--model", "echo")).url)
     await page.keyboard.press("Tab")
     await page.keyboard.press("Enter")
     await expect_live(page)
     await expect(page.get_by_role("button", name="End call")).to_be_focused()
-    unplug = "window.parley.call.graph.stream.getAudioTracks()[0].dispatchEvent(new Event('ended'))"
-    await page.evaluate(unplug)
-    await expect_failure(page, "microphone was disconnected", "Plug it back in")
+    unplug = """async () => {
+      const { call } = window.parley, [lost] = call.graph.stream.getAudioTracks();
+      const changed = new Promise((done) => call.addEventListener('device', ({ detail }) => done(detail)));
+      lost.dispatchEvent(new Event('ended'));
+      return [await changed, call.state, call.graph.stream.getAudioTracks()[0] !== lost, lost.readyState];
+    }"""
+    change, state, is_another, lost = await page.evaluate(unplug)
+    assert (change["kind"], change["change"], state, is_another, lost) == (
+        "microphone", "changed", "live", True, "ended",
+    )  # fmt: skip
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("status")).to_have_text("Call ended.")
 
 
 async def test_without_https_from_another_machine(pages: Browser, serve: Serve):

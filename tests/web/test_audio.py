@@ -76,15 +76,18 @@ async def test_two_meters_count_the_same_spans(js: Js):
 
 
 async def test_the_delay_shown_is_the_sum_of_its_parts(js: Js):
-    delay = await js(
+    before, silent_server, told = await js(
         "/delay-gauge.js",
-        """const gauge = new m.DelayGauge(), before = gauge.delay;
-        gauge.onTrip({roundTripMs: 30, droppedPackets: 1});
-        gauge.onSkip(2);
+        """const gauge = new m.DelayGauge(), seen = [gauge.delay];
+        gauge.onTrip(30);
+        gauge.onBuffer(41, 25);
+        seen.push(gauge.delay);
         gauge.onServer(12, 3);
-        gauge.onBuffer({lowWaterMs: 41, targetMs: 40, underruns: 0}, 25);
-        return {before, ...gauge.delay};""",
+        gauge.onServer(NaN, undefined);
+        return [...seen, gauge.delay];""",
     )
-    assert delay["before"] is None
-    assert delay["totalMs"] == 80 + 9 + 30 + 41 + 25
-    assert (delay["skippedFrames"], delay["droppedPackets"], delay["gaps"]) == (2, 1, 0)
+    assert before is None
+    assert told["totalMs"] == silent_server["totalMs"] == 80 + 6.5 + 30 + 2.5 + 41 + 25
+    assert (silent_server["networkMs"], silent_server["stepMs"], silent_server["waitMs"]) == (30, 0, 0)
+    assert (told["networkMs"], told["stepMs"], told["waitMs"]) == (15, 12, 3)
+    assert sum(told[part] for part in ("captureMs", "networkMs", "waitMs", "stepMs", "playoutMs")) == told["totalMs"]

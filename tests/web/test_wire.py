@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -53,6 +54,15 @@ async def test_every_message_is_understood_or_ignored(js: Js, message: bytes, ex
 )
 async def test_a_call_is_dialled_beside_the_page(js: Js, base: str, socket: str):
     assert await js("/net/server.js", "return m.chatUrl(base)", base=base) == socket
+
+
+async def test_choices_are_dialled_in_the_protocol_s_names_and_what_is_empty_is_left_out(js: Js):
+    choices = {"voice": "NATF2 é", "prompt": "Be brief & kind.", "seed": 0, "text_topk": None, "audio_topk": ""}
+    url = await js("/net/server.js", "return m.chatUrl('http://a/', choices, 'T+1')", choices=choices)
+    query = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
+    assert query == {
+        "events": "1", "voice_prompt": "NATF2 é", "text_prompt": "Be brief & kind.", "seed": "0", "resume": "T+1",
+    }  # fmt: skip
 
 
 TRIP = """

@@ -1,20 +1,23 @@
 /**
  * The microphone and the loudspeaker of one call, as an audio graph with a worklet at each end. No socket, no codec.
  *
+ *     microphone → capture (→ worker)          (worker →) player → volume → loudspeaker
+ *
  * Browsers differ: Firefox refuses a context whose rate is not the microphone's, Safari may ignore the rate asked
  * for. So 48 kHz is asked for, the rate is read back, and the worklets resample when it is none of Opus's.
  */
 
-import { CallFailure } from '../failure.js';
+import { closeMicrophone } from './microphone.js';
+import { Speaker } from './speaker.js';
 
 const OPUS_RATES_HZ = [8000, 12000, 16000, 24000, 48000];
 const FAVOURITE_HZ = 48000;
-
-const MICROPHONE = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
+const VOLUME_SETTLES_S = 0.02; // a jump would click
 
 /**
  * @typedef {{span: number, rms: number}} Level `span` counts on the context's clock
  * @typedef {{lowWaterMs: number, targetMs: number, underruns: number}} BufferReport
+ * @typedef {{text: string, span: number}} Spoken words, in the span in which they begin to sound
  */
 
 export class AudioGraph {
@@ -22,31 +25,38 @@ export class AudioGraph {
   onLevel = () => {};
   /** @type {(report: BufferReport) => void} */
   onBuffer = () => {};
+  /** @type {(spoken: Spoken) => void} */
+  onWords = () => {};
   /** The microphone was unplugged or taken away. */
   onMicrophoneLost = () => {};
 
   context;
+  /** @type {MediaStream} what the microphone gives at the moment */
   stream;
-  /** Where the two voices can be tapped: before encoding, and as played. */
+  /** Where the two voices can be tapped: before encoding, and as played. They stay when devices change. */
   microphone;
   player;
   #capture;
+  #volume;
+  #speaker;
+  /** @type {MediaStreamAudioSourceNode} */
+  #source;
 
   /**
-   * Must begin inside a click: browsers give sound and microphone only to a person's gesture.
+   * Must begin inside a click: browsers give sound only to a person's gesture.
+   * @param {MediaStream} stream the graph's from now on
    * @returns {Promise<AudioGraph>}
-   * @throws {CallFailure} saying what the person has to do
    */
-  static async open() {
+  static async open(stream) {
     const session = /** @type {{audioSession?: {type: string}}} */ (navigator).audioSession;
     if (session) session.type = 'play-and-record'; // Safari on a phone: keep the loudspeaker while recording
-    const context = openContext();
-    let stream = null;
+    const [context, source] = await openContext(stream);
     try {
-      stream = await openMicrophone();
-      return await connect(context, stream);
+      const url = (/** @type {string} */ end) => new URL(`${end}-processor.js`, import.meta.url);
+      await Promise.all(['capture', 'playback'].map((end) => context.audioWorklet.addModule(url(end))));
+      void context.resume();
+      return new AudioGraph(context, stream, source);
     } catch (error) {
-      stream?.getTracks().forEach((track) => track.stop());
       if (context.state !== 'closed') void context.close();
       throw error;
     }
@@ -55,24 +65,25 @@ export class AudioGraph {
   /**
    * @param {AudioContext} context
    * @param {MediaStream} stream
-   * @param {MediaStreamAudioSourceNode} microphone
+   * @param {MediaStreamAudioSourceNode} source
    */
-  constructor(context, stream, microphone) {
+  constructor(context, stream, source) {
     this.context = context;
     this.stream = stream;
-    this.microphone = microphone;
-    const codecRateHz = this.codecRateHz;
+    this.#source = source;
+    this.microphone = new GainNode(context);
+    const { codecRateHz } = this;
     this.#capture = new AudioWorkletNode(context, 'capture', { processorOptions: { codecRateHz } });
     this.player = new AudioWorkletNode(context, 'playback', { numberOfInputs: 0, outputChannelCount: [1] });
+    this.#volume = new GainNode(context);
+    this.#speaker = new Speaker(context, this.#volume);
     // The capture node is silent, but a node that leads nowhere is not run everywhere.
-    microphone.connect(this.#capture).connect(context.destination);
-    this.player.connect(context.destination);
+    source.connect(this.microphone).connect(this.#capture).connect(context.destination);
+    this.player.connect(this.#volume);
     this.#capture.port.onmessage = ({ data }) => this.onLevel('user', data);
-    this.player.port.onmessage = ({ data }) => (data.buffer ? this.onBuffer(data.buffer) : this.onLevel('model', data));
-    for (const track of stream.getAudioTracks()) track.onended = () => this.onMicrophoneLost();
-    context.onstatechange = () => {
-      if (context.state !== 'running' && context.state !== 'closed') context.resume().catch(() => {}); // a phone call came between
-    };
+    this.player.port.onmessage = ({ data }) => this.#hear(data);
+    context.onstatechange = () => this.#keepRunning();
+    this.#watch(stream);
   }
 
   get codecRateHz() {
@@ -93,63 +104,81 @@ export class AudioGraph {
     return { capture: capture.port2, playback: playback.port2 };
   }
 
+  /**
+   * Another microphone takes over; the call does not notice but for its sound.
+   * @param {MediaStream} stream the graph's from now on
+   * @throws {DOMException} where the browser refuses a microphone of another rate: a new graph is needed
+   */
+  setMicrophone(stream) {
+    const source = this.context.createMediaStreamSource(stream);
+    this.#source.disconnect();
+    if (this.stream !== stream) closeMicrophone(this.stream);
+    source.connect(this.microphone);
+    this.#source = source;
+    this.stream = stream;
+    this.#watch(stream);
+  }
+
+  /** @param {boolean} muted nothing of the microphone leaves the page; the model hears silence */
+  set muted(muted) {
+    this.#capture.port.postMessage({ muted });
+  }
+
+  /** @param {number} gain 0…1 */
+  set volume(gain) {
+    this.#volume.gain.setTargetAtTime(gain, this.context.currentTime, VOLUME_SETTLES_S);
+  }
+
+  /** @param {string} deviceId '' for the system's choice @throws {DOMException} when it cannot be had */
+  setSpeaker(deviceId) {
+    return this.#speaker.choose(deviceId);
+  }
+
   close() {
-    for (const track of this.stream.getTracks()) {
-      track.onended = null;
-      track.stop();
-    }
+    closeMicrophone(this.stream);
+    this.#speaker.close();
+    this.context.onstatechange = null;
     if (this.context.state !== 'closed') void this.context.close();
   }
-}
 
-function openContext() {
-  try {
-    return new AudioContext({ sampleRate: FAVOURITE_HZ, latencyHint: 'interactive' });
-  } catch {
-    return new AudioContext({ latencyHint: 'interactive' });
+  /** @param {{buffer?: BufferReport, words?: Spoken, span: number, rms: number}} message */
+  #hear({ buffer, words, span, rms }) {
+    if (buffer) this.onBuffer(buffer);
+    else if (words) this.onWords(words);
+    else this.onLevel('model', { span, rms });
+  }
+
+  /** @param {MediaStream} stream */
+  #watch(stream) {
+    for (const track of stream.getAudioTracks()) {
+      track.onended = () => {
+        if (stream === this.stream) this.onMicrophoneLost();
+      };
+    }
+  }
+
+  /** A telephone call came between; some browsers go on by themselves, some want another touch. */
+  #keepRunning() {
+    const { context } = this;
+    if (context.state === 'running' || context.state === 'closed') return;
+    context.resume().catch(() => {});
+    addEventListener('pointerdown', () => context.state === 'closed' || void context.resume(), { once: true });
   }
 }
 
 /**
- * @param {AudioContext} context
  * @param {MediaStream} stream
- * @returns {Promise<AudioGraph>}
+ * @returns {Promise<[AudioContext, MediaStreamAudioSourceNode]>} of another rate where the microphone refuses ours
  */
-async function connect(context, stream) {
-  const [usable, microphone] = await joinMicrophone(context, stream);
-  const url = (/** @type {string} */ end) => new URL(`${end}-processor.js`, import.meta.url);
-  await Promise.all(['capture', 'playback'].map((end) => usable.audioWorklet.addModule(url(end))));
-  void usable.resume();
-  return new AudioGraph(usable, stream, microphone);
-}
-
-/**
- * @param {AudioContext} context
- * @param {MediaStream} stream
- * @returns {Promise<[AudioContext, MediaStreamAudioSourceNode]>} another context where the microphone refuses this one's rate
- */
-async function joinMicrophone(context, stream) {
+async function openContext(stream) {
+  /** @type {AudioContext | null} */
+  let context = null;
   try {
+    context = new AudioContext({ sampleRate: FAVOURITE_HZ, latencyHint: 'interactive' });
     return [context, context.createMediaStreamSource(stream)];
   } catch {
-    await context.close();
+    await context?.close();
     const other = new AudioContext({ latencyHint: 'interactive' });
     return [other, other.createMediaStreamSource(stream)];
-  }
-}
-
-/**
- * @returns {Promise<MediaStream>}
- * @throws {CallFailure}
- */
-async function openMicrophone() {
-  try {
-    return await navigator.mediaDevices.getUserMedia({ audio: MICROPHONE });
-  } catch (error) {
-    const { name, message } = /** @type {DOMException} */ (error);
-    if (name === 'NotAllowedError' || name === 'SecurityError') throw new CallFailure('microphone-denied');
-    if (name === 'NotFoundError' || name === 'OverconstrainedError') throw new CallFailure('microphone-missing');
-    if (name === 'NotReadableError' || name === 'AbortError') throw new CallFailure('microphone-busy');
-    throw new CallFailure('broken', message);
   }
 }

@@ -63,6 +63,15 @@ export class JitterRing {
     return (this.#depth * 1000) / this.#rateHz;
   }
 
+  /** Places on the line of all samples ever pushed: what has been played, and where the next push will begin. */
+  get playedTo() {
+    return this.#read;
+  }
+
+  get filledTo() {
+    return this.#written;
+  }
+
   /** What a sound waits in here: the depth before an arrival, in ms, over the last half second. */
   get lowWaterMs() {
     return (this.#lastLowWater * 1000) / this.#rateHz;

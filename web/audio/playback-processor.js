@@ -1,7 +1,8 @@
 /**
  * The loudspeaker's end of the audio thread: decoded packets straight from the worker, through the jitter ring.
  *
- * Port: takes `{port}`, the worker's; tells `{span, rms}` for the picture and, twice a second, `{buffer}`.
+ * Port: takes `{port}`, the worker's; tells `{span, rms}` for the picture, `{words: {text, span}}` when they begin to
+ * sound and, twice a second, `{buffer}`.
  */
 
 import { JitterRing } from './jitter-ring.js';
@@ -10,18 +11,21 @@ import { Resampler } from './resampler.js';
 
 const SPANS_PER_REPORT = 24;
 
+/** @typedef {{samples: Float32Array<ArrayBuffer>, rateHz: number, words: string}} Decoded `words` begin where `samples` do */
+
 class PlaybackProcessor extends AudioWorkletProcessor {
   #ring = new JitterRing(sampleRate);
   #meter = new LevelMeter((span, rms) => this.#tell(span, rms));
   /** @type {Resampler | null} */
   #resampler = null;
   #decodedHz = sampleRate;
+  /** @type {{at: number, text: string}[]} words that wait in the ring, with their place in it */
+  #words = [];
 
   constructor() {
     super();
     this.port.onmessage = ({ data }) => {
-      data.port.onmessage = (/** @type {MessageEvent<{samples: Float32Array, rateHz: number}>} */ { data: decoded }) =>
-        this.#push(decoded.samples, decoded.rateHz);
+      data.port.onmessage = (/** @type {MessageEvent<Decoded>} */ { data: decoded }) => this.#push(decoded);
     };
   }
 
@@ -29,16 +33,24 @@ class PlaybackProcessor extends AudioWorkletProcessor {
   process(_inputs, [channels]) {
     this.#ring.pull(channels[0]);
     this.#meter.add(channels[0], currentFrame);
+    while (this.#words.length && this.#words[0].at < this.#ring.playedTo) this.#speak(this.#words.shift());
     return true;
   }
 
-  /** @param {Float32Array} samples @param {number} rateHz what the decoder chose */
-  #push(samples, rateHz) {
+  /** @param {Decoded} decoded at whatever rate the decoder chose */
+  #push({ samples, rateHz, words }) {
     if (rateHz !== this.#decodedHz) {
       this.#decodedHz = rateHz;
       this.#resampler = rateHz === sampleRate ? null : new Resampler(rateHz, sampleRate);
     }
+    if (words) this.#words.push({ at: this.#ring.filledTo, text: words });
     this.#ring.push(this.#resampler ? this.#resampler.process(samples) : samples);
+  }
+
+  /** @param {{text: string} | undefined} words */
+  #speak(words) {
+    const span = Math.floor(currentFrame / LevelMeter.SPAN_SAMPLES);
+    this.port.postMessage({ words: { text: words?.text, span } });
   }
 
   /** @param {number} span @param {number} rms */

@@ -46,9 +46,20 @@ export async function askReadiness(base) {
   }
 }
 
-/** @param {string} base @returns {string} where a call is dialled */
-export function chatUrl(base) {
+/** Names that the protocol has for ours. @type {Record<string, string>} */
+const PARAMETERS = { voice: 'voice_prompt', prompt: 'text_prompt' };
+
+/**
+ * @param {string} base
+ * @param {{[name: string]: string | number | null | undefined}} [choices] what is empty is left to the server
+ * @param {string} [resume] the token of a conversation to go on with
+ * @returns {string} where a call is dialled
+ */
+export function chatUrl(base, choices = {}, resume = '') {
   const url = new URL('api/chat?events=1', base);
   url.protocol = url.protocol.replace('http', 'ws');
+  for (const [name, value] of Object.entries({ ...choices, resume })) {
+    if (value !== '' && value !== null && value !== undefined) url.searchParams.set(PARAMETERS[name] ?? name, String(value));
+  }
   return url.href;
 }

@@ -2,13 +2,13 @@
  * The call's wire, off the main thread: microphone packets → Opus → socket → Opus → playout, whatever the page is busy with.
  *
  * Owns the socket and the codecs. Knows nothing of devices or of the page; talks to `Call` in the messages below and to
- * the two worklets through ports of their own.
+ * the two worklets through ports of their own. One line after the other: the next one may go on with the conversation.
  *
- * @typedef {{type: 'prepare', codecRateHz: number, capture: MessagePort, playback: MessagePort}
+ * @typedef {{type: 'join', codecRateHz: number, capture: MessagePort, playback: MessagePort}
  *   | {type: 'dial', url: string} | {type: 'hangUp'}} ToWorker
- * @typedef {{type: 'prepared', supported: boolean} | {type: 'greeted'} | {type: 'words', text: string}
+ * @typedef {{type: 'joined', supported: boolean} | {type: 'greeted'}
  *   | {type: 'event', event: {type: string, [name: string]: unknown}}
- *   | {type: 'trip', roundTripMs: number, droppedPackets: number}
+ *   | {type: 'trip', roundTripMs: number, unsentPackets: number}
  *   | {type: 'closed', code: number, said: string, opened: boolean}
  *   | {type: 'broken', what: string}} FromWorker
  */
@@ -29,21 +29,25 @@ let line = null;
 let codecRateHz = 0;
 /** @type {MessagePort} */
 let playback;
+let unsentPackets = 0;
 
 /** @param {FromWorker} message */
 const tell = (message) => self.postMessage(message);
 
 self.onmessage = async (/** @type {MessageEvent<ToWorker>} */ { data: message }) => {
-  if (message.type === 'prepare') {
-    ({ codecRateHz, playback } = message);
-    message.capture.onmessage = ({ data: samples }) => line?.hear(samples);
-    tell({ type: 'prepared', supported: await probe(codecRateHz) });
-  } else if (message.type === 'dial') {
-    line = new Line(message.url);
-  } else {
-    line?.hangUp();
-  }
+  if (message.type === 'join') await join(message);
+  else if (message.type === 'dial') line = new Line(message.url);
+  else line?.hangUp();
 };
+
+/** The audio's ends, once at the beginning and again whenever a device makes a new graph necessary. @param {ToWorker & {type: 'join'}} ends */
+async function join({ capture, ...ends }) {
+  const supported = codecRateHz === ends.codecRateHz || (await probe(ends.codecRateHz));
+  ({ codecRateHz, playback } = ends);
+  capture.onmessage = ({ data: samples }) => line?.hear(samples);
+  line?.restartEncoder();
+  tell({ type: 'joined', supported });
+}
 
 /** One socket, from dialling to its close. */
 class Line {
@@ -53,7 +57,9 @@ class Line {
   #trip = new RoundTrip();
   #opened = false;
   #answerPackets = 0;
-  #droppedPackets = 0;
+  #decodedPackets = 0;
+  /** @type {{text: string, packet: number}[]} pieces of text, each before the packet that it is spoken with */
+  #words = [];
   #said = ''; // the server's last complaint; what the call survived is forgotten
   #watchdog = 0;
 
@@ -77,6 +83,13 @@ class Line {
     this.#encoder?.encode(samples);
   }
 
+  /** The microphone's rate may be another one now. */
+  restartEncoder() {
+    if (!this.#encoder) return;
+    this.#encoder.close();
+    this.#encoder = this.#makeEncoder();
+  }
+
   hangUp() {
     this.#close(NORMAL_CLOSURE);
   }
@@ -91,7 +104,8 @@ class Line {
       case 'audio':
         return this.#answer(message.packet);
       case 'text':
-        return tell({ type: 'words', text: message.text });
+        this.#words.push({ text: message.text, packet: this.#answerPackets });
+        return;
       case 'event':
         if (message.event.type === 'skip') this.#trip.skipped(Number(message.event.frames));
         return tell({ type: 'event', event: message.event });
@@ -102,18 +116,21 @@ class Line {
 
   #greet() {
     if (this.#encoder) return;
-    const broken = (/** @type {Error} */ error) => this.#break(error);
-    this.#decoder = new Decoder((samples, rateHz) => playback.postMessage({ samples, rateHz }, [samples.buffer]), broken);
-    this.#encoder = new Encoder(codecRateHz, (packet) => this.#send(packet), broken);
+    this.#decoder = new Decoder((samples, rateHz) => this.#play(samples, rateHz), (error) => this.#break(error));
+    this.#encoder = this.#makeEncoder();
     this.#expectWithin(SILENCE_TIMEOUT_MS);
     tell({ type: 'greeted' });
+  }
+
+  #makeEncoder() {
+    return new Encoder(codecRateHz, (packet) => this.#send(packet), (error) => this.#break(error));
   }
 
   /** @param {Uint8Array} packet */
   #send(packet) {
     if (this.#socket.readyState !== WebSocket.OPEN) return;
     if (this.#socket.bufferedAmount > CHOKED_BYTES) {
-      this.#droppedPackets += 1;
+      unsentPackets += 1;
       return;
     }
     this.#socket.send(encodeAudio(packet));
@@ -128,8 +145,16 @@ class Line {
     this.#answerPackets += 1;
     const roundTripMs = this.#trip.ms;
     if (roundTripMs !== null && this.#answerPackets % (FRAMES_PER_REPORT * PACKETS_PER_FRAME) === 0) {
-      tell({ type: 'trip', roundTripMs, droppedPackets: this.#droppedPackets });
+      tell({ type: 'trip', roundTripMs, unsentPackets });
     }
+  }
+
+  /** @param {Float32Array<ArrayBuffer>} samples @param {number} rateHz */
+  #play(samples, rateHz) {
+    let words = '';
+    while (this.#words.length && this.#words[0].packet <= this.#decodedPackets) words += this.#words.shift()?.text;
+    this.#decodedPackets += 1;
+    playback.postMessage({ samples, rateHz, words }, [samples.buffer]);
   }
 
   /** @param {number} ms */

@@ -1,23 +1,24 @@
 /** Mouth to ear as one number, and what it is made of for those who open it. */
 
-/** @typedef {import('../delay-gauge.js').Delay} Delay */
+/**
+ * @typedef {import('../delay-gauge.js').Delay} Delay
+ * @typedef {import('../parley.js').Counts} Counts
+ */
 
-/** @type {[string, (delay: Delay) => string | null][]} */
+/** @type {[string, (delay: Delay) => string][]} */
 const ROWS = [
-  ['Gathering one frame', ({ frameMs }) => ms(frameMs)],
-  ['Network and model', ({ roundTripMs }) => ms(roundTripMs)],
-  ['Playout buffer', ({ bufferMs }) => ms(bufferMs)],
-  ['Sound output', ({ deviceMs }) => ms(deviceMs)],
-  ['Opus', ({ codecMs }) => ms(codecMs)],
+  ['Gathering one frame', ({ captureMs }) => ms(captureMs)],
+  ['Network', ({ networkMs }) => ms(networkMs)],
+  ['Waiting for the model', ({ waitMs }) => ms(waitMs)],
+  ['The model', ({ stepMs }) => ms(stepMs)],
+  ['Playout', ({ playoutMs }) => ms(playoutMs)],
 ];
 
-/** @type {[string, (delay: Delay) => string | null][]} */
+/** @type {[string, (counts: Counts) => string][]} */
 const NOTES = [
-  ['Model step, on the server', ({ stepMs }) => stepMs === null ? null : ms(stepMs)],
-  ['Waiting, on the server', ({ waitMs }) => waitMs === null ? null : ms(waitMs)],
-  ['Gaps in playback', ({ gaps }) => count(gaps)],
-  ['Frames the server skipped', ({ skippedFrames }) => count(skippedFrames)],
-  ['Packets not sent', ({ droppedPackets }) => count(droppedPackets)],
+  ['Gaps in playback', ({ late }) => String(late)],
+  ['Frames the server skipped', ({ skipped }) => String(skipped)],
+  ['Packets not sent', ({ unsent }) => String(unsent)],
 ];
 
 export class DelayView {
@@ -41,7 +42,11 @@ export class DelayView {
     this.#total.textContent = ms(delay.totalMs);
     if (!this.#details.open) return;
     fill(this.#parts, ROWS, delay);
-    fill(this.#notes, NOTES, delay);
+  }
+
+  /** @param {Counts} counts */
+  count(counts) {
+    fill(this.#notes, NOTES, counts);
   }
 
   hide() {
@@ -51,16 +56,13 @@ export class DelayView {
 }
 
 /**
+ * @template T
  * @param {HTMLElement} list
- * @param {[string, (delay: Delay) => string | null][]} rows
- * @param {Delay} delay
+ * @param {[string, (shown: T) => string][]} rows
+ * @param {T} shown
  */
-function fill(list, rows, delay) {
-  const children = rows.flatMap(([name, value]) => {
-    const text = value(delay);
-    return text === null ? [] : [element('dt', name), element('dd', text)];
-  });
-  list.replaceChildren(...children);
+function fill(list, rows, shown) {
+  list.replaceChildren(...rows.flatMap(([name, value]) => [element('dt', name), element('dd', value(shown))]));
 }
 
 /** @param {string} tag @param {string} text */
@@ -73,9 +75,4 @@ function element(tag, text) {
 /** @param {number} value */
 function ms(value) {
   return `${Math.round(value)} ms`;
-}
-
-/** @param {number} value */
-function count(value) {
-  return String(value);
 }

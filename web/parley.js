@@ -1,0 +1,381 @@
+/**
+ * A call with a full-duplex speech model, for any page: no DOM, no dependencies, no build step.
+ *
+ *     <button id="talk">Talk</button> <p id="said"></p>
+ *     <script type="module">
+ *       import { Parley } from './parley.js';
+ *       const parley = new Parley(), talk = document.querySelector('#talk');
+ *       talk.onclick = () => (parley.inCall ? parley.stop() : parley.start());
+ *       parley.addEventListener('state', ({ detail }) => (talk.textContent = detail.state));
+ *       parley.addEventListener('words', ({ detail }) => document.querySelector('#said').append(detail.text));
+ *       parley.addEventListener('ended', ({ detail }) => detail.failure && console.warn(detail.failure.code));
+ *     </script>
+ *
+ * The page must be served over https or from localhost, or browsers keep the microphone to themselves.
+ *
+ * idle → preparing (microphone, codecs) → dialling → waiting (in line) → live ⇄ reconnecting → ended, and from there
+ * again. Nothing here throws at a click: what goes wrong is the `ended` event's failure, with a code from `failure.js`.
+ *
+ * Events are `CustomEvent`s; their details:
+ *
+ * | event     | detail | when |
+ * |-----------|--------|------|
+ * | `state`   | `{state, ending}`, `ending` null until the end | it changes; `callId` and `seed` are known after `live` |
+ * | `ended`   | `{by: 'caller'}`, `{by: 'server', reason}` or `{by: 'failure', failure: {code, detail}}` | after its `state` |
+ * | `queue`   | `{position, aheadS}`, `aheadS` 0 when unknown | the place in line changes; the next is 1 |
+ * | `words`   | `{text, span, atS}` a piece of the inner monologue, with its own spaces | it begins to sound |
+ * | `level`   | `{voice: 'user' \| 'model', rms, span, atS}`, also in a preview; `rms` 0…1, heard even when muted | 47 times a second |
+ * | `delay`   | mouth to ear: {@link import('./delay-gauge.js').Delay} | twice a second |
+ * | `counts`  | since the start: `{concealed, skipped, late, unsent}`, see {@link Counts} | one changes |
+ * | `device`  | `{kind: 'microphone' \| 'speaker', change: 'changed' \| 'lost', label}` | another took over, or none is left |
+ * | `devices` | `{microphones, speakers}`, each `[{id, label}]` | something was plugged in or out |
+ * | `leak`    | `{heard}` | the loudspeaker is heard in the microphone (headphones would help), or no longer |
+ * | `gap`     | `{lostS, resumed}`; not `resumed`: a new conversation began | a lost line is live again |
+ * | `limit`   | `{leftS}` | the server ends the call soon |
+ *
+ * `atS` counts seconds since the call was first live, on the sound's own clock (negative before); `span` counts
+ * stretches of 1024 samples, 21 ms, on the same clock, so that both voices and the words fall into place.
+ *
+ * @typedef {'idle' | import('./call.js').LineState} ParleyState
+ * @typedef {import('./call.js').Ending} Ending
+ * @typedef {import('./audio/microphone.js').Processing} Processing
+ *
+ * @typedef {object} Counts
+ * @property {number} concealed stretches of 20 ms that were made up because nothing had come
+ * @property {number} skipped frames of 80 ms that the server left out
+ * @property {number} late times that sound came too late to be played in time
+ * @property {number} unsent packets of 20 ms that the network did not take
+ *
+ * @typedef {{voice?: string, prompt?: string, text_temperature?: number, text_topk?: number, audio_temperature?: number,
+ *   audio_topk?: number, seed?: number, [name: string]: string | number | null | undefined}} Choices what the server is
+ *   asked for; what is missing or empty is left to it. Any query parameter of `/api/chat` may stand here.
+ *
+ * @typedef {object} Options
+ * @property {string} [microphone] a device's id; '' is the system's choice
+ * @property {string} [speaker] likewise
+ * @property {Partial<Processing>} [processing] all on by default
+ * @property {Choices} [choices]
+ * @property {number} [volume] 0…1
+ */
+
+import { listDevices } from './audio/devices.js';
+import { AudioGraph } from './audio/graph.js';
+import { LevelMeter } from './audio/level-meter.js';
+import { FULL_PROCESSING, closeMicrophone, openMicrophone } from './audio/microphone.js';
+import { canChooseSpeaker } from './audio/speaker.js';
+import { Call } from './call.js';
+import { CallFailure } from './failure.js';
+import { askInfo, askReadiness } from './net/server.js';
+
+/**
+ * What stands in the way of any call from this page, before anybody is asked for anything.
+ * @returns {CallFailure | null}
+ */
+export function obstacle() {
+  if (!globalThis.isSecureContext) return new CallFailure('insecure');
+  if (!('AudioEncoder' in globalThis && 'AudioDecoder' in globalThis)) return new CallFailure('no-codec');
+  if (!('AudioWorkletNode' in globalThis && navigator.mediaDevices)) return new CallFailure('no-codec');
+  return null;
+}
+
+export class Parley extends EventTarget {
+  /** @type {ParleyState} */
+  state = 'idle';
+  /** @type {Choices} for the next call; change them as you like */
+  choices;
+  /** @type {AudioGraph | null} the audio of a preview or call in progress; taps may be connected to it */
+  graph = null;
+  #url;
+  #microphone;
+  #speaker;
+  #processing;
+  #volume;
+  #muted = false;
+  #pushToTalk = false;
+  #talking = false;
+  /** @type {Call | null} */
+  #call = null;
+  /** @type {Promise<AudioGraph> | null} */
+  #opening = null;
+  /** The graph's clock when the call became live, and what spans were counted on graphs before this one. */
+  #liveAtS = 0;
+  #spansBefore = 0;
+  #newestSpan = 0;
+
+  /**
+   * @param {string | URL} [url] the server's address, with its path prefix if any; by default the page's own
+   * @param {Options} [options]
+   */
+  constructor(url = document.baseURI, { microphone = '', speaker = '', processing = {}, choices = {}, volume = 1 } = {}) {
+    super();
+    this.#url = new URL(url, document.baseURI).href;
+    this.#microphone = microphone;
+    this.#speaker = speaker;
+    this.#processing = { ...FULL_PROCESSING, ...processing };
+    this.#volume = volume;
+    this.choices = choices;
+    navigator.mediaDevices?.addEventListener('devicechange', () => void this.#onDeviceChange());
+    addEventListener('online', () => this.#call?.hurry());
+  }
+
+  get inCall() {
+    return this.state !== 'idle' && this.state !== 'ended';
+  }
+
+  /** What the server calls the conversation, for its operator's logs; '' before the first one is live. */
+  get callId() {
+    return this.#call?.id ?? '';
+  }
+
+  /** The seed that repeats the conversation; null while unknown. */
+  get seed() {
+    return this.#call?.seed ?? null;
+  }
+
+  // ── The call
+
+  /** Begin a call, with the choices and devices of now. Call it inside a click. Never throws. */
+  async start() {
+    if (this.inCall) return;
+    this.#call = null;
+    this.#enter('preparing');
+    try {
+      const graph = await this.#open();
+      if (this.state !== 'preparing') return; // the caller changed their mind
+      const call = new Call(this.#url, { ...this.choices }, (type, detail) => this.#onCall(call, type, detail));
+      this.#call = call;
+      call.join({ codecRateHz: graph.codecRateHz, ...graph.openPorts() });
+    } catch (error) {
+      this.#end({ by: 'failure', failure: error instanceof CallFailure ? error : await this.#diagnose(String(error)) });
+    }
+  }
+
+  /** End the call, in whatever state it is. */
+  stop() {
+    if (this.#call) this.#call.hangUp();
+    else if (this.inCall) this.#end({ by: 'caller' });
+  }
+
+  /**
+   * Hear the microphone before a call: `level` events, nothing is sent. A call that is started goes on with it.
+   * Call it inside a click.
+   * @throws {CallFailure}
+   */
+  async preview() {
+    await this.#open();
+  }
+
+  /** Let go of the microphone, unless a call has it. */
+  stopPreview() {
+    if (!this.inCall) this.#close();
+  }
+
+  // ── What the caller can do at any time, in a call or before it
+
+  /** @param {boolean} on the model hears silence */
+  mute(on) {
+    this.#muted = on;
+    this.#applyMute();
+  }
+
+  get muted() {
+    return this.#muted;
+  }
+
+  /** Muted except while `talk(true)`. @param {boolean} on */
+  set pushToTalk(on) {
+    this.#pushToTalk = on;
+    this.#applyMute();
+  }
+
+  get pushToTalk() {
+    return this.#pushToTalk;
+  }
+
+  /** The key or button of push-to-talk. @param {boolean} held */
+  talk(held) {
+    this.#talking = held;
+    this.#applyMute();
+  }
+
+  /** @param {number} volume 0…1 */
+  set volume(volume) {
+    this.#volume = Math.min(1, Math.max(0, volume));
+    if (this.graph) this.graph.volume = this.#volume;
+  }
+
+  get volume() {
+    return this.#volume;
+  }
+
+  /** Speak into another microphone. @param {string} deviceId '' for the system's choice @throws {CallFailure} and the old one goes on */
+  async setMicrophone(deviceId) {
+    if (this.graph) await this.#swapMicrophone(deviceId, this.#processing);
+    this.#microphone = deviceId;
+  }
+
+  /** Listen elsewhere. @param {string} deviceId '' for the system's choice @throws {DOMException} and the old one goes on */
+  async setSpeaker(deviceId) {
+    await this.graph?.setSpeaker(deviceId);
+    this.#speaker = deviceId;
+  }
+
+  /** @param {Partial<Processing>} processing the switches to turn @throws {CallFailure} and all stays as it was */
+  async setProcessing(processing) {
+    const wanted = { ...this.#processing, ...processing };
+    if (this.graph) await this.#swapMicrophone(this.#microphone, wanted);
+    this.#processing = wanted;
+  }
+
+  get processing() {
+    return { ...this.#processing };
+  }
+
+  // ── What can be known before a call
+
+  /** The microphones and loudspeakers to choose from; no speakers where the browser lets nobody choose. */
+  async devices() {
+    const devices = await listDevices();
+    return canChooseSpeaker() ? devices : { ...devices, speakers: [] };
+  }
+
+  /** Who answers there: model, voices, limits; null when nobody does. */
+  info() {
+    return askInfo(this.#url);
+  }
+
+  /** Whether a call would be taken now. */
+  readiness() {
+    return askReadiness(this.#url);
+  }
+
+  // ── Inside
+
+  /** @param {Call} call @param {string} type @param {any} detail */
+  #onCall(call, type, detail) {
+    if (call !== this.#call || !this.inCall) return;
+    if (type !== 'state') this.#tell(type, detail);
+    else if (detail.ending) this.#end(detail.ending);
+    else this.#enter(detail.state);
+  }
+
+  /** @returns {Promise<AudioGraph>} the one graph, opened now if there is none */
+  async #open() {
+    if (this.graph) return this.graph;
+    const found = obstacle();
+    if (found) throw found;
+    this.#opening ??= this.#makeGraph();
+    try {
+      return await this.#opening;
+    } finally {
+      this.#opening = null;
+    }
+  }
+
+  async #makeGraph() {
+    const stream = await openMicrophone(this.#microphone, this.#processing);
+    try {
+      const graph = await AudioGraph.open(stream);
+      this.#attach(graph);
+      return graph;
+    } catch (error) {
+      closeMicrophone(stream);
+      throw error;
+    }
+  }
+
+  /** @param {AudioGraph} graph */
+  #attach(graph) {
+    this.graph = graph;
+    graph.volume = this.#volume;
+    if (this.#speaker) graph.setSpeaker(this.#speaker).catch(() => this.#tell('device', { kind: 'speaker', change: 'lost', label: '' }));
+    this.#applyMute();
+    graph.onLevel = (voice, { span, rms }) => this.#tell('level', { voice, rms, ...this.#place(span) });
+    graph.onWords = ({ text, span }) => this.#tell('words', { text, ...this.#place(span) });
+    graph.onBuffer = (report) => this.#call?.onBuffer(report, graph.outputLatencyMs);
+    graph.onMicrophoneLost = () => void this.#onMicrophoneLost();
+  }
+
+  #close() {
+    this.graph?.close();
+    this.graph = null;
+    this.#spansBefore = this.#newestSpan = 0;
+  }
+
+  #applyMute() {
+    if (this.graph) this.graph.muted = this.#muted || (this.#pushToTalk && !this.#talking);
+  }
+
+  /** Where a span of this graph's clock lies in the call. @param {number} span */
+  #place(span) {
+    const counted = this.#spansBefore + span;
+    this.#newestSpan = Math.max(this.#newestSpan, counted);
+    const rateHz = this.graph?.context.sampleRate ?? 48000;
+    return { span: counted, atS: (span * LevelMeter.SPAN_SAMPLES) / rateHz - this.#liveAtS };
+  }
+
+  /** @param {string} deviceId @param {Processing} processing */
+  async #swapMicrophone(deviceId, processing) {
+    const stream = await openMicrophone(deviceId, processing);
+    const { graph } = this;
+    if (!graph) return closeMicrophone(stream); // the call ended meanwhile
+    try {
+      graph.setMicrophone(stream);
+    } catch {
+      await this.#replaceGraph(stream);
+    }
+    this.#tell('device', { kind: 'microphone', change: 'changed', label: stream.getAudioTracks()[0]?.label ?? '' });
+  }
+
+  /** This browser wants a context of the new microphone's rate. The conversation goes on over new ends. @param {MediaStream} stream */
+  async #replaceGraph(stream) {
+    const graph = await AudioGraph.open(stream);
+    const old = this.graph;
+    if (!old) return graph.close();
+    this.#liveAtS += graph.context.currentTime - old.context.currentTime;
+    this.#spansBefore = this.#newestSpan;
+    old.close();
+    this.#attach(graph);
+    this.#call?.join({ codecRateHz: graph.codecRateHz, ...graph.openPorts() });
+  }
+
+  /** Unplugged: the system's choice takes over. Without any the call goes on, and the model hears silence. */
+  async #onMicrophoneLost() {
+    try {
+      await this.#swapMicrophone('', this.#processing);
+    } catch {
+      this.#tell('device', { kind: 'microphone', change: 'lost', label: '' });
+    }
+  }
+
+  async #onDeviceChange() {
+    this.#tell('devices', await this.devices());
+  }
+
+  /** Something of ours did not load or broke; without a server nothing loads. @param {string} what */
+  async #diagnose(what) {
+    const gone = (await this.readiness()) === 'unreachable';
+    return new CallFailure(gone ? 'unreachable' : 'broken', gone ? '' : what);
+  }
+
+  /** @param {Ending} ending */
+  #end(ending) {
+    if (!this.inCall) return;
+    this.#close();
+    this.#enter('ended', ending);
+    this.#tell('ended', ending);
+  }
+
+  /** @param {ParleyState} state @param {Ending | null} [ending] */
+  #enter(state, ending = null) {
+    if (state === this.state) return;
+    if (state === 'live' && this.state !== 'reconnecting') this.#liveAtS = this.graph?.context.currentTime ?? 0;
+    this.state = state;
+    this.#tell('state', { state, ending });
+  }
+
+  /** @param {string} type @param {object} detail */
+  #tell(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}
