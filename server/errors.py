@@ -15,7 +15,8 @@
         ├── Undecodable        1008  packet after packet that is no Opus
         ├── ProtocolViolated   as the wire says (1003, 1007, 1008)
         ├── Restarting         1012  the server stops
-        └── EngineFailed       1011  our fault
+        ├── CallBroken         1011  our fault: the model's numbers for this call are none any more
+        └── EngineFailed       1011  our fault: everybody's call ends
 
 The message of each is a sentence for the caller. Raised where it is known, told in one place
 (`connection.py`). Knows no sockets.
@@ -109,6 +110,11 @@ class ProtocolViolated(CallEnded):
 class Restarting(CallEnded):
     code = "restarting"
     close_code = 1012
+
+
+class CallBroken(CallEnded):
+    code = "broken"
+    close_code = 1011
 
 
 class EngineFailed(CallEnded):

@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
-from server.engine.bridge import Bridge, Close, Closed, Failed, Notice, Open, Opened, Ready, Stepped, Stop
+from server.engine.bridge import Bridge, Broken, Close, Closed, Failed, Notice, Open, Opened, Ready, Stepped, Stop
 from server.engine.clock import Clock, WallClock
 from server.engine.engine import Engine
 from server.engine.runner import ModelCard, Runner
 from server.errors import (
+    CallBroken,
     CallerLeft,
     EngineFailed,
     GoneQuiet,
@@ -188,6 +189,8 @@ class Reception:
                 case Stepped(replies):
                     for session, reply in replies:
                         session.deliver(reply)
+                case Broken(session):
+                    self._on_broken(session)
                 case Opened(session):
                     if not session.ended:
                         session.open()
@@ -206,6 +209,12 @@ class Reception:
             self.status, self.reason = "ready", ""
         notice = {"notice": card.notice} if card.notice else {}
         log.info("ready", extra={"model": card.name, "slots": self.settings.slots, **notice})
+
+    def _on_broken(self, session: Session) -> None:
+        if not session.ended:  # else it breaks once more, on its way out
+            session.counts["broken"] += 1
+            log.error("a call broke", extra={"call": session.call})
+            session.end(CallBroken("The model computed something that is no number, so this call ends; call again."))
 
     def _on_failed(self, reason: str) -> None:
         self.status, self.reason = "failed", reason

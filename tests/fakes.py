@@ -9,6 +9,7 @@ import numpy as np
 from server.engine.batch import Batch, StepResult
 from server.engine.bridge import Command, Notice
 from server.engine.echo_runner import EchoRunner
+from server.engine.runner import Pending
 from server.session import SessionParams
 
 
@@ -52,6 +53,8 @@ class TalkingRunner(EchoRunner):
         self.started: list[tuple[int, SessionParams]] = []
         self.batches: list[tuple[int, list[int]]] = []  # rows, and which of them were active
         self.stopped: list[int] = []
+        self.moved: list[tuple[int, int]] = []
+        self.broken: set[int] = set()  # slots whose numbers are none any more
         self.warmed_up = self.closed = False
         self._before_step = before_step
 
@@ -64,10 +67,17 @@ class TalkingRunner(EchoRunner):
     def stop(self, slot: int) -> None:
         self.stopped.append(slot)
 
-    def step(self, batch: Batch) -> StepResult:
-        self._before_step()
-        self.batches.append((len(batch.active), np.flatnonzero(batch.active).tolist()))
-        return StepResult(batch.pcm, batch.active, [" word"] * len(batch.active))
+    def move(self, source: int, target: int) -> None:
+        self.moved.append((source, target))
+
+    def submit(self, batch: Batch) -> Pending:
+        def step() -> StepResult:
+            self._before_step()
+            self.batches.append((len(batch.active), np.flatnonzero(batch.active).tolist()))
+            finite = np.array([slot not in self.broken for slot in range(len(batch.active))])
+            return StepResult(batch.pcm, batch.active, [" word"] * len(batch.active), finite)
+
+        return step
 
     def close(self) -> None:
         self.closed = True

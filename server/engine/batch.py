@@ -26,3 +26,12 @@ class StepResult:
     pcm: NDArray[np.float32]  # [rows, FRAME_SAMPLES], -1…1
     spoken: NDArray[np.bool_]  # [rows]; False where nothing was emitted: idle, or the delays still filling
     pieces: list[str]  # [rows]; the text spoken with this frame, "" for none, always whole characters
+    finite: NDArray[np.bool_]  # [rows]; False where an active row's numbers are no numbers any more: it can't go on
+
+
+_ROWS_APART = 4  # so that few of a large batch's rows are stepped for nobody
+
+
+def buckets(slots: int) -> list[int]:
+    """How many rows a step may have, of so many slots: 1, 2, 4, 8, 12, 16 …, and all."""
+    return [rows for rows in (1, 2, *range(_ROWS_APART, slots, _ROWS_APART)) if rows < slots] + [slots]

@@ -67,13 +67,20 @@ class Stepped:
 
 
 @dataclass(frozen=True, slots=True)
+class Broken:
+    """What the model computes for the session is no number any more; it is to be closed."""
+
+    session: Session
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """The runner could not be made, or a step raised. The thread has ended."""
 
     reason: str
 
 
-Notice = Ready | Opened | Closed | Stepped | Failed
+Notice = Ready | Opened | Closed | Stepped | Broken | Failed
 
 
 class Bridge:

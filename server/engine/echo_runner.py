@@ -6,8 +6,10 @@ text.
 
 from __future__ import annotations
 
+import numpy as np
+
 from server.engine.batch import Batch, StepResult
-from server.engine.runner import ModelCard
+from server.engine.runner import ModelCard, Pending
 from server.session import SessionParams
 
 
@@ -27,7 +29,11 @@ class EchoRunner:
 
     def stop(self, slot: int) -> None: ...
 
-    def step(self, batch: Batch) -> StepResult:
-        return StepResult(pcm=batch.pcm, spoken=batch.active, pieces=[""] * len(batch.active))
+    def move(self, source: int, target: int) -> None: ...
+
+    def submit(self, batch: Batch) -> Pending:
+        rows = len(batch.active)
+        result = StepResult(batch.pcm, batch.active, [""] * rows, np.ones(rows, np.bool_))
+        return lambda: result
 
     def close(self) -> None: ...

@@ -1,8 +1,8 @@
 """The engine's turn: one thread that owns the runner and steps every call at once.
 
 Work-conserving: as soon as a step ends the next one takes every slot that holds a whole frame; when none
-does the thread sleeps until one comes. Owner: engine thread, but for the constructor. Knows no event loop
-and no socket.
+does the thread sleeps until one comes. What a step said is told while the next one runs, so that a GPU never
+waits for that. Owner: engine thread, but for the constructor. Knows no event loop and no socket.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import logging
 import threading
 from collections.abc import Callable
 
+from server.engine.batch import StepResult
 from server.engine.bridge import (
     Bridge,
+    Broken,
     Close,
     Closed,
     Command,
@@ -26,7 +28,7 @@ from server.engine.bridge import (
 )
 from server.engine.clock import Clock
 from server.engine.runner import Runner
-from server.engine.slots import Slots, Times
+from server.engine.slots import Gathered, Slots, Times
 
 log = logging.getLogger(__name__)
 
@@ -66,21 +68,34 @@ class Engine:
         self._runner = runner
         self._slots = Slots(runner.slots)
         self._step_started_at = self._step_ended_at = float("-inf")
+        self._untold: list[Notice] = []
         runner.warm_up()
         self._bridge.post([Ready(runner.card)])
 
     def tick(self) -> None:
-        """One turn: commands, a step if anyone has a frame, one post of all there is to tell; else sleep."""
+        """One turn: commands, a step if anyone has a frame, one post of all there is to tell; else sleep.
+
+        Commands find no step under way. What this turn's step says is told in the next turn, at once.
+        """
         notices = [notice for command in self._bridge.commands() if (notice := self._apply(command))]
-        batch = self._slots.gather(self._clock.now())
-        if batch is not None:
-            started_at = self._clock.now()
-            result = self._runner.step(batch)
-            notices.append(Stepped(self._slots.scatter(result, self._times(started_at))))
+        for source, target in self._slots.compact():
+            self._runner.move(source, target)
+        started_at = self._clock.now()
+        gathered = self._slots.gather(started_at)
+        pending = self._runner.submit(gathered.batch) if gathered else None
+        notices += self._untold
+        self._untold = []
         if notices:
             self._bridge.post(notices)
-        elif not self._stopping:
+        if gathered and pending:
+            self._untold = self._told(gathered, pending(), started_at)
+        elif not notices and not self._stopping:
             self._bridge.wait(self._idle_s())
+
+    def _told(self, gathered: Gathered, result: StepResult, started_at: float) -> list[Notice]:
+        """What is to be told of a step that has ended."""
+        replies = gathered.scatter(result, self._times(started_at))
+        return [Stepped(replies), *(Broken(session) for session in gathered.broken(result))]
 
     def _apply(self, command: Command) -> Notice | None:
         match command:

@@ -1,12 +1,14 @@
 """Moshi as a `Runner`: the only module of the server that imports torch and `model`.
 
 Numpy comes in, numpy goes out; between them one `Duplex.step` over the smallest view of the state that holds every
-live slot. Owner: engine thread.
+live slot, run by whatever is fastest on the device. All that changes a slot goes to the device in the order in which
+it is asked for. Owner: engine thread.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,16 +18,16 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from model.checkpoint import build, find
-from model.duplex import Duplex
+from model.duplex import Duplex, Frame
 from model.errors import CheckpointNotFound, ModelError
 from model.published import FRAME_SAMPLES
 from model.random_checkpoint import write_checkpoint
-from model.recorded import RecordedStep
 from model.sampling import SamplingPlan
-from model.state import clear_row_, rows
+from model.state import clear_row_, copy_row_
+from model.stepper import is_small, make_stepper
 from model.tokenizer import TextStream, Tokenizer
-from server.engine.batch import Batch, StepResult
-from server.engine.runner import ModelCard
+from server.engine.batch import Batch, StepResult, buckets
+from server.engine.runner import ModelCard, Pending
 from server.hub import ModelUnavailable, Resolve, resolver
 from server.session import SessionParams
 
@@ -35,8 +37,6 @@ DEMO_NOTICE = (
     "For a conversation: parley serve --model kyutai/moshiko-pytorch-bf16, on a 24 GB GPU."
 )
 _DEMO_VERSION = 1  # of the random weights in the cache
-# Below this many parameters, a second thread costs more than it gives.
-_MANY_PARAMETERS = 50_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,36 +82,21 @@ class MoshiRunner:
     def __init__(self, duplex: Duplex, tokenizer: Tokenizer, slots: int, card: ModelCard):
         self.card = card
         self.slots = slots
-        self._duplex = duplex
         self._tokenizer = tokenizer
         self._state = duplex.make_state(slots)
-        self._views = {count: rows(self._state, count) for count in range(1, slots + 1)}
-        self._device = duplex.delays.delays.device
         self._texts = [TextStream(tokenizer) for _ in range(slots)]
         self._params: list[SessionParams | None] = [None] * slots
         self._frames = np.zeros(slots, np.int64)  # how many each slot has heard
         self._plan = SamplingPlan()
-        self._recorded: RecordedStep | None = None
-        if self._device.type == "cpu" and sum(p.numel() for p in duplex.parameters()) < _MANY_PARAMETERS:
-            torch.set_num_threads(1)
-            self._record()
+        if is_small(duplex):
+            torch.set_num_threads(1)  # a second one costs more than it gives
+        self._stepper = make_stepper(duplex, self._state, buckets(slots))
 
-    @torch.inference_mode()
-    def _record(self) -> None:
-        if RecordedStep.fits(self._duplex):
-            self._recorded = RecordedStep(self._duplex)
-
-    @torch.inference_mode()
     def warm_up(self) -> None:
         """Step every batch size twice: the first frame and the next take different paths."""
-        count = 1
-        while True:
-            count = min(count, self.slots)
+        for count in buckets(self.slots):
             for _ in range(2):
-                self.step(Batch(np.zeros((count, FRAME_SAMPLES), np.float32), np.ones(count, np.bool_)))
-            if count == self.slots:
-                break
-            count *= 2
+                self.submit(Batch(np.zeros((count, FRAME_SAMPLES), np.float32), np.ones(count, np.bool_)))()
         for slot in range(self.slots):
             self.stop(slot)
 
@@ -137,32 +122,48 @@ class MoshiRunner:
         clear_row_(self._state, slot)
         self._seat(slot, None)
 
+    @torch.inference_mode()
+    def move(self, source: int, target: int) -> None:
+        """Let a call go on in another slot."""
+        copy_row_(self._state, source, target)
+        text, frames = self._texts[source], self._frames[source]
+        self._seat(target, self._params[source])
+        self._texts[target], self._frames[target] = text, frames
+        self.stop(source)
+
     def _seat(self, slot: int, params: SessionParams | None) -> None:
         self._texts[slot] = TextStream(self._tokenizer)
         self._frames[slot] = 0
         self._params[slot] = params
         self._plan = _plan([params for params in self._params if params])
 
-    def step(self, batch: Batch) -> StepResult:
-        """One frame for every active row."""
-        said, pieces = self.speak(batch)
-        return StepResult(said.pcm, said.spoken, pieces)
+    def submit(self, batch: Batch) -> Pending:
+        """Begin one frame for every active row."""
+        frame = self._begin(batch)
 
-    @torch.inference_mode()
+        def result() -> StepResult:
+            ended = frame()
+            return StepResult(ended.pcm.numpy(), ended.spoken.numpy(), self._pieces(ended), ended.finite.numpy())
+
+        return result
+
     def speak(self, batch: Batch) -> tuple[Spoken, list[str]]:
-        """The same as `step`, down to the tokens."""
-        count = len(batch.active)
-        pcm = torch.from_numpy(batch.pcm).to(self._device)
-        active = torch.from_numpy(batch.active).to(self._device)
-        if self._recorded and RecordedStep.serves(self._plan):
-            frame = self._recorded(pcm, self._views[count], active)
-        else:
-            longest = int(self._frames[:count].max())
-            frame = self._duplex.step(pcm, self._views[count], active, self._plan, longest)
-        self._frames[:count] += batch.active
-        said = Spoken(*(part.cpu().numpy() for part in (frame.pcm, frame.spoken, frame.tokens, frame.heard)))
-        texts = zip(self._texts, said.tokens[:, 0].tolist(), said.spoken.tolist(), strict=False)
-        return said, [text.push(token) if spoke else "" for text, token, spoke in texts]
+        """Run one frame for every active row, down to the tokens."""
+        frame = self._begin(batch)()
+        said = Spoken(frame.pcm.numpy(), frame.spoken.numpy(), frame.tokens.numpy(), frame.heard.numpy())
+        return said, self._pieces(frame)
+
+    def _begin(self, batch: Batch) -> Callable[[], Frame]:
+        heard = self._frames[: len(batch.active)]
+        longest = int(heard.max())
+        heard += batch.active
+        return self._stepper.begin(
+            torch.from_numpy(batch.pcm), torch.from_numpy(batch.active), self._plan, longest=longest
+        )
+
+    def _pieces(self, frame: Frame) -> list[str]:
+        texts = zip(self._texts, frame.tokens[:, 0].tolist(), frame.spoken.tolist(), strict=False)
+        return [text.push(token) if spoke else "" for text, token, spoke in texts]
 
     def close(self) -> None:
         """Nothing to give back but memory, which goes with the runner."""

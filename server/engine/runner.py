@@ -1,13 +1,15 @@
 """The one seam between the engine and a model: `Runner`.
 
 A runner owns the state of a fixed number of slots and steps all of them at once. Everything here is called
-from the engine thread only, one call at a time.
+from the engine thread only, one call at a time, and between a `submit` and its result nothing but the telling
+of the result before: so a slot is never started, stopped or moved under a step.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from server.engine.batch import Batch, StepResult
 from server.session import SessionParams
@@ -20,6 +22,10 @@ class ModelCard:
     name: str
     demo: bool  # True: not a real conversation partner; pages and logs say so with `notice`
     notice: str = ""  # one plain sentence, "" for none
+
+
+# Waits for a step to end, or computes it where no device does so by itself.
+Pending: TypeAlias = Callable[[], StepResult]
 
 
 class Runner(Protocol):
@@ -43,8 +49,15 @@ class Runner(Protocol):
         """The caller in `slot` is gone: keep nothing of theirs, and do nothing more for what they asked for."""
         ...
 
-    def step(self, batch: Batch) -> StepResult:
-        """Run one frame for rows ``[:len(batch.active)]``, which hold every live slot."""
+    def move(self, source: int, target: int) -> None:
+        """Let the caller in `source` go on in `target`, a free slot, unchanged; `source` is free then."""
+        ...
+
+    def submit(self, batch: Batch) -> Pending:
+        """Begin one frame for rows ``[:len(batch.active)]``, which hold every live slot.
+
+        A result may lie in the runner's buffers; it stays as it is until the step after the next begins.
+        """
         ...
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """Which session sits in which batch row, and the batch itself. Owner: engine thread.
 
-Lowest free slot first keeps the live rows together; a step runs on the smallest power of two of rows that
-holds them all. Knows no model and no socket.
+Lowest free slot first keeps the live rows together, and when calls end, those in high rows move down; a step runs on
+the smallest bucket of rows that holds them all. Knows no model and no socket.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from server.audio.framing import FRAME_SAMPLES
-from server.engine.batch import Batch, StepResult
+from server.engine.batch import Batch, StepResult, buckets
 from server.engine.inbox import Frame
 from server.session import Reply, Session
 
@@ -32,15 +32,38 @@ class Times:
         return {"wait_s": self.started_at - offered_at, "step_s": step_s, "model_s": step_s + behind_s}
 
 
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """One step's batch, and whose frames are in it: row, session, frame."""
+
+    batch: Batch
+    frames: list[tuple[int, Session, Frame]]
+
+    def scatter(self, result: StepResult, times: Times) -> list[tuple[Session, Reply]]:
+        """To each session what was said to its frame, but to those whose call broke."""
+        replies: list[tuple[Session, Reply]] = []
+        for row, session, frame in self.frames:
+            if not result.finite[row]:
+                continue
+            pcm = result.pcm[row].copy() if result.spoken[row] else None  # the runner will use its buffer again
+            clocked = times.reply_times(frame.offered_at)
+            replies.append((session, Reply(pcm, result.pieces[row], frame.is_silence, frame.offered_at, **clocked)))
+        return replies
+
+    def broken(self, result: StepResult) -> list[Session]:
+        """Whose call can't go on."""
+        return [session for row, session, _ in self.frames if not result.finite[row]]
+
+
 class Slots:
     """A fixed number of batch rows."""
 
     def __init__(self, count: int) -> None:
         self._sessions: list[Session | None] = [None] * count
-        self._frames: list[Frame | None] = [None] * count  # taken for the step under way
-        self._pcm = np.zeros((count, FRAME_SAMPLES), np.float32)
-        self._active = np.zeros(count, np.bool_)
+        self._buckets = buckets(count)
         self._rows = 0  # the smallest bucket that holds every live slot
+        # Two, taken in turn: what a step was given may be told, by an echo, while the next is gathered.
+        self._buffers = [(np.zeros((count, FRAME_SAMPLES), np.float32), np.zeros(count, np.bool_)) for _ in range(2)]
 
     def take(self, session: Session) -> int:
         """Seat `session` in the lowest free slot."""
@@ -52,48 +75,58 @@ class Slots:
     def free(self, session: Session) -> int:
         """Give back the slot of `session`, and say which it was."""
         slot = self._sessions.index(session)
-        self._sessions[slot] = None
-        self._pcm[slot] = 0.0
+        self._vacate(slot)
         self._rows = self._bucket()
         return slot
 
-    def gather(self, now: float) -> Batch | None:
-        """One frame of every session that has one; None when none has."""
-        for slot in range(self._rows):
-            session = self._sessions[slot]
-            frame = self._frames[slot] = session.inbox.take(now) if session else None
-            self._active[slot] = frame is not None
-            if frame is not None:
-                self._pcm[slot] = frame.pcm
-        active = self._active[: self._rows]
-        return Batch(self._pcm[: self._rows], active) if active.any() else None
+    def compact(self) -> list[tuple[int, int]]:
+        """Move sessions down where the batch becomes smaller by that: from which slots to which, all of them free."""
+        size = self._smallest(sum(session is not None for session in self._sessions))
+        moves: list[tuple[int, int]] = []
+        for source in range(size, self._rows):
+            session = self._sessions[source]
+            if session:
+                target = self._sessions.index(None)
+                self._sessions[target] = session
+                self._vacate(source)
+                moves.append((source, target))
+        self._rows = size
+        return moves
 
-    def scatter(self, result: StepResult, times: Times) -> list[tuple[Session, Reply]]:
-        """To each session what was said to the frame that `gather` took from it."""
-        replies: list[tuple[Session, Reply]] = []
-        for slot in range(self._rows):
-            session, frame = self._sessions[slot], self._frames[slot]
-            if session is None or frame is None:
-                continue
-            pcm = result.pcm[slot].copy() if result.spoken[slot] else None  # the runner may use its buffer again
-            clocked = times.reply_times(frame.offered_at)
-            reply = Reply(pcm, result.pieces[slot], frame.is_silence, frame.offered_at, **clocked)
-            replies.append((session, reply))
-            self._frames[slot] = None
-        return replies
+    def gather(self, now: float) -> Gathered | None:
+        """One frame of every session that has one; None when none has."""
+        pcm, active = self._buffers[0]
+        frames: list[tuple[int, Session, Frame]] = []
+        for row in range(self._rows):
+            session = self._sessions[row]
+            frame = session.inbox.take(now) if session else None
+            active[row] = frame is not None
+            if session and frame:
+                pcm[row] = frame.pcm
+                frames.append((row, session, frame))
+        if not frames:
+            return None
+        self._buffers.reverse()
+        return Gathered(Batch(pcm[: self._rows], active[: self._rows]), frames)
 
     def silence_due_at(self) -> float | None:
         """When the first session is due a frame of silence."""
         dues = [due for s in self._sessions[: self._rows] if s and (due := s.inbox.silence_due_at) is not None]
         return min(dues, default=None)
 
+    def _vacate(self, slot: int) -> None:
+        self._sessions[slot] = None
+        for pcm, _ in self._buffers:
+            pcm[slot] = 0.0
+
     def _bucket(self) -> int:
-        live = max((slot + 1 for slot, session in enumerate(self._sessions) if session), default=0)
-        return min(1 << (live - 1).bit_length(), len(self._sessions)) if live else 0
+        return self._smallest(max((slot + 1 for slot, session in enumerate(self._sessions) if session), default=0))
+
+    def _smallest(self, rows: int) -> int:
+        return next(size for size in self._buckets if size >= rows) if rows else 0
 
     def check_integrity(self) -> None:
         """Assert what must hold between steps."""
         seated = [session for session in self._sessions if session]
         assert len(seated) == len(set(seated)), "one session sits in two slots"
         assert self._rows == self._bucket(), f"{self._rows} rows do not hold every live slot"
-        assert all(frame is None for frame in self._frames), "a frame was taken and never answered"

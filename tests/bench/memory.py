@@ -62,7 +62,7 @@ def main(checkpoint: str) -> dict[str, Any]:
     begun_at, frames = time.monotonic(), 0
     sizes: list[int] = []
     while frames < FRAMES and time.monotonic() - begun_at < AT_MOST_S:
-        runner.step(Batch(noise[frames % len(noise)], active))
+        runner.submit(Batch(noise[frames % len(noise)], active))()
         frames += 1
         if frames % SETTLED_AFTER == 0:
             sizes.append(status_bytes("self", "VmRSS"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from server.audio.framing import FRAME_S
-from server.engine.bridge import Close, Closed, Failed, Open, Opened, Ready, Stepped, Stop
+from server.engine.bridge import Broken, Close, Closed, Failed, Open, Opened, Ready, Stepped, Stop
 from server.engine.clock import SILENCE_AFTER_S
 from server.engine.engine import Engine
 from server.session import Session, SessionParams
@@ -49,10 +49,56 @@ def test_one_post_a_tick_tells_all_there_is():
     bench.bridge.queued += [Open(third), Close(first)]
     bench.bridge.posts.clear()
     bench.engine.tick()
-    [[opened, closed, stepped]] = bench.bridge.posts
-    assert (opened, closed) == (Opened(third), Closed(first))
+    fourth = Session(SessionParams(), bench.clock)
+    bench.bridge.queued.append(Open(fourth))
+    bench.engine.tick()
+    [[opened, closed], [also_opened, stepped]] = bench.bridge.posts
+    assert (opened, closed, also_opened) == (Opened(third), Closed(first), Opened(fourth))
     assert isinstance(stepped, Stepped) and [session for session, _ in stepped.replies] == [second]
     bench.engine.check_integrity()
+
+
+def test_what_a_step_said_is_told_while_the_next_one_runs():
+    """So that a GPU does not stand still meanwhile; and when no other follows it is told at once."""
+    bench = Bench()
+    session = bench.open()
+    bench.say(session, 2)
+    told_before_step: list[int] = []
+    bench.runner._before_step = lambda: told_before_step.append(len(bench.bridge.posts))
+    bench.bridge.posts.clear()
+    bench.bridge.waits_s.clear()
+    for _ in range(3):
+        bench.engine.tick()
+    assert told_before_step == [0, 1]
+    assert len(bench.bridge.posts) == 2 and bench.bridge.waits_s == []
+
+
+def test_a_late_caller_in_a_high_row_moves_down_when_the_others_leave():
+    bench = Bench(slots=8)
+    sessions = [bench.open() for _ in range(5)]
+    bench.bridge.queued += [Close(session) for session in sessions[1:4]]
+    bench.say(sessions[4])
+    bench.bridge.posts.clear()
+    bench.engine.tick()
+    bench.engine.tick()
+    assert bench.runner.moved == [(4, 1)]
+    assert bench.runner.batches == [(2, [1])]
+    [_, [stepped]] = bench.bridge.posts
+    assert isinstance(stepped, Stepped) and [session for session, _ in stepped.replies] == [sessions[4]]
+    bench.engine.check_integrity()
+
+
+def test_a_call_that_breaks_is_told_so_and_nothing_of_it():
+    bench = Bench()
+    sound, broken = bench.open(), bench.open()
+    bench.runner.broken.add(1)
+    bench.say(sound)
+    bench.say(broken)
+    bench.engine.tick()
+    bench.engine.tick()
+    stepped, why = bench.bridge.posts[-1]
+    assert isinstance(stepped, Stepped) and [session for session, _ in stepped.replies] == [sound]
+    assert why == Broken(broken)
 
 
 def test_a_new_caller_starts_the_runner_with_their_parameters():
@@ -70,6 +116,7 @@ def test_it_takes_every_slot_that_holds_a_frame_and_turns_at_once():
     bench.engine.tick()
     bench.engine.tick()
     assert bench.runner.batches == [(4, [0, 2]), (4, [0])]
+    bench.engine.tick()
     assert bench.bridge.waits_s == []
     bench.engine.tick()
     assert len(bench.bridge.waits_s) == 1 and len(bench.runner.batches) == 2
@@ -87,8 +134,8 @@ def test_it_sleeps_until_silence_is_due():
     session = bench.open()
     bench.say(session)
     offered_at = bench.clock.now()
-    bench.engine.tick()
-    bench.engine.tick()
+    for _ in range(3):
+        bench.engine.tick()
     assert bench.bridge.waits_s[-1] == pytest.approx(offered_at + SILENCE_AFTER_S - bench.clock.now())
 
 
@@ -109,6 +156,7 @@ def test_times_tell_the_wait_from_the_step():
     session = bench.open()
     bench.say(session)
     bench.clock.advance(0.005)
+    bench.engine.tick()
     bench.engine.tick()
     [stepped] = bench.bridge.posts[-1]
     assert isinstance(stepped, Stepped)

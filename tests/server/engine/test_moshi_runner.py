@@ -47,7 +47,7 @@ def talk(runner: MoshiRunner, slot: int, rows: int, **choices: float) -> tuple[s
     text, pcm = "", []
     active = np.arange(rows) == slot
     for frame in sound(18):
-        result = runner.step(Batch(np.tile(frame, (rows, 1)), active))
+        result = runner.submit(Batch(np.tile(frame, (rows, 1)), active))()
         text += result.pieces[slot]
         if result.spoken[slot]:
             pcm.append(result.pcm[slot].copy())
@@ -93,6 +93,43 @@ def test_a_neighbours_choices_do_not_count(runner: MoshiRunner):
     np.testing.assert_array_equal(usual[1], again[1])
 
 
+@pytest.mark.parametrize("choices", [{}, {"repetition_penalty": 1.5, "text_topk": 0}])
+def test_a_moved_call_goes_on_bit_for_bit(runner: MoshiRunner, choices: dict[str, float]):
+    """Played back and eager: sound, text, what was said lately, and the neighbour whom it moves over to."""
+
+    def call(moves_at: int) -> list[tuple[str, bytes]]:
+        params = SessionParams.model_validate({"text_seed": 1, "audio_seed": 2} | choices)
+        runner.start(3, params)
+        runner.start(0, SessionParams.model_validate({"text_seed": 5}))
+        slot, heard = 3, []
+        for tick, frame in enumerate(sound(18)):
+            if tick == moves_at:
+                runner.move(3, 1)
+                slot = 1
+            active = np.isin(np.arange(4), [0, slot])
+            result = runner.submit(Batch(np.tile(frame, (4, 1)), active))()
+            assert result.finite[active].all()
+            heard += [(result.pieces[row], result.pcm[row].tobytes()) for row in (0, slot) if result.spoken[row]]
+        for row in (0, slot):
+            runner.stop(row)
+        return heard
+
+    stays = call(moves_at=99)
+    assert call(moves_at=7) == stays
+    assert "".join(piece for piece, _ in stays).strip()
+
+
+def test_a_slot_is_fresh_after_its_caller_moved(runner: MoshiRunner):
+    from model.state import tensors
+
+    talk(runner, 2, 4, repetition_penalty=1.5)
+    runner.move(2, 0)
+    assert not any(tensor[2].any() for tensor in tensors(runner._state))
+    assert runner._plan.penalised, "the call goes on, and so does its choice"
+    runner.stop(0)
+    assert not runner._plan.penalised
+
+
 def test_who_is_gone_costs_nothing(runner: MoshiRunner):
     """What a caller asked for ends with the call, and nothing of it stays in memory."""
     from model.state import tensors
@@ -110,7 +147,7 @@ def test_idle_rows_say_nothing(runner: MoshiRunner):
     for slot in range(2):
         runner.start(slot, SessionParams.model_validate({}))
     batches = [Batch(np.stack([frame, frame]), np.array([True, False])) for frame in sound(3)]
-    results = [runner.step(batch) for batch in batches]
+    results = [runner.submit(batch)() for batch in batches]
     assert [result.spoken.tolist() for result in results] == [[False, False], [True, False], [True, False]]
     assert all(result.pieces[1] == "" for result in results)
 
