@@ -1,0 +1,81 @@
+"""`parley plan` as people call it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from model.plan import main
+
+
+def planned(capsys: pytest.CaptureFixture[str], *flags: str) -> dict:
+    assert main([*flags, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_the_table_says_what_it_assumes_and_that_nothing_was_measured(capsys: pytest.CaptureFixture[str]):
+    assert main(["--gpu", "l4", "--weights", "8bit", "--kv", "8bit", "--callers", "4"]) == 0
+    told = capsys.readouterr().out
+    first, *_ = told.splitlines()
+    assert "Nothing here was measured" in first
+    for words in (
+        "300 GB/s",
+        "90%",
+        "85%",
+        "25%",
+        "1.5 µs",
+        "L4: 9 in real time",
+        "15 in memory",
+        "memory bus is the limit",
+    ):
+        assert words in told
+    for term in ("frame 80", "acoustic delay 80", "wait", "step", "network 30", "playout 40"):
+        assert term in told
+
+
+def test_the_limits_add_up(capsys: pytest.CaptureFixture[str]):
+    plan = planned(capsys, "--gpu", "h200", "--callers", "32")
+    assert plan["measured"] is False
+    capacity, steps = plan["capacity"], {step["callers"]: step for step in plan["steps"]}
+    assert (capacity["callers"], capacity["limit"]) == (capacity["in_memory"], "memory")
+    assert steps[capacity["in_real_time"]]["total_s"] <= 0.070
+    terms = ("weights_s", "keys_s", "codec_s", "launches_s")
+    assert steps[32]["total_s"] == pytest.approx(sum(steps[32][term] for term in terms))
+    terms = plan["mouth_to_ear"]["terms_s"]
+    assert terms["step"] == steps[32]["total_s"] == 2 * terms["wait"]
+
+
+def test_shorter_calls_and_fewer_bits_hold_more(capsys: pytest.CaptureFixture[str]):
+    def callers(*flags: str) -> int:
+        return planned(capsys, "--gpu", "l4", "--weights", "8bit", *flags)["capacity"]["in_real_time"]
+
+    assert callers() < callers("--kv", "8bit") < callers("--kv", "8bit", "--window", "375")
+
+
+def test_any_checkpoint_can_be_planned_for(capsys: pytest.CaptureFixture[str], babble_directory: Path):
+    plan = planned(capsys, "--gpu", "l4", "--model", str(babble_directory))
+    assert plan["window_frames"] == 250
+    assert plan["work"]["weight_bytes"] < 10e6
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--window", "4000"], "longer than the 3000 frames"),
+        (["--model", "./nowhere"], "no checkpoint directory"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(capsys: pytest.CaptureFixture[str], flags: list[str], said: str):
+    assert main(["--gpu", "l4", *flags]) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert said in line
+
+
+def test_a_model_that_is_too_large_says_so(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"num_layers": 64}))
+    assert main(["--gpu", "l4", "--model", str(config)]) == 1
+    assert "The L4 has 21.5 GiB free, too few" in capsys.readouterr().err
+    assert main(["--gpu", "l4", "--weights", "8bit", "--kv", "8bit", "--model", str(config)]) == 0
