@@ -76,9 +76,9 @@ export class Call {
   }
 
   /** @param {import('./audio/graph.js').BufferReport} report @param {number} deviceMs */
-  onBuffer({ lowWaterMs, underruns }, deviceMs) {
+  onBuffer({ lowWaterMs, late, concealed }, deviceMs) {
     this.#gauge.onBuffer(lowWaterMs, deviceMs);
-    this.#count({ late: underruns });
+    this.#count({ late, concealed });
     const delay = this.#gauge.delay;
     if (delay && this.state === 'live') this.#tell('delay', delay);
   }

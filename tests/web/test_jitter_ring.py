@@ -21,7 +21,9 @@ const played = new Float32Array(quanta * QUANTUM), depths = [];
 for (let q = 0; q < quanta; q++) {
   while (n < arrivals.length && arrivals[n][0] <= q) {
     for (let k = 0; k < arrivals[n][1]; k++) {
-      ring.push(Float32Array.from({length: PACKET}, () => source(sent++)));
+      const packet = new Float32Array(PACKET);
+      for (let i = 0; i < PACKET; i++) packet[i] = source(sent++);
+      ring.push(packet);
     }
     n++;
   }
@@ -33,7 +35,7 @@ for (let q = 0; q < quanta; q++) {
 let firstSound = played.findIndex((x) => Math.abs(x) > 1e-4), largestStep = 0;
 for (let i = 1; i < played.length; i++) largestStep = Math.max(largestStep, Math.abs(played[i] - played[i - 1]));
 return { firstSoundMs: firstSound * 1000 / RATE, largestStep, depths, underruns: ring.underruns,
-  targetMs: ring.targetMs,
+  targetMs: ring.targetMs, concealedMs: ring.concealedSamples * 1000 / RATE,
   shedMs: ring.shedSamples * 1000 / RATE, overflow: ring.overflowSamples, lowWaterMs: ring.lowWaterMs,
   finite: played.every(Number.isFinite), peak: played.reduce((a, b) => Math.max(a, Math.abs(b)), 0) };
 """
@@ -79,6 +81,7 @@ async def test_running_dry_is_counted_fades_and_adds_10_ms(js: Js):
     result = await play(js, arrivals, 2.9)
     assert result["underruns"] == 1
     assert result["targetMs"] == pytest.approx(50, abs=0.1)
+    assert 55 < result["concealedMs"] <= 65, "what is made up fades out soon"
     assert result["largestStep"] < 2 * TONE_STEP, "a click"
 
 
@@ -137,3 +140,98 @@ async def test_nothing_arrives_nothing_sounds(js: Js):
     result = await play(js, [], 1)
     assert result["peak"] == 0
     assert result["underruns"] == 0
+
+
+async def test_a_short_gap_is_filled_with_more_of_the_same_and_makes_the_margin_larger(js: Js):
+    """What should have come 35 ms before the gap and comes 40 ms into it."""
+    result = await js(
+        MODULE,
+        """
+        const ring = new m.JitterRing(48000), out = new Float32Array(128), loud = [];
+        const tone = (i) => 0.5 * Math.sin(2 * Math.PI * 150 * i / 48000);
+        let n = 0;
+        for (let q = 0; q < 1500; q++) {
+          const due = Math.floor(q / 7.5) + 1;
+          if (q < 150 || q >= 179) for (; n < due * 960; n += 960)
+            ring.push(Float32Array.from({length: 960}, (_, i) => tone(n + i)));
+          ring.pull(out);
+          loud.push(Math.hypot(...out) / Math.sqrt(128));
+        }
+        return {quietest: Math.min(...loud.slice(30)), underruns: ring.underruns, concealed: ring.concealedSamples,
+          targetMs: ring.targetMs, lowWaterMs: ring.lowWaterMs};
+        """,
+    )
+    assert result["underruns"] == 1
+    assert 20 < result["concealed"] / 48 < 45
+    assert result["quietest"] > 0.1
+    assert result["targetMs"] == pytest.approx(50, abs=0.1)
+    assert 45 < result["lowWaterMs"] < 62
+
+
+async def test_a_packet_that_could_not_be_decoded_is_made_up_without_a_click(js: Js):
+    result = await js(
+        MODULE,
+        """
+        const ring = new m.JitterRing(48000), out = new Float32Array(128), played = [];
+        let n = 0;
+        for (let q = 0; q < 750; q++) {
+          if (q % 7.5 < 1) {
+            const packet = Float32Array.from({length: 960}, () => 0.5 * Math.sin(2 * Math.PI * 200 * n++ / 48000));
+            if (Math.floor(q / 7.5) === 40) ring.pushConcealed(960); else ring.push(packet);
+          }
+          ring.pull(out);
+          played.push(...out);
+        }
+        let step = 0;
+        for (let i = 1; i < played.length; i++) step = Math.max(step, Math.abs(played[i] - played[i - 1]));
+        return {step, concealed: ring.concealedSamples, underruns: ring.underruns};
+        """,
+    )
+    assert (result["concealed"], result["underruns"]) == (960, 0)
+    assert result["step"] < 2 * TONE_STEP
+
+
+async def test_a_margin_that_is_not_needed_any_more_is_given_back(js: Js):
+    arrivals = bursts(0, 1) + bursts(1.5, 100)  # one stall, then a calm line
+    result = await play(js, arrivals, 99)
+    assert result["underruns"] == 1
+    assert result["targetMs"] == pytest.approx(40, abs=0.1)
+
+
+# An hour on a virtual clock, at 16 kHz to be quick: a voice in syllables comes in 80 ms bursts from a sender whose
+# clock is off by `ppm`, through a network that adds up to `jitterMs`.
+HOUR = """
+const RATE = 16000, QUANTUM = 128, seconds = 3600;
+const ring = new m.JitterRing(RATE), out = new Float32Array(QUANTUM);
+const voice = Float32Array.from({length: RATE}, (_, i) =>
+  (i % 4000 < 3000 ? 0.4 : 0.001) * Math.sin(2 * Math.PI * 200 * i / RATE));
+let sent = 0, random = 1, last = 0, step = 0, arrivesS = 0;
+const depths = [];
+for (let q = 0; q * QUANTUM / RATE < seconds; q++) {
+  const nowS = q * QUANTUM / RATE;
+  while (arrivesS <= nowS) {
+    const at = (sent * 4 * 320) % RATE;
+    for (let k = 0; k < 4; k++) ring.push(voice.subarray((at + k * 320) % RATE, (at + k * 320) % RATE + 320));
+    sent++;
+    random = (random * 16807) % 2147483647;
+    arrivesS = sent * 0.08 * (1 - ppm * 1e-6) + (random / 2147483647) * jitterMs / 1000;
+  }
+  ring.pull(out);
+  for (const x of out) { step = Math.max(step, Math.abs(x - last)); last = x; }
+  if (q % 1250 === 0 && q) depths.push(ring.lowWaterMs);
+}
+return { underruns: ring.underruns, depths, step,
+  shedMs: ring.shedSamples / 16, stretchedMs: ring.stretchedSamples / 16 };
+"""
+
+
+@pytest.mark.parametrize(("ppm", "jitter_ms"), [(200, 0), (-200, 0), (-100, 25), (0, 25)])
+async def test_an_hour_between_two_clocks_that_do_not_agree(js: Js, ppm: int, jitter_ms: int):
+    result = await js(MODULE, HOUR, ppm=ppm, jitterMs=jitter_ms)
+    drift_ms = 3600 * ppm / 1000
+    assert result["underruns"] == 0
+    assert max(result["depths"]) < 65
+    assert min(result["depths"]) > 0
+    assert result["shedMs"] - result["stretchedMs"] == pytest.approx(drift_ms, abs=35)
+    assert min(result["shedMs"], result["stretchedMs"]) < 250, "it takes out what it has just put in"
+    assert result["step"] < 3 * 0.4 * 2 * 3.14159 * 200 / 16000, "a click"

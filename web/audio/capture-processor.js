@@ -5,11 +5,10 @@
  * what the microphone hears, muted or not.
  */
 
+import { PACKET_MS } from '../net/protocol.js';
 import { LevelMeter } from './level-meter.js';
 import { Packetizer } from './packetizer.js';
 import { Resampler } from './resampler.js';
-
-const PACKET_MS = 20;
 
 class CaptureProcessor extends AudioWorkletProcessor {
   /** @type {MessagePort | null} */

@@ -5,13 +5,17 @@
  * sound and, twice a second, `{buffer}`.
  */
 
+import { PACKET_MS } from '../net/protocol.js';
 import { JitterRing } from './jitter-ring.js';
 import { LevelMeter } from './level-meter.js';
 import { Resampler } from './resampler.js';
 
 const SPANS_PER_REPORT = 24;
 
-/** @typedef {{samples: Float32Array<ArrayBuffer>, rateHz: number, words: string}} Decoded `words` begin where `samples` do */
+/**
+ * @typedef {{samples: Float32Array<ArrayBuffer> | null, rateHz: number, words: string}} Decoded one packet, null where it
+ *   could not be decoded; `words` begin where it does
+ */
 
 class PlaybackProcessor extends AudioWorkletProcessor {
   #ring = new JitterRing(sampleRate);
@@ -39,12 +43,13 @@ class PlaybackProcessor extends AudioWorkletProcessor {
 
   /** @param {Decoded} decoded at whatever rate the decoder chose */
   #push({ samples, rateHz, words }) {
-    if (rateHz !== this.#decodedHz) {
+    if (samples && rateHz !== this.#decodedHz) {
       this.#decodedHz = rateHz;
       this.#resampler = rateHz === sampleRate ? null : new Resampler(rateHz, sampleRate);
     }
     if (words) this.#words.push({ at: this.#ring.filledTo, text: words });
-    this.#ring.push(this.#resampler ? this.#resampler.process(samples) : samples);
+    if (!samples) this.#ring.pushConcealed((sampleRate * PACKET_MS) / 1000);
+    else this.#ring.push(this.#resampler ? this.#resampler.process(samples) : samples);
   }
 
   /** @param {{text: string} | undefined} words */
@@ -57,8 +62,9 @@ class PlaybackProcessor extends AudioWorkletProcessor {
   #tell(span, rms) {
     this.port.postMessage({ span, rms });
     if (span % SPANS_PER_REPORT) return;
-    const { lowWaterMs, targetMs, underruns } = this.#ring;
-    this.port.postMessage({ buffer: { lowWaterMs, targetMs, underruns } });
+    const { lowWaterMs, underruns, concealedSamples } = this.#ring;
+    const concealed = Math.round((concealedSamples * 1000) / sampleRate / PACKET_MS);
+    this.port.postMessage({ buffer: { lowWaterMs, late: underruns, concealed } });
   }
 }
 
