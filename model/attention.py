@@ -14,10 +14,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from model import kernels
 from model.quantize import dequantize
 from model.state import Ring
 
 PIECE_KEYS = 512
+_KERNEL_FRAMES = 2  # a live step's: one, and Mimi's two
 _TURN = 1 << 37  # one full turn, in whole numbers
 MASKED = -1e30  # finite, so that a piece with nothing to see gives weights to forget and no NaN
 
@@ -28,25 +30,52 @@ class Window:
 
     rotation: Tensor  # complex64 [S, T, 1, 1, D/2]
     columns: Tensor  # int64 [S, T]: where the new keys go
-    visible: Tensor  # bool [S, 1, T, span]: which columns each query sees, once the new keys are in
+    length: Tensor  # int64 [S]: how many positions came before
+    active: Tensor | None  # bool [S]: who wants to see anything; None: all
+    visible: Tensor | None  # bool [S, 1, T, span]: which columns each query sees, once the new keys are in; None: a
+    # kernel works that out from `length`
 
 
-def look(length: Tensor, frames: int, *, capacity: int, span: int, turns: Tensor) -> Window:
+def look(
+    length: Tensor,
+    frames: int,
+    *,
+    capacity: int,
+    span: int,
+    turns: Tensor,
+    active: Tensor | None = None,
+    by_kernel: bool = False,
+) -> Window:
     """The window of `frames` (T) new positions after `length` (int64 [S]) old ones.
 
     `span` is how many columns are read: at least `min(capacity, longest live length + frames)`; `turns` comes from
-    `turns_per_position`.
+    `turns_per_position`. `by_kernel`: see `suits_kernel`.
     """
     steps = torch.arange(frames, device=length.device)
     positions = length[:, None] + steps  # [S, T]
     part = (positions[..., None, None, None] * turns) & (_TURN - 1)
     angles = part.float() * (2 * math.pi / _TURN)
     rotation = torch.polar(torch.ones_like(angles), angles)
+    visible = None if by_kernel else _visible(positions, capacity, span)
+    return Window(rotation, positions % capacity, length, active, visible)
+
+
+def _visible(positions: Tensor, capacity: int, span: int) -> Tensor:  # int64 [S, T] → bool [S, 1, T, span]
     # All T keys are in the ring before anyone looks, so column c holds the newest position congruent to c.
     last = positions[:, -1:]  # [S, 1]
-    held = last - (last - torch.arange(span, device=length.device)) % capacity  # [S, span]
+    held = last - (last - torch.arange(span, device=positions.device)) % capacity  # [S, span]
     visible = (held[:, None, :] >= 0) & (held[:, None, :] <= positions[..., None])  # [S, T, span]
-    return Window(rotation, positions % capacity, visible[:, None])
+    return visible[:, None]
+
+
+def suits_kernel(x: Tensor, head_dim: int) -> bool:
+    """Whether attention for x [S, T, D] is the kernel's: a live step's, not a prompt's and not in training."""
+    return (
+        x.shape[1] <= _KERNEL_FRAMES
+        and head_dim == 1 << (head_dim.bit_length() - 1)
+        and kernels.available(x)
+        and not x.requires_grad
+    )
 
 
 def span_of(longest: int, frames: int, capacity: int) -> int:
@@ -74,8 +103,19 @@ def rotate(qk: Tensor, rotation: Tensor) -> Tensor:
     return torch.view_as_real(pairs * rotation).flatten(-2).to(qk.dtype)
 
 
-def attend(query: Tensor, ring: Ring, visible: Tensor) -> Tensor:
-    """Softmax attention of queries [S, H, T, D] over the ring's first `span` columns: [S, H, T, D]."""
+def attend(query: Tensor, ring: Ring, window: Window) -> Tensor:
+    """Softmax attention of queries [S, H, T, D] over the columns of the ring that they see: [S, H, T, D]."""
+    if window.visible is not None:
+        return _attend(query, ring, window.visible)
+    from model.kernels.ring_attention import ring_attention
+
+    return ring_attention(
+        query, ring.keys, ring.values, window.length, window.active, ring.key_scales, ring.value_scales
+    )
+
+
+def _attend(query: Tensor, ring: Ring, visible: Tensor) -> Tensor:
+    """The same in torch, over the ring's first `span` columns."""
     span = visible.shape[-1]
     if ring.keys.shape[2] <= PIECE_KEYS:
         everything = slice(None)

@@ -32,12 +32,12 @@ class DepthLayer(nn.Module):
 
     def forward(self, x: Tensor, past: list[Tensor], weights: int) -> Tensor:
         """x [S, D]; `past` holds this frame's keys and values so far, each [S, 2, H, D/H], and takes one more."""
-        qkv = self.in_proj[weights](self.norm1(x)).view(x.shape[0], 3, self.heads, -1)
+        qkv = self.in_proj[weights](x, self.norm1).view(x.shape[0], 3, self.heads, -1)
         past.append(qkv[:, 1:])
         keys, values = torch.stack(past, dim=3).unbind(1)  # [S, H, codebooks, D/H]
         seen = F.scaled_dot_product_attention(qkv[:, 0, :, None], keys, values)
         x = x + self.out_proj[weights](seen.flatten(1))
-        return x + self.gating[weights](self.norm2(x))
+        return x + self.gating[weights](x, self.norm2)
 
 
 class Depth(nn.Module):

@@ -8,8 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from model import kernels
 from model.config import NormKind, gated_width
 from model.quantize import dequantize
+
+_SKINNY_ROWS = 16  # callers at once; more rows are a prompt's, whose products are bound by arithmetic
 
 
 def empty(*shape: int) -> nn.Parameter:
@@ -55,11 +58,38 @@ def make_norm(kind: NormKind, dim: int) -> Norm:
     return RMSNorm(dim, 1e-8, in_f32=True) if kind == "rms_norm_f32" else RMSNorm(dim, 1e-5, in_f32=False)
 
 
-def linear(x: Tensor, weight: Tensor, scale: Tensor | None) -> Tensor:
-    """`x @ weightᵀ` [..., N] for x [..., K] and weight [N, K]; one of 8 bits has a scale f32 [N]."""
-    if scale is None:
-        return F.linear(x, weight)
-    return F.linear(x, dequantize(weight, scale, x.dtype))
+def product(
+    x: Tensor, weight: Tensor, scale: Tensor | None, norm: Norm | None = None, *, gated: bool = False
+) -> Tensor:
+    """`norm(x) @ weightᵀ`, perhaps gated: [..., K] → [..., N], or `silu(a) · b` [..., N/2] of its halves a and b.
+
+    weight [N, K]; one of 8 bits has a scale f32 [N]. The one place where a product may be a kernel's: in float32, in
+    training and on a CPU none is.
+    """
+    if kernels.available(x) and x.dtype != torch.float32 and not weight.requires_grad:
+        return _product_by_kernel(x, weight, scale, norm, gated)
+    x = norm(x) if norm else x
+    y = F.linear(x, weight if scale is None else dequantize(weight, scale, x.dtype))
+    return _gate(y) if gated else y
+
+
+def _product_by_kernel(x: Tensor, weight: Tensor, scale: Tensor | None, norm: Norm | None, gated: bool) -> Tensor:
+    from model.kernels.skinny_linear import skinny_linear
+
+    is_prompt = x.numel() // x.shape[-1] > _SKINNY_ROWS
+    if norm and (is_prompt or not isinstance(norm, RMSNorm) or not norm.in_f32):
+        x, norm = norm(x), None
+    if is_prompt:
+        y = skinny_linear(x, weight, scale)
+        return _gate(y) if gated else y
+    if norm:
+        return skinny_linear(x, weight, scale, alpha=norm.alpha, eps=norm.eps, gated=gated)
+    return skinny_linear(x, weight, scale, gated=gated)
+
+
+def _gate(halves: Tensor) -> Tensor:
+    gate, value = halves.chunk(2, dim=-1)
+    return F.silu(gate).mul_(value)
 
 
 class Linear(nn.Module):
@@ -70,8 +100,9 @@ class Linear(nn.Module):
         self.weight = empty(dim_out, dim_in)
         self.scale: nn.Parameter | None = None
 
-    def forward(self, x: Tensor) -> Tensor:
-        return linear(x, self.weight, self.scale)
+    def forward(self, x: Tensor, norm: Norm | None = None) -> Tensor:  # [..., dim_in] → [..., dim_out]
+        """Of `norm(x)`, where there is a norm: for a kernel the two are one."""
+        return product(x, self.weight, self.scale, norm)
 
 
 def hold_linears_in_8_bits_(module: nn.Module, dtype: torch.dtype) -> None:
@@ -94,9 +125,9 @@ class Gated(nn.Module):
         self.linear_in = Linear(dim, 2 * hidden)
         self.linear_out = Linear(hidden, dim)
 
-    def forward(self, x: Tensor) -> Tensor:  # [..., D]
-        gate, value = self.linear_in(x).chunk(2, dim=-1)
-        return self.linear_out(F.silu(gate).mul_(value))
+    def forward(self, x: Tensor, norm: Norm | None = None) -> Tensor:  # [..., D]
+        """Of `norm(x)`, where there is a norm."""
+        return self.linear_out(product(x, self.linear_in.weight, self.linear_in.scale, norm, gated=True))
 
 
 class FeedForward(nn.Module):
@@ -107,5 +138,6 @@ class FeedForward(nn.Module):
         self.linear1 = Linear(dim, hidden)
         self.linear2 = Linear(hidden, dim)
 
-    def forward(self, x: Tensor) -> Tensor:  # [..., D]
-        return self.linear2(F.gelu(self.linear1(x)))
+    def forward(self, x: Tensor, norm: Norm | None = None) -> Tensor:  # [..., D]
+        """Of `norm(x)`, where there is a norm."""
+        return self.linear2(F.gelu(self.linear1(x, norm)))

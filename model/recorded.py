@@ -26,9 +26,9 @@ _ROWS = 2  # one would be taken for a constant
 class RecordedStep:
     """`Duplex.step` with an `active` mask, for calls that `PLAN` serves."""
 
-    def __init__(self, duplex: Duplex):
-        """Record one step on a state of its own; takes a second."""
-        scratch = duplex.make_state(_ROWS)
+    def __init__(self, duplex: Duplex, kv: torch.dtype | None = None):
+        """Record one step on a state of its own, with keys and values in `kv`; takes a second."""
+        scratch = duplex.make_state(_ROWS, kv)
         inputs = (torch.zeros(_ROWS, FRAME_SAMPLES), torch.ones(_ROWS, dtype=torch.bool), *tensors(scratch))
         with warnings.catch_warnings():
             # Of sizes that become constants: the model's may, and rows are never asked for by len(). Of its old age.

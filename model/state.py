@@ -151,7 +151,9 @@ def _write_(held: Tensor, scales: Tensor | None, new: Tensor, columns: Tensor) -
         held.scatter_(2, index, new)
     else:
         bits, scale = quantize(new, held.dtype)
-        held.view(torch.int8).scatter_(2, index, bits.view(torch.int8))  # which fp8 can't do everywhere
+        if bits.dtype != torch.int8:  # fp8 can't be scattered everywhere
+            held, bits = held.view(torch.int8), bits.view(torch.int8)
+        held.scatter_(2, index, bits)
         scales.scatter_(2, index[..., 0], scale)
 
 

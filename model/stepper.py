@@ -47,9 +47,9 @@ def make_stepper(duplex: Duplex, state: DuplexState, buckets: Sequence[int]) -> 
     """The fastest there is for this model on its device; steps will come in `buckets` of so many rows."""
     if state.delays.offset.is_cuda:
         return GraphedStepper(duplex, state, buckets)
-    return DirectStepper(
-        duplex, state, RecordedStep(duplex) if is_small(duplex) and RecordedStep.fits(duplex) else None
-    )
+    recorded = is_small(duplex) and RecordedStep.fits(duplex)
+    kv = state.temporal.rings[0].keys.dtype
+    return DirectStepper(duplex, state, RecordedStep(duplex, kv) if recorded else None)
 
 
 class DirectStepper:

@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from model.attention import Window, attend, look, rotate, span_of, turns_per_position
+from model.attention import Window, attend, look, rotate, span_of, suits_kernel, turns_per_position
 from model.config import TransformerConfig
 from model.layers import FeedForward, Gated, Linear, empty, make_norm
 from model.state import Ring, commit_, make_ring, write_ring_
@@ -38,15 +38,15 @@ class Layer(nn.Module):
         self.scale_2 = empty(dim) if config.layer_scale else None
 
     def forward(self, x: Tensor, ring: Ring, window: Window) -> Tensor:  # [S, T, D]
-        x = x + _scaled(self._attention(self.norm1(x), ring, window), self.scale_1)
-        return x + _scaled(self.feedforward(self.norm2(x)), self.scale_2)
+        x = x + _scaled(self._attention(x, ring, window), self.scale_1)
+        return x + _scaled(self.feedforward(x, self.norm2), self.scale_2)
 
     def _attention(self, x: Tensor, ring: Ring, window: Window) -> Tensor:
         slots, frames, dim = x.shape
-        qkv = self.in_proj(x).view(slots, frames, 3, self.heads, dim // self.heads)
+        qkv = self.in_proj(x, self.norm1).view(slots, frames, 3, self.heads, dim // self.heads)
         query, key = rotate(qkv[:, :, :2], window.rotation).transpose(1, 3).unbind(2)  # each [S, H, T, D]
         write_ring_(ring, key, qkv[:, :, 2].transpose(1, 2), window.columns)
-        seen = attend(query, ring, window.visible)
+        seen = attend(query, ring, window)
         return self.out_proj(seen.transpose(1, 2).reshape(slots, frames, dim))
 
 
@@ -75,7 +75,15 @@ class StreamingTransformer(nn.Module):
         if self._turns is None:
             self._turns = turns_per_position(config.dim // config.heads, config.max_period, x.device)
         span = span_of(config.context if longest is None else longest, frames, config.context)
-        window = look(state.length, frames, capacity=config.context, span=span, turns=self._turns)
+        window = look(
+            state.length,
+            frames,
+            capacity=config.context,
+            span=span,
+            turns=self._turns,
+            active=active,
+            by_kernel=suits_kernel(x, config.dim // config.heads),
+        )
         for layer, ring in zip(self.layers, state.rings, strict=True):
             x = layer(x, ring, window)
         commit_(state.length, state.length + frames, active)
