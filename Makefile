@@ -4,6 +4,8 @@ PYTHON ?= python3
 TORCH_INDEX ?=
 # Where the demo model is trained: data, codes and saves, a few gigabytes.
 DEMO ?= build/demo
+# The Python of a GPU machine, for test-gpu.
+GPU_PYTHON ?= python3
 # What to add to a command: make run ARGS="--model kyutai/moshiko-pytorch-bf16 --device cuda"
 ARGS ?=
 
@@ -17,7 +19,7 @@ apt = dpkg -s $(1) >/dev/null 2>&1 || { $(SUDO) apt-get update -q && \
 	{ echo "Please install $(1) with your system's package manager, then run this again."; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check fmt bench demo-model demo-eval
+.PHONY: help setup run test test-gpu check fmt bench demo-model demo-eval
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'

@@ -1,0 +1,61 @@
+"""The kernels run on the GPU where there is one, and under Triton's interpreter elsewhere."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+HAS_TRITON = find_spec("triton") is not None
+INTERPRETED = HAS_TRITON and not torch.cuda.is_available()
+
+collect_ignore_glob = [] if HAS_TRITON else ["test_*.py"]  # Triton has no wheels but for Linux
+
+if INTERPRETED:
+    # What a kernel will be is decided when its module, and Triton's own, are imported; the rest of the tests, which
+    # share the process, are not to hear of it.
+    os.environ["TRITON_INTERPRET"] = "1"
+    import triton.runtime.interpreter as interpreter
+
+    import model.kernels.ring_attention
+    import model.kernels.skinny_linear  # noqa: F401
+
+    del os.environ["TRITON_INTERPRET"]
+
+    # The interpreter holds bfloat16 as its bits. It would multiply those, and take an integer for them.
+    multiply, cast = interpreter.InterpreterBuilder.create_dot, interpreter.InterpreterBuilder.cast_impl
+    bfloat16, float32 = interpreter.tl.bfloat16, interpreter.tl.float32
+
+    def wide(operand: Any) -> Any:
+        if operand.dtype.scalar != bfloat16:
+            return operand
+        bits = operand.data.astype(np.uint32) << 16
+        return interpreter.TensorHandle(bits.view(np.float32), float32)
+
+    def multiply_numbers(self: Any, a: Any, b: Any, *rest: Any) -> Any:
+        return multiply(self, wide(a), wide(b), *rest)
+
+    def cast_numbers(self: Any, source: Any, target: Any) -> Any:
+        if target.scalar == bfloat16 and source.dtype.scalar.is_int():
+            source = cast(self, source, float32)
+        return cast(self, source, target)
+
+    interpreter.InterpreterBuilder.create_dot = multiply_numbers
+    interpreter.InterpreterBuilder.cast_impl = cast_numbers
+
+
+@pytest.fixture(autouse=True)
+def _interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
+    if INTERPRETED:
+        monkeypatch.setenv("TRITON_INTERPRET", "1")
+
+
+@pytest.fixture(autouse=True)
+def device() -> torch.device:
+    """Where the kernels run; new tensors are made there, from the same seed."""
+    torch.manual_seed(0)
+    return torch.device("cpu" if INTERPRETED else "cuda")
