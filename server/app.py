@@ -31,7 +31,8 @@ def create_app(reception: Reception) -> FastAPI:
         reception.stop()
 
     # Some systems' tables call a script text/plain, and browsers then refuse the module.
-    mimetypes.add_type("text/javascript", ".js")
+    for script in (".js", ".mjs"):
+        mimetypes.add_type("text/javascript", script)
     mimetypes.add_type("application/wasm", ".wasm")
     app = FastAPI(title="Parley", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.reception = reception

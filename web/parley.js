@@ -73,7 +73,7 @@ import { askInfo, askReadiness } from './net/server.js';
  */
 export function obstacle() {
   if (!globalThis.isSecureContext) return new CallFailure('insecure');
-  if (!('AudioEncoder' in globalThis && 'AudioDecoder' in globalThis)) return new CallFailure('no-codec');
+  if (!('AudioEncoder' in globalThis || 'WebAssembly' in globalThis)) return new CallFailure('no-codec');
   if (!('AudioWorkletNode' in globalThis && navigator.mediaDevices)) return new CallFailure('no-codec');
   return null;
 }

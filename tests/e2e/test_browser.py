@@ -192,9 +192,9 @@ async def test_without_https_from_another_machine(pages: Browser, serve: Serve):
     await expect(page.get_by_role("button", name="Start talking")).to_be_disabled()
 
 
-async def test_a_browser_without_webcodecs(pages: Browser, serve: Serve):
+async def test_a_browser_without_webcodecs_and_without_webassembly(pages: Browser, serve: Serve):
     url = (await serve("--model", "echo")).url
-    page = await open_page(pages, url, init="delete window.AudioEncoder;")
+    page = await open_page(pages, url, init="delete window.AudioEncoder; delete window.WebAssembly;")
     await expect_failure(page, "WebCodecs", "Use a current")
     await expect(page.get_by_role("button", name="Start talking")).to_be_disabled()
 

@@ -13,7 +13,7 @@ import { Resampler } from './resampler.js';
 const SPANS_PER_REPORT = 24;
 
 /**
- * @typedef {{samples: Float32Array<ArrayBuffer> | null, rateHz: number, words: string}} Decoded one packet, null where it
+ * @typedef {{samples: Float32Array<ArrayBuffer> | null, rateHz?: number, words: string}} Decoded one packet, null where it
  *   could not be decoded; `words` begin where it does
  */
 
@@ -43,7 +43,7 @@ class PlaybackProcessor extends AudioWorkletProcessor {
 
   /** @param {Decoded} decoded at whatever rate the decoder chose */
   #push({ samples, rateHz, words }) {
-    if (samples && rateHz !== this.#decodedHz) {
+    if (rateHz && rateHz !== this.#decodedHz) {
       this.#decodedHz = rateHz;
       this.#resampler = rateHz === sampleRate ? null : new Resampler(rateHz, sampleRate);
     }

@@ -1,57 +1,53 @@
 /**
- * Opus by WebCodecs: packets from samples and back. Knows no socket and no audio graph.
+ * Opus, by whatever this browser has: WebCodecs, or else libopus in WebAssembly, which is fetched only then.
  *
- * A codec for browsers without WebCodecs would offer the same three names: `probe`, `Encoder`, `Decoder`.
- * Browsers differ: Chromium always decodes to 48 kHz, Safari to the rate asked for, so the rate is read from what
- * comes out. None needs a description, and passing one trims the stream. DTX stays off: a model is clocked by what it hears.
+ * Both kinds offer the same, for mono in packets of 20 ms:
+ *
+ * @typedef {object} Encoder
+ * @property {(samples: Float32Array<ArrayBuffer>) => void} encode one packet
+ * @property {() => Promise<unknown>} flush until all that was given has come out
+ * @property {() => void} close
+ *
+ * @typedef {object} Decoder
+ * @property {(packet: Uint8Array) => void} decode
+ * @property {() => Promise<unknown>} flush
+ * @property {() => void} close
+ *
+ * @typedef {object} Codec
+ * @property {(rateHz: number) => Promise<boolean>} isSupported for one of Opus's own rates
+ * @property {new (rateHz: number, onPacket: (packet: Uint8Array<ArrayBuffer>) => void, onError: (error: Error) => void) => Encoder} Encoder
+ *   after `onError` it is of no use
+ * @property {new (onSamples: (samples: Float32Array<ArrayBuffer>, rateHz: number) => void, onError: (error: Error) => void) => Decoder} Decoder
+ *   likewise; the rate is the decoder's choice
  */
 
 import { PACKET_MS } from './protocol.js';
+import * as webCodecs from './web-codecs.js';
 
-const PACKET_US = PACKET_MS * 1000;
-const DECODED_HZ = 48000;
 const WARM_UP_PACKETS = 3;
 
 /**
+ * The codec to use, both directions of which have run once on silence. A cold codec's first packets come late, and the
+ * buffer would carry that for the rest of the call.
  * @param {number} rateHz one of Opus's own rates
- * @returns {AudioEncoderConfig}
+ * @returns {Promise<Codec | null>} null where there is none
  */
-function encoderConfig(rateHz) {
-  return {
-    codec: 'opus',
-    sampleRate: rateHz,
-    numberOfChannels: 1,
-    bitrate: 32000,
-    // @ts-ignore `application` and `signal` are newer than the type library
-    opus: { application: 'voip', signal: 'voice', frameDuration: PACKET_US, complexity: 5 },
-  };
-}
-
-const DECODER_CONFIG = { codec: 'opus', sampleRate: DECODED_HZ, numberOfChannels: 1 };
-
-/**
- * Whether this browser can do it; when it can, both codecs have run once on silence. A cold codec's first packets
- * come late, and the buffer would carry that for the rest of the call.
- * @param {number} rateHz
- * @returns {Promise<boolean>}
- */
-export async function probe(rateHz) {
-  if (typeof AudioEncoder === 'undefined' || typeof AudioDecoder === 'undefined') return false;
-  try {
-    const [encodes, decodes] = await Promise.all([
-      AudioEncoder.isConfigSupported(encoderConfig(rateHz)),
-      AudioDecoder.isConfigSupported(DECODER_CONFIG),
-    ]);
-    if (!encodes.supported || !decodes.supported) return false;
-    await warmUp(rateHz);
-    return true;
-  } catch {
-    return false; // a browser that throws on the configuration does not support it either
+export async function loadCodec(rateHz) {
+  for (const load of [async () => webCodecs, () => import('./wasm-opus.js')]) {
+    try {
+      const codec = await load();
+      if (!(await codec.isSupported(rateHz))) continue;
+      await warmUp(codec, rateHz);
+      return codec;
+    } catch {
+      // A browser that throws on the configuration does not support it either.
+    }
   }
+  return null;
 }
 
-/** @param {number} rateHz */
-async function warmUp(rateHz) {
+/** @param {Codec} codec @param {number} rateHz */
+async function warmUp({ Encoder, Decoder }, rateHz) {
   let failed = /** @type {Error | null} */ (null);
   const decoder = new Decoder(() => {}, (error) => (failed = error));
   const encoder = new Encoder(rateHz, (packet) => decoder.decode(packet), (error) => (failed = error));
@@ -61,89 +57,4 @@ async function warmUp(rateHz) {
   encoder.close();
   decoder.close();
   if (failed) throw failed;
-}
-
-export class Encoder {
-  #codec;
-  #rateHz;
-  #timestampUs = 0;
-
-  /**
-   * @param {number} rateHz
-   * @param {(packet: Uint8Array<ArrayBuffer>) => void} onPacket
-   * @param {(error: Error) => void} onError the encoder is closed then
-   */
-  constructor(rateHz, onPacket, onError) {
-    this.#rateHz = rateHz;
-    this.#codec = new AudioEncoder({
-      output: (chunk) => {
-        const packet = new Uint8Array(chunk.byteLength);
-        chunk.copyTo(packet);
-        onPacket(packet);
-      },
-      error: onError,
-    });
-    this.#codec.configure(encoderConfig(rateHz));
-  }
-
-  /** @param {Float32Array<ArrayBuffer>} samples 20 ms, mono */
-  encode(samples) {
-    const data = new AudioData({
-      format: 'f32',
-      sampleRate: this.#rateHz,
-      numberOfFrames: samples.length,
-      numberOfChannels: 1,
-      timestamp: this.#timestampUs,
-      data: samples,
-    });
-    this.#timestampUs += PACKET_US;
-    this.#codec.encode(data);
-    data.close();
-  }
-
-  flush() {
-    return this.#codec.flush();
-  }
-
-  close() {
-    if (this.#codec.state !== 'closed') this.#codec.close();
-  }
-}
-
-export class Decoder {
-  #codec;
-  #timestampUs = 0;
-
-  /**
-   * @param {(samples: Float32Array<ArrayBuffer>, rateHz: number) => void} onSamples mono
-   * @param {(error: Error) => void} onError the decoder is closed then
-   */
-  constructor(onSamples, onError) {
-    this.#codec = new AudioDecoder({
-      output: (data) => {
-        const samples = new Float32Array(data.numberOfFrames);
-        data.copyTo(samples, { planeIndex: 0, format: 'f32-planar' });
-        const rateHz = data.sampleRate;
-        data.close();
-        onSamples(samples, rateHz);
-      },
-      error: onError,
-    });
-    this.#codec.configure(DECODER_CONFIG);
-  }
-
-  /** @param {Uint8Array} packet */
-  decode(packet) {
-    const chunk = new EncodedAudioChunk({ type: 'key', timestamp: this.#timestampUs, duration: PACKET_US, data: packet });
-    this.#timestampUs += PACKET_US;
-    this.#codec.decode(chunk);
-  }
-
-  flush() {
-    return this.#codec.flush();
-  }
-
-  close() {
-    if (this.#codec.state !== 'closed') this.#codec.close();
-  }
 }

@@ -13,7 +13,7 @@
  *   | {type: 'broken', what: string}} FromWorker
  */
 
-import { Decoder, Encoder, probe } from './codec.js';
+import { loadCodec } from './codec.js';
 import { PACKETS_PER_FRAME, decode, encodeAudio } from './protocol.js';
 import { RoundTrip } from './round-trip.js';
 
@@ -23,9 +23,12 @@ const CHOKED_BYTES = 4096; // a second of packets not yet taken by the network: 
 const DIAL_TIMEOUT_MS = 15000;
 const SILENCE_TIMEOUT_MS = 10000; // a live server answers every 80 ms
 const FRAMES_PER_REPORT = 6;
+const MAX_UNDECODABLE = 50; // packets in a row: a second that is no Opus
 
 /** @type {Line | null} */
 let line = null;
+/** @type {import('./codec.js').Codec} once joined */
+let codec;
 let codecRateHz = 0;
 /** @type {MessagePort} */
 let playback;
@@ -42,24 +45,27 @@ self.onmessage = async (/** @type {MessageEvent<ToWorker>} */ { data: message })
 
 /** The audio's ends, once at the beginning and again whenever a device makes a new graph necessary. @param {ToWorker & {type: 'join'}} ends */
 async function join({ capture, ...ends }) {
-  const supported = codecRateHz === ends.codecRateHz || (await probe(ends.codecRateHz));
+  const loaded = ends.codecRateHz === codecRateHz ? codec : await loadCodec(ends.codecRateHz);
+  if (!loaded) return tell({ type: 'joined', supported: false });
+  codec = loaded;
   ({ codecRateHz, playback } = ends);
   capture.onmessage = ({ data: samples }) => line?.hear(samples);
   line?.restartEncoder();
-  tell({ type: 'joined', supported });
+  tell({ type: 'joined', supported: true });
 }
 
 /** One socket, from dialling to its close. */
 class Line {
   #socket;
-  #encoder = /** @type {Encoder | null} */ (null); // from the greeting on
-  #decoder = /** @type {Decoder | null} */ (null);
+  #encoder = /** @type {import('./codec.js').Encoder | null} */ (null); // from the greeting on
+  #decoder = /** @type {import('./codec.js').Decoder | null} */ (null);
   #trip = new RoundTrip();
   #opened = false;
   #answerPackets = 0;
   #decodedPackets = 0;
   /** @type {{text: string, packet: number}[]} pieces of text, each before the packet that it is spoken with */
   #words = [];
+  #undecodable = 0; // packets in a row
   #said = ''; // the server's last complaint; what the call survived is forgotten
   #watchdog = 0;
 
@@ -116,14 +122,18 @@ class Line {
 
   #greet() {
     if (this.#encoder) return;
-    this.#decoder = new Decoder((samples, rateHz) => this.#play(samples, rateHz), (error) => this.#break(error));
+    this.#decoder = this.#makeDecoder();
     this.#encoder = this.#makeEncoder();
     this.#expectWithin(SILENCE_TIMEOUT_MS);
     tell({ type: 'greeted' });
   }
 
   #makeEncoder() {
-    return new Encoder(codecRateHz, (packet) => this.#send(packet), (error) => this.#break(error));
+    return new codec.Encoder(codecRateHz, (packet) => this.#send(packet), (error) => this.#break(error));
+  }
+
+  #makeDecoder() {
+    return new codec.Decoder((samples, rateHz) => this.#play(samples, rateHz), (error) => this.#conceal(error));
   }
 
   /** @param {Uint8Array} packet */
@@ -141,8 +151,8 @@ class Line {
   #answer(packet) {
     this.#said = '';
     this.#trip.answered(performance.now());
-    this.#decoder?.decode(packet);
     this.#answerPackets += 1;
+    this.#decoder?.decode(packet);
     const roundTripMs = this.#trip.ms;
     if (roundTripMs !== null && this.#answerPackets % (FRAMES_PER_REPORT * PACKETS_PER_FRAME) === 0) {
       tell({ type: 'trip', roundTripMs, unsentPackets });
@@ -151,10 +161,25 @@ class Line {
 
   /** @param {Float32Array<ArrayBuffer>} samples @param {number} rateHz */
   #play(samples, rateHz) {
+    this.#undecodable = 0;
+    playback.postMessage({ samples, rateHz, words: this.#nextWords() }, [samples.buffer]);
+  }
+
+  /** A packet that is no Opus costs its sound, and whatever else was in the decoder. @param {Error} error */
+  #conceal(error) {
+    this.#undecodable += 1;
+    if (this.#undecodable > MAX_UNDECODABLE) return this.#break(error);
+    this.#decoder?.close();
+    this.#decoder = this.#makeDecoder();
+    while (this.#decodedPackets < this.#answerPackets) playback.postMessage({ samples: null, words: this.#nextWords() });
+  }
+
+  /** What is said with the packet that comes out of the decoder now. */
+  #nextWords() {
     let words = '';
     while (this.#words.length && this.#words[0].packet <= this.#decodedPackets) words += this.#words.shift()?.text;
     this.#decodedPackets += 1;
-    playback.postMessage({ samples, rateHz, words }, [samples.buffer]);
+    return words;
   }
 
   /** @param {number} ms */
