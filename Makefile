@@ -34,6 +34,10 @@ test: .venv/installed-dev ## Run all tests, a real browser's included
 	@$(call apt,espeak-ng)
 	$(BIN)/python -m pytest $(ARGS)
 
+# Nothing of Parley need be installed there, so pytest's plugins and our settings of them stay out.
+test-gpu: ## Run what only a GPU settles, with any Python that has torch, Triton and pytest (GPU_PYTHON=…)
+	$(GPU_PYTHON) -m pytest -c /dev/null --rootdir=. --import-mode=importlib -ra tests/gpu tests/model/kernels $(ARGS)
+
 check: .venv/installed-dev $(TSC) ## Check format, lint, types (the page's too) and who may import whom
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

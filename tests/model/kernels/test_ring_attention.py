@@ -15,7 +15,9 @@ EIGHT_BIT = (torch.int8, torch.float8_e4m3fn)
 def visible(length: Tensor, frames: int, capacity: int) -> Tensor:
     """Which columns each query sees: bool [S, 1, T, C]."""
     turns = turns_per_position(2, 10_000, length.device)
-    return look(length, frames, capacity=capacity, span=capacity, turns=turns).visible
+    seen = look(length, frames, capacity=capacity, span=capacity, turns=turns).visible
+    assert seen is not None
+    return seen
 
 
 def exact(query: Tensor, keys: Tensor, values: Tensor, seen: Tensor) -> Tensor:
