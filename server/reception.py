@@ -54,9 +54,10 @@ class Reception:
         self.status: Status = "starting"
         self.reason = "The model is loading."  # why the status is not ready
         self.card = ModelCard(name=settings.model, demo=False, notice="The model is loading.")
+        self.slots = 0  # how many calls the model takes at once: known when it is ready
         self.failed = asyncio.Event()
         self._make_runner = make_runner
-        self._free = settings.slots
+        self._free = 0
         self._line: list[Session] = []
         self._sessions: set[Session] = set()
         self._empty = asyncio.Event()
@@ -91,7 +92,7 @@ class Reception:
 
     @property
     def running(self) -> int:
-        return self.settings.slots - self._free
+        return self.slots - self._free
 
     @property
     def waiting(self) -> int:
@@ -161,7 +162,7 @@ class Reception:
     def _tell_place(self, session: Session) -> None:
         position = self._line.index(session) + 1
         call_s = self.metrics.call_s.median_s()
-        ahead_s = None if call_s is None else round(position * call_s / self.settings.slots)
+        ahead_s = None if call_s is None else round(position * call_s / self.slots)
         session.tell({"type": "queue", "position": position, "ahead_s": ahead_s})
 
     def _release(self, session: Session) -> None:
@@ -198,17 +199,18 @@ class Reception:
                     session.close()
                     self._free += 1
                     self._seat_next()
-                case Ready(card):
-                    self._on_ready(card)
+                case Ready(card, slots):
+                    self._on_ready(card, slots)
                 case Failed(reason):
                     self._on_failed(reason)
 
-    def _on_ready(self, card: ModelCard) -> None:
+    def _on_ready(self, card: ModelCard, slots: int) -> None:
         self.card = card
+        self.slots = self._free = slots
         if self.status == "starting":
             self.status, self.reason = "ready", ""
         notice = {"notice": card.notice} if card.notice else {}
-        log.info("ready", extra={"model": card.name, "slots": self.settings.slots, **notice})
+        log.info("ready", extra={"model": card.name, "slots": slots, **notice})
 
     def _on_broken(self, session: Session) -> None:
         if not session.ended:  # else it breaks once more, on its way out

@@ -40,7 +40,7 @@ async def info(request: Request) -> dict[str, Any]:
         "status": reception.status,
         "sample_rate_hz": SAMPLE_RATE_HZ,
         "frame_ms": round(FRAME_S * 1000),
-        "slots": settings.slots,
+        "slots": reception.slots,
         "running": reception.running,
         "waiting": reception.waiting,
         "limits": {name: getattr(settings, name) for name in limits},

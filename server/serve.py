@@ -26,7 +26,7 @@ from server.app import create_app
 from server.engine.echo_runner import EchoRunner
 from server.engine.runner import Runner
 from server.reception import Reception
-from server.settings import Settings
+from server.settings import SLOTS_WITHOUT_GPU, Settings
 from server.wire.kyutai import MAX_MESSAGE_BYTES
 
 log = logging.getLogger(__name__)
@@ -65,9 +65,12 @@ def run(args: argparse.Namespace) -> int:
     try:
         settings = Settings(**flags)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0])
-        print(f"parley: --{name.replace('_', '-')} (or PARLEY_{name.upper()}): {first['msg']}", file=sys.stderr)
+        name = str(error.errors()[0]["loc"][0])
+        # One for each kind of value that a setting may have.
+        problems = [problem["msg"].removeprefix("Input ") for problem in error.errors() if problem["loc"][0] == name]
+        print(
+            f"parley: --{name.replace('_', '-')} (or PARLEY_{name.upper()}) {', or '.join(problems)}", file=sys.stderr
+        )
         return 2
     try:
         listener = listen(settings.host, settings.port)
@@ -91,12 +94,14 @@ def _why_not_bound(settings: Settings, error: OSError) -> str:
 def runner_maker(settings: Settings) -> Callable[[], Runner]:
     """What makes the runner that is asked for. Torch is imported when it is called, and not for the echo."""
     if settings.model == "echo":
-        return lambda: EchoRunner(settings.slots)
+        return lambda: EchoRunner(SLOTS_WITHOUT_GPU if settings.slots == "auto" else settings.slots)
 
     def load() -> Runner:
         from server.engine.moshi_runner import load_runner
 
-        return load_runner(settings.model, settings.slots, settings.device, settings.dtype)
+        return load_runner(
+            settings.model, settings.slots, settings.device, settings.dtype, settings.weights, settings.kv
+        )
 
     return load
 

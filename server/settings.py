@@ -6,10 +6,14 @@ argument.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+SLOTS_WITHOUT_GPU = 8
+Slots: TypeAlias = Annotated[int, Field(ge=1, le=1024)]
+Precision: TypeAlias = Literal["bf16", "8bit"]
 
 
 class Settings(BaseSettings):
@@ -23,9 +27,13 @@ class Settings(BaseSettings):
         default="demo",
         description="checkpoint directory, Hugging Face repo id, demo, or echo (the caller's own voice)",
     )
-    slots: int = Field(default=8, ge=1, le=1024, description="calls at once")
+    slots: Literal["auto"] | Slots = Field(
+        default="auto", description=f"calls at once; auto: as many as a GPU holds, {SLOTS_WITHOUT_GPU} without one"
+    )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(default="auto", description="where the model runs")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(default="auto", description="the model's numbers")
+    weights: Precision = Field(default="bf16", description="what weights are held in; bf16 means as --dtype says")
+    kv: Precision = Field(default="bf16", description="what each call's keys and values are held in; the same")
     max_waiting: int = Field(default=32, ge=0, description="callers in line for a slot, of those that ask to wait")
     max_call_s: float | None = Field(
         default=None, gt=0, le=1e9, description="longest call, in seconds; no limit by default"

@@ -47,6 +47,7 @@ class Ready:
     """The runner is warm."""
 
     card: ModelCard
+    slots: int  # how many calls it takes at once
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,7 @@ class Engine:
         self._step_started_at = self._step_ended_at = float("-inf")
         self._untold: list[Notice] = []
         runner.warm_up()
-        self._bridge.post([Ready(runner.card)])
+        self._bridge.post([Ready(runner.card, runner.slots)])
 
     def tick(self) -> None:
         """One turn: commands, a step if anyone has a frame, one post of all there is to tell; else sleep.

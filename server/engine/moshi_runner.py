@@ -11,16 +11,19 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from model.checkpoint import build, find
+from model.checkpoint import build, find, outline_of
+from model.device import find_device, refuse_unfit, slots_on
 from model.duplex import Duplex, Frame
 from model.errors import CheckpointNotFound, ModelError
 from model.published import FRAME_SAMPLES
+from model.quantize import eight_bit
 from model.random_checkpoint import write_checkpoint
 from model.sampling import SamplingPlan
 from model.state import clear_row_, copy_row_
@@ -30,6 +33,7 @@ from server.engine.batch import Batch, StepResult, buckets
 from server.engine.runner import ModelCard, Pending
 from server.hub import ModelUnavailable, Resolve, resolver
 from server.session import SessionParams
+from server.settings import SLOTS_WITHOUT_GPU, Precision
 
 DEMO = "demo"
 DEMO_NOTICE = (
@@ -49,41 +53,58 @@ class Spoken:
     codes: NDArray[np.int64]  # [rows, codebooks], of the frame heard
 
 
-def load_runner(model: str, slots: int, device: str, dtype: str) -> MoshiRunner:
+def load_runner(
+    model: str,
+    slots: int | Literal["auto"],
+    device: str,
+    dtype: str,
+    weights: Precision = "bf16",
+    kv: Precision = "bf16",
+) -> MoshiRunner:
     """Find, download if need be, and load a model. Raises `ModelUnavailable`: a sentence for the operator.
 
     `model` is a checkpoint directory, a Hugging Face repo id (perhaps with @revision) or "demo". `device` and
-    `dtype` may be "auto": a CUDA GPU if there is one, else the CPU; bfloat16 on a GPU and float32 on a CPU.
+    `dtype` may be "auto": a CUDA GPU if there is one, else the CPU; bfloat16 on a GPU and float32 on a CPU. `slots`
+    may be "auto" too: what fits. Whether they fit is decided before anything is loaded.
     """
-    where = _device(device)
-    numbers = getattr(torch, dtype) if dtype != "auto" else torch.float32 if where.type == "cpu" else torch.bfloat16
     demo = model == DEMO
+    way_out = _way_out(weights, kv)
     try:
+        where = find_device(device)
+        numbers = getattr(torch, dtype) if dtype != "auto" else torch.float32 if where.type == "cpu" else torch.bfloat16
+        refuse_unfit(where, numbers)
+        held, kept = (eight_bit(where) if choice == "8bit" else None for choice in (weights, kv))
         checkpoint = find(_checked(resolver(str(_demo_directory()) if demo else model)))
+        outline = outline_of(checkpoint, numbers, held)
+        asked = None if slots == "auto" else slots
+        count = slots_on(where, outline, kept, asked, usual=SLOTS_WITHOUT_GPU, way_out=way_out)
         size = checkpoint.moshi.stat().st_size + checkpoint.mimi.stat().st_size
         with tqdm(total=size, desc="Loading", unit="B", unit_scale=True, leave=False, disable=None) as bar:
-            duplex, tokenizer = build(checkpoint, where, numbers, bar.update)
-        name = "Parley demo" if demo else Path(model).name
-        return MoshiRunner(duplex, tokenizer, slots, ModelCard(name, demo, DEMO_NOTICE if demo else ""))
+            duplex, tokenizer = build(checkpoint, where, numbers, bar.update, held)
+        card = ModelCard("Parley demo" if demo else Path(model).name, demo, DEMO_NOTICE if demo else "")
+        return MoshiRunner(duplex, tokenizer, count, card, kept)
     except ModelError as error:
         raise ModelUnavailable(str(error)) from error
     except RuntimeError as error:  # torch.OutOfMemoryError is one; a CPU's allocator has none of its own
         if "memory" not in str(error):
             raise
         raise ModelUnavailable(
-            f"{model} with {slots} slots does not fit into the memory of {where}: lower --slots, of which each holds "
-            "a whole conversation's keys, or take a smaller --dtype."
+            f"{model} with {slots} slots does not fit into this machine's memory: lower --slots, of which each holds a "
+            f"whole conversation's keys, or {way_out}."
         ) from error
 
 
 class MoshiRunner:
     """A `Duplex` and the state of its slots."""
 
-    def __init__(self, duplex: Duplex, tokenizer: Tokenizer, slots: int, card: ModelCard):
+    def __init__(
+        self, duplex: Duplex, tokenizer: Tokenizer, slots: int, card: ModelCard, kv: torch.dtype | None = None
+    ):
+        """`kv` is what keys and values are held in; None: as the model computes."""
         self.card = card
         self.slots = slots
         self._tokenizer = tokenizer
-        self._state = duplex.make_state(slots)
+        self._state = duplex.make_state(slots, kv)
         self._texts = [TextStream(tokenizer) for _ in range(slots)]
         self._params: list[SessionParams | None] = [None] * slots
         self._frames = np.zeros(slots, np.int64)  # how many each slot has heard
@@ -179,17 +200,10 @@ def _plan(params: list[SessionParams]) -> SamplingPlan:
     )
 
 
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ModelUnavailable(
-            "--device cuda was asked for, but PyTorch sees no NVIDIA GPU here; its CPU build never does. "
-            "Leave --device out, or install PyTorch's CUDA build and the driver."
-        )
-    if name == "mps" and not torch.backends.mps.is_available():
-        raise ModelUnavailable("--device mps was asked for, but there is no Apple GPU here; leave --device out.")
-    return torch.device(name)
+def _way_out(weights: Precision, kv: Precision) -> str:
+    """What would need less memory than these choices."""
+    flags = [f"--{flag} 8bit" for flag, choice in (("weights", weights), ("kv", kv)) if choice != "8bit"]
+    return f"add {' '.join(flags)}" if flags else "take a smaller model"
 
 
 def _checked(resolve: Resolve) -> Resolve:

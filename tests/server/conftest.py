@@ -11,10 +11,9 @@ import pytest
 
 from server import reception as reception_module
 from server.engine import clock
-from server.engine.echo_runner import EchoRunner
 from server.engine.runner import Runner
 from server.reception import Reception
-from server.serve import PoliteServer, listen
+from server.serve import PoliteServer, listen, runner_maker
 from server.settings import Settings
 from tests.server.phone import PATIENCE_S, until
 
@@ -64,7 +63,7 @@ async def serve() -> AsyncIterator[Serve]:
             make_runner: Callable[[], Runner] | None = None, ready: bool = True, **chosen: object
         ) -> Served:
             settings = Settings(**{"model": "echo", "slots": 2, **chosen})  # type: ignore[arg-type]
-            maker = make_runner or (lambda: EchoRunner(settings.slots))
+            maker = make_runner or runner_maker(settings)
             return await stack.enter_async_context(_served(maker, settings, ready))
 
         yield start

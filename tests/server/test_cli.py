@@ -32,9 +32,15 @@ def test_the_echo_needs_no_torch():
     lines = """
 from server.serve import runner_maker
 from server.settings import Settings
-print(runner_maker(Settings(model="echo", slots=3))().slots)
+print(*(runner_maker(Settings(model="echo", slots=slots))().slots for slots in (3, "auto")))
 """
-    assert run_without_torch(lines).stdout.split() == ["3"]
+    assert run_without_torch(lines).stdout.split() == ["3", "8"]
+
+
+def test_plan_is_a_command_of_the_model(capsys: pytest.CaptureFixture[str]):
+    pytest.importorskip("torch")
+    assert main(["plan", "--gpu", "h200"]) == 0
+    assert "memory is the limit" in capsys.readouterr().out
 
 
 def test_help_names_every_setting(capsys: pytest.CaptureFixture[str]):
@@ -42,7 +48,7 @@ def test_help_names_every_setting(capsys: pytest.CaptureFixture[str]):
         main(["serve", "--help"])
     assert left.value.code == 0
     told = capsys.readouterr().out
-    for flag in ("--host", "--port", "--model", "--slots", "--device", "--dtype", "--max-waiting"):
+    for flag in ("--host", "--port", "--model", "--slots", "--device", "--dtype", "--weights", "--kv", "--max-waiting"):
         assert flag in told
     for choices in ("--device {auto,cpu,cuda,mps}", "--dtype {auto,float32,bfloat16,float16}", "--max-call-s S"):
         assert choices in told

@@ -137,7 +137,11 @@ async def test_a_taken_port_is_one_clear_line():
 
 @pytest.mark.parametrize(
     ("flags", "environment", "names"),
-    [(["--slots", "none"], {}, "--slots"), ([], {"PARLEY_PORT": "70000"}, "PARLEY_PORT")],
+    [
+        (["--slots", "none"], {}, "--slots (or PARLEY_SLOTS) should be 'auto', or should be a valid integer"),
+        (["--slots", "0"], {}, "should be greater than or equal to 1"),
+        ([], {"PARLEY_PORT": "70000"}, "PARLEY_PORT"),
+    ],
 )
 async def test_a_bad_setting_is_one_clear_line(flags: list[str], environment: dict[str, str], names: str):
     done = await asyncio.to_thread(

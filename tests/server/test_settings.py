@@ -11,6 +11,11 @@ def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PARLEY_PORT", "1234")
     settings = Settings(slots=5)
     assert (settings.slots, settings.port) == (5, 1234)
+    assert Settings().slots == 3
+
+
+def test_as_many_slots_as_fit_are_the_default():
+    assert Settings().slots == Settings(slots="auto").slots == "auto"
 
 
 def test_settings_are_frozen():
@@ -22,6 +27,9 @@ def test_settings_are_frozen():
     "wrong",
     [
         {"slots": 0},
+        {"slots": 1025},
+        {"slots": "many"},
+        {"weights": "4bit"},
         {"port": -1},
         {"device": "tpu"},
         {"quiet_s": 0},

@@ -37,7 +37,7 @@ class Bench:
 def test_it_is_ready_once_warm():
     bench = Bench()
     assert bench.runner.warmed_up
-    assert bench.bridge.posts == [[Ready(bench.runner.card)]]
+    assert bench.bridge.posts == [[Ready(bench.runner.card, bench.runner.slots)]]
 
 
 def test_one_post_a_tick_tells_all_there_is():
@@ -177,7 +177,7 @@ def run_thread(runner: TalkingRunner, *commands: Open | Stop) -> FakeBridge:
 def test_stop_ends_the_thread_and_closes_the_runner():
     runner = TalkingRunner(1)
     bridge = run_thread(runner, Stop())
-    assert runner.closed and bridge.posts == [[Ready(runner.card)]]
+    assert runner.closed and bridge.posts == [[Ready(runner.card, runner.slots)]]
 
 
 def test_a_step_that_raises_ends_the_thread_and_says_why():

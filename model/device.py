@@ -1,0 +1,90 @@
+"""The device that a model runs on: which one, whether it can do what is asked, and how many slots it holds.
+
+Asks PyTorch for the facts; what follows from them is decided in `model/capacity.py`. All before anything is loaded:
+what a device can't do is said at once, and never in mid-call.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+
+import torch
+
+from model.capacity import Capacity, refuse_old_chip, refuse_too_many, slots_in, why_no_cuda
+from model.duplex import Duplex
+from model.errors import UnfitDevice
+from model.footprint import footprint, work
+from model.gpus import GIB, known
+from model.roofline import callers_in_real_time
+
+log = logging.getLogger(__name__)
+
+
+def find_device(name: str) -> torch.device:
+    """A device by its name; "auto" is a CUDA GPU if there is one, else the CPU. Raises `UnfitDevice`."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UnfitDevice(why_no_cuda(torch.version.cuda, _cuda_problem()))
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise UnfitDevice("--device mps was asked for, but there is no Apple GPU here; leave --device out.")
+    return torch.device(name)
+
+
+def _cuda_problem() -> str:
+    """What PyTorch has to say where it finds no GPU."""
+    try:
+        torch.cuda.init()
+    except (AssertionError, RuntimeError) as error:
+        return str(error)
+    return "its driver answers, but has no device"
+
+
+def refuse_unfit(device: torch.device, dtype: torch.dtype) -> None:
+    """Raise `UnfitDevice` for a chip that can't compute in `dtype`, or not with this PyTorch."""
+    if device.type == "cuda":
+        name, capability = torch.cuda.get_device_name(device), torch.cuda.get_device_capability(device)
+        refuse_old_chip(name, capability, torch.cuda.get_arch_list(), bfloat16=dtype == torch.bfloat16)
+
+
+def slots_on(
+    device: torch.device, model: Duplex, kv: torch.dtype | None, asked: int | None, *, usual: int, way_out: str
+) -> int:
+    """How many slots to make of a model, of which there may be no more than an outline: as many as were `asked` for.
+
+    None: as many as a GPU holds, or serves in real time by the roofline; the `usual` number elsewhere. Raises
+    `UnfitDevice` where they don't fit, with `way_out` at the sentence's end.
+    """
+    needed = footprint(model, kv)
+    if device.type == "cuda":
+        free_bytes, total_bytes = torch.cuda.mem_get_info(device)
+        device_name = torch.cuda.get_device_name(device)
+        gpu = known(device_name)
+        in_real_time = callers_in_real_time(work(model, kv), gpu) if gpu else None
+        capacity = Capacity(slots_in(free_bytes, needed), in_real_time)
+        where = f"{gpu.name if gpu else device_name} {total_bytes / GIB:.1f} GiB"
+        slots = asked or max(1, capacity.callers)  # the roofline is an estimate: it sends nobody away
+    else:
+        free_bytes, where = _memory_bytes(device), f"This machine ({device.type})"
+        capacity = Capacity(slots_in(free_bytes, needed, reserve_bytes=0), None)
+        slots = asked or max(1, min(usual, capacity.callers))
+    refuse_too_many(slots, capacity.in_memory, free_bytes, needed, where, way_out)
+    if device.type == "cuda":
+        _tell(where, capacity, slots, way_out)
+    return slots
+
+
+def _tell(where: str, capacity: Capacity, slots: int, way_out: str) -> None:
+    if capacity.callers:
+        log.info("%s: %s", where, capacity, extra={"slots": slots})
+    else:
+        limit = capacity.limit
+        log.warning("%s: by estimate too slow for one caller; %s is the limit: %s", where, limit, way_out)
+
+
+def _memory_bytes(device: torch.device) -> int:
+    """All that there is without CUDA. A CPU's memory is promised before it is there, and may be missed in mid-call."""
+    if device.type == "mps":
+        return torch.mps.recommended_max_memory()
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
