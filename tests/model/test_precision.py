@@ -1,0 +1,95 @@
+"""The table of error: it tells nothing from nothing, little from much, and is printed whole."""
+
+from __future__ import annotations
+
+import math
+import sys
+import wave
+from pathlib import Path
+
+import pytest
+import torch
+
+from model import precision
+from model.checkpoint import build, find, in_directory
+from model.duplex import Duplex
+from model.precision import CHOICES, Call, compare, divergence, encode, logits, speech, talk
+from model.published import FRAME_SAMPLES
+
+FRAMES = 12
+
+
+@pytest.fixture(scope="module")
+def call(babble: Duplex) -> Call:
+    with torch.inference_mode():
+        heard = encode(babble.mimi, speech(None, FRAMES))
+        columns, tokens = zip(*talk(babble, heard), strict=True)
+    return Call(heard, torch.stack(columns, 1), torch.stack(tokens, 1))
+
+
+@torch.inference_mode()
+def test_float32_does_not_differ_from_itself(babble: Duplex, call: Call):
+    """All columns at once, or one by one: the same but for the last bits."""
+    error = compare(babble, None, call, logits(babble, call))
+    assert error.text.max() == error.audio.max() == 0
+    assert (error.agreement == 1).all()
+    assert error.same_frames == [FRAMES] * len(call.heard)
+    one_by_one = [tokens for _, tokens in talk(babble, call.heard)]
+    at_once = torch.stack([stream.argmax(-1) for stream in logits(babble, call)], -1)
+    assert torch.equal(torch.stack(one_by_one, 1), at_once)
+
+
+@torch.inference_mode()
+def test_fewer_bits_differ_more(babble: Duplex, babble_directory: Path, call: Call):
+    exact = logits(babble, call)
+    kv = {dtype: compare(babble, dtype, call, exact) for dtype in (torch.int8, torch.float8_e4m3fn)}
+    assert 0 < kv[torch.int8].audio.mean() < kv[torch.float8_e4m3fn].audio.mean() < 0.1
+    int8, _ = build(find(in_directory(babble_directory)), torch.device("cpu"), torch.float32, weights=torch.int8)
+    error = compare(int8, None, call, exact)
+    assert 0 < error.text.mean() < 0.01
+    assert (error.agreement > 0.8).all()
+
+
+def test_divergence():
+    even, odd = torch.tensor([[0.0, 0.0]]), torch.tensor([[math.log(3.0), 0.0]])
+    assert divergence(even, even).item() == 0
+    assert divergence(even, odd).item() == pytest.approx(0.5 * math.log(0.5 / 0.75) + 0.5 * math.log(0.5 / 0.25))
+
+
+@torch.inference_mode()
+def test_codes_are_a_calls(babble: Duplex):
+    pcm = speech(None, FRAMES)
+    state = babble.mimi.make_encoder_state(len(pcm))
+    frames = [babble.mimi.encode(frame, state, None)[:, 0] for frame in pcm.split(FRAME_SAMPLES, dim=1)]
+    codes = encode(babble.mimi, pcm)
+    assert torch.equal(codes, torch.stack(frames, 1))
+    assert 0.5 < (encode(babble.mimi, pcm, torch.bfloat16) == codes).float().mean() < 1
+
+
+def test_the_whole_table(
+    babble_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    spoken = tmp_path / "spoken.wav"
+    with wave.open(str(spoken), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(24_000)
+        file.writeframes((speech(None, 5)[0] * 32767).to(torch.int16).numpy().tobytes())
+    monkeypatch.setattr(sys, "argv", ["precision", str(babble_directory), "--frames", "4", "--wav", str(spoken)])
+    precision.main()
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    assert len(rows) == 3 + len(CHOICES) + 4
+    assert {row.count("|") for row in rows[: 3 + len(CHOICES)]} == {9}
+    assert rows[3].startswith("| float32, int8 weights and kv | ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"), [(["nowhere"], "no checkpoint directory"), (["--frames", "300"], "window holds 250")]
+)
+def test_what_can_t_be_measured_is_said(
+    babble_directory: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], sentence: str
+):
+    source = [str(babble_directory)] if arguments[0].startswith("--") else []
+    monkeypatch.setattr(sys, "argv", ["precision", *source, *arguments])
+    with pytest.raises(SystemExit, match=sentence):
+        precision.main()
