@@ -11,7 +11,16 @@ from contextlib import AbstractContextManager, asynccontextmanager
 
 import pytest
 
-from server.errors import EngineFailed, GoneQuiet, NeverSpoke, NotListening, ServerFull, ServerStarting, ServerStopping
+from server.errors import (
+    CallBroken,
+    EngineFailed,
+    GoneQuiet,
+    NeverSpoke,
+    NotListening,
+    ServerFull,
+    ServerStarting,
+    ServerStopping,
+)
 from server.reception import Reception
 from server.session import Session, SessionParams, SessionState
 from server.settings import Settings
@@ -139,6 +148,23 @@ async def test_a_failure_of_the_engine_ends_every_call_with_its_fault():
         assert reception.failed.is_set()
         for _, door in callers:
             door.__exit__(None, None, None)
+
+
+async def test_a_call_that_breaks_ends_alone_and_is_counted_once():
+    runner = TalkingRunner(2)
+    runner.broken.add(1)
+    async with reception_of(runner) as reception:
+        (sound, sound_door), (broken, broken_door) = (admit(reception) for _ in range(2))
+        await until(lambda: broken.state is SessionState.RUNNING)
+        for session in (sound, broken, broken):
+            session.offer(speech(1)[0])
+        assert isinstance(await broken.over(), CallBroken)
+        await until(lambda: len(runner.batches) == 2 and sound.counts["heard"] == 1)
+        broken_door.__exit__(None, None, None)
+        await until(lambda: reception.running == 1)
+        assert (reception.counts["broken"], broken.counts["heard"]) == (1, 0)
+        assert sound.state is SessionState.RUNNING
+        sound_door.__exit__(None, None, None)
 
 
 async def test_calls_that_nobody_takes_part_in_are_ended():
