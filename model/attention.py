@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from model import kernels
 from model.quantize import dequantize
-from model.state import Ring
+from model.state import Ring, write_ring_
 
 PIECE_KEYS = 512
 _KERNEL_FRAMES = 2  # a live step's: one, and Mimi's two
@@ -101,6 +101,17 @@ def rotate(qk: Tensor, rotation: Tensor) -> Tensor:
     """Turn interleaved pairs of queries and keys [S, T, 2, H, D] by their positions' angles."""
     pairs = torch.view_as_complex(qk.float().unflatten(-1, (-1, 2)))
     return torch.view_as_real(pairs * rotation).flatten(-2).to(qk.dtype)
+
+
+def rotate_and_write(qkv: Tensor, ring: Ring, window: Window) -> Tensor:
+    """Give qkv [S, T, 3, H, D] its positions, write the new keys and values, and return the queries [S, H, T, D]."""
+    if window.visible is None:
+        from model.kernels.ring_write import rotate_and_write
+
+        return rotate_and_write(qkv, window.rotation, ring, window.columns)
+    query, key = rotate(qkv[:, :, :2], window.rotation).transpose(1, 3).unbind(2)  # each [S, H, T, D]
+    write_ring_(ring, key, qkv[:, :, 2].transpose(1, 2), window.columns)
+    return query
 
 
 def attend(query: Tensor, ring: Ring, window: Window) -> Tensor:

@@ -8,10 +8,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from model.attention import Window, attend, look, rotate, span_of, suits_kernel, turns_per_position
+from model.attention import Window, attend, look, rotate_and_write, span_of, suits_kernel, turns_per_position
 from model.config import TransformerConfig
 from model.layers import FeedForward, Gated, Linear, empty, make_norm
-from model.state import Ring, commit_, make_ring, write_ring_
+from model.state import Ring, commit_, make_ring
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +44,7 @@ class Layer(nn.Module):
     def _attention(self, x: Tensor, ring: Ring, window: Window) -> Tensor:
         slots, frames, dim = x.shape
         qkv = self.in_proj(x, self.norm1).view(slots, frames, 3, self.heads, dim // self.heads)
-        query, key = rotate(qkv[:, :, :2], window.rotation).transpose(1, 3).unbind(2)  # each [S, H, T, D]
-        write_ring_(ring, key, qkv[:, :, 2].transpose(1, 2), window.columns)
-        seen = attend(query, ring, window)
+        seen = attend(rotate_and_write(qkv, ring, window), ring, window)
         return self.out_proj(seen.transpose(1, 2).reshape(slots, frames, dim))
 
 

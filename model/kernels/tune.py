@@ -1,9 +1,9 @@
 """Measure the kernels on this GPU: `python -m model.kernels.tune [--out FILE.json] [--sweep]`.
 
 For every large weight of the 7B and every number of rows, and for attention over full rings: microseconds, and which
-share of the bandwidth of a device copy the bytes that must be read make of it, beside torch. Each product and each ring
-is read from memory, not from cache: several copies take turns in one CUDA graph. With --sweep other tiles are tried too,
-and the best are printed: what `tiles_for` should say. Knows the shapes of one model, and nothing of serving.
+share of the bandwidth of a device copy the bytes that must be read make of it, beside torch. Each product and each
+ring is read from memory, not from cache: several copies take turns in one CUDA graph. With --sweep other tiles are
+tried too, and the best are printed: what `tiles_for` should say. Knows the shapes of one model, and nothing of serving.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def measure_product(name: str, rows: int, dtype: torch.dtype, sweep: bool) -> di
             other = Tiles(16, block, row_bytes // weight.element_size(), stages, warps)
             try:
                 tried[other] = ours(other)
-            except Exception as error:  # noqa: BLE001 - a chip refuses what its shared memory does not hold
+            except Exception as error:  # a chip refuses what its shared memory does not hold
                 print(f"{name}: {other}: {type(error).__name__}", file=sys.stderr)
         best = min(tried, key=tried.__getitem__)
         row |= {"best_tiles": best._asdict(), "best_s": tried[best]}

@@ -22,13 +22,16 @@ if INTERPRETED:
     import triton.runtime.interpreter as interpreter
 
     import model.kernels.ring_attention
+    import model.kernels.ring_write
     import model.kernels.skinny_linear  # noqa: F401
 
     del os.environ["TRITON_INTERPRET"]
 
-    # The interpreter holds bfloat16 as its bits. It would multiply those, and take an integer for them.
+    # The interpreter holds bfloat16 as its bits. It would multiply those, and take an integer for them; and where it
+    # rounds, it drops a carry. These do what the hardware does.
     multiply, cast = interpreter.InterpreterBuilder.create_dot, interpreter.InterpreterBuilder.cast_impl
-    bfloat16, float32 = interpreter.tl.bfloat16, interpreter.tl.float32
+    convert = interpreter._convert_float
+    bfloat16, float32, float8 = interpreter.tl.bfloat16, interpreter.tl.float32, interpreter.tl.float8e4nv
 
     def wide(operand: Any) -> Any:
         if operand.dtype.scalar != bfloat16:
@@ -44,6 +47,15 @@ if INTERPRETED:
             source = cast(self, source, float32)
         return cast(self, source, target)
 
+    def round_numbers(numbers: Any, source: Any, target: Any, mode: Any) -> Any:
+        if source != float32 or target not in (bfloat16, float8):
+            return convert(numbers, source, target, mode)
+        wide = torch.from_numpy(np.array(numbers, dtype=np.float32))
+        if target == bfloat16:
+            return wide.bfloat16().view(torch.int16).numpy().view(np.uint16)
+        return wide.to(torch.float8_e4m3fn).view(torch.uint8).numpy()
+
+    interpreter._convert_float = round_numbers
     interpreter.InterpreterBuilder.create_dot = multiply_numbers
     interpreter.InterpreterBuilder.cast_impl = cast_numbers
 
