@@ -12,7 +12,7 @@ from model import kernels
 from model.config import NormKind, gated_width
 from model.quantize import dequantize
 
-_SKINNY_ROWS = 16  # callers at once; more rows are a prompt's, whose products are bound by arithmetic
+_SKINNY_ROWS = 16  # up to which a kernel takes norms and gates into its product; beyond, the product is what counts
 
 
 def empty(*shape: int) -> nn.Parameter:
@@ -30,8 +30,10 @@ class RMSNorm(nn.Module):
         self.in_f32 = in_f32
 
     def forward(self, x: Tensor) -> Tensor:  # [..., D]
+        if x.is_cuda and self.in_f32:
+            return F.rms_norm(x, self.alpha.shape, self.alpha, self.eps)  # one kernel, float32 inside
         wide = x.float() if self.in_f32 else x
-        size = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)  # fewer calls than F.rms_norm makes
+        size = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)  # fewer calls than F.rms_norm makes on a CPU
         scale = size.square().mul_(1 / x.shape[-1]).add_(self.eps).rsqrt_()
         return (wide * scale * self.alpha).to(x.dtype)
 
@@ -76,10 +78,10 @@ def product(
 def _product_by_kernel(x: Tensor, weight: Tensor, scale: Tensor | None, norm: Norm | None, gated: bool) -> Tensor:
     from model.kernels.skinny_linear import skinny_linear
 
-    is_prompt = x.numel() // x.shape[-1] > _SKINNY_ROWS
-    if norm and (is_prompt or not isinstance(norm, RMSNorm) or not norm.in_f32):
+    is_wide = x.numel() // x.shape[-1] > _SKINNY_ROWS
+    if norm and (is_wide or not isinstance(norm, RMSNorm) or not norm.in_f32):
         x, norm = norm(x), None
-    if is_prompt:
+    if is_wide:
         y = skinny_linear(x, weight, scale)
         return _gate(y) if gated else y
     if norm:
