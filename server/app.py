@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from fastapi import FastAPI
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
@@ -34,8 +35,10 @@ def create_app(reception: Reception) -> FastAPI:
     for script in (".js", ".mjs"):
         mimetypes.add_type("text/javascript", script)
     mimetypes.add_type("application/wasm", ".wasm")
+    mimetypes.add_type("application/manifest+json", ".webmanifest")
     app = FastAPI(title="Parley", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.reception = reception
+    app.add_middleware(GZipMiddleware, compresslevel=6)  # the page is text but for its font; calls are not touched
     app.include_router(router)
     app.mount("/", _Page(directory=WEB, html=True, check_dir=False))
     return app

@@ -1,18 +1,27 @@
 /**
- * The page's composition root: finds the elements, makes the parts, and joins each call's events to them.
+ * The page's composition root: makes the parts, and joins the call's events to them.
  *
  * `window.parley.call` is for the console and for tests: its `state`, its events, and while a call lasts its `graph`,
  * where both voices can be tapped.
  */
 
 import { CallFailure } from './failure.js';
-import { askInfo, askReadiness } from './net/server.js';
 import { Parley, obstacle } from './parley.js';
+import { Clock } from './ui/clock.js';
 import { DelayView } from './ui/delay.js';
 import { Lanes } from './ui/lanes.js';
-import { explain, farewell, inLine, timeLeft } from './ui/sentences.js';
+import { Manner } from './ui/manner.js';
+import { recall } from './ui/memory.js';
+import { MicButton } from './ui/mic-button.js';
+import { MicCheck } from './ui/mic-check.js';
+import { byId } from './ui/page.js';
+import { RecordButton } from './ui/record-button.js';
+import { deviceChange, explain, farewell, inLine, timeLeft } from './ui/sentences.js';
+import { Sound } from './ui/sound.js';
 import { StatusView } from './ui/status.js';
+import { Tools } from './ui/tools.js';
 import { Transcript } from './ui/transcript.js';
+import { keepAwake } from './ui/wake-lock.js';
 
 const READINESS_POLL_MS = 2000;
 
@@ -26,73 +35,125 @@ const STATES = {
   reconnecting: { button: 'End call', line: 'The connection was lost. Reconnecting…' },
   ended: { button: 'Start talking', line: 'Call ended.' },
 };
+const MUTED = 'Muted. Hold the space bar or the microphone button to talk.';
+const TALKING = 'You are heard while you hold.';
 
-/** @template {HTMLElement} T @param {string} id @param {new () => T} type @returns {T} */
-function byId(id, type) {
-  const element = document.getElementById(id);
-  if (!(element instanceof type)) throw new Error(`index.html has no ${type.name} #${id}`);
-  return element;
-}
+const call = new Parley(document.baseURI, recall());
+Object.assign(window, { parley: { call } });
 
-const base = document.baseURI;
-const button = byId('talk', HTMLButtonElement);
-const buttonLabel = byId('talk-label', HTMLElement);
+const talk = byId('talk', HTMLButtonElement);
+const status = new StatusView(byId('status', HTMLElement), byId('failure', HTMLElement));
+const note = (/** @type {string} */ text) => status.note(text);
 const lanes = new Lanes(byId('lanes', HTMLCanvasElement));
 const transcript = new Transcript(byId('transcript', HTMLElement));
-const delay = new DelayView(byId('delay', HTMLDetailsElement));
-const status = new StatusView(byId('status', HTMLElement), byId('failure', HTMLElement));
+const delay = new DelayView(byId('delay', HTMLButtonElement), byId('delay-card', HTMLElement));
+const clock = new Clock(byId('clock', HTMLElement));
+const mic = new MicButton(call);
+const check = new MicCheck(call, mic, lanes, status);
+const record = new RecordButton(call, note);
+const manner = new Manner(call, note);
+new Sound(call, note);
+const tools = new Tools(call, transcript, delay, note);
 
-const call = new Parley(base);
-Object.assign(window, { parley: { call } });
-join(call);
-button.addEventListener('click', () => (call.inCall ? call.stop() : void call.start()));
+/** @type {import('./net/server.js').ServerInfo | null} */
+let info = null;
+let nowS = 0; // on the call's own clock
+
+talk.addEventListener('click', () => (call.inCall ? call.stop() : void call.start()));
+mic.onChange = () => {
+  record.muted = !mic.open;
+  if (call.state === 'live') status.say(liveLine());
+};
+byId('settings-card', HTMLElement).addEventListener('toggle', () => manner.onCall(call.inCall, call.seed));
+byId('hint-seen', HTMLButtonElement).addEventListener('click', () => (byId('hint', HTMLElement).hidden = true));
 window.addEventListener('pagehide', () => call.stop());
+join();
 void introduce();
 
-/** @param {Parley} call */
-function join(call) {
+function join() {
   const on = (/** @type {string} */ type, /** @type {(detail: any) => void} */ handle) =>
     call.addEventListener(type, (event) => handle(/** @type {CustomEvent} */ (event).detail));
   on('state', ({ state, ending }) => show(state, ending));
   on('queue', ({ position, aheadS }) => status.say(inLine(position, aheadS)));
-  on('limit', ({ leftS }) => status.say(timeLeft(leftS)));
-  on('words', ({ text, atS }) => transcript.add(text, atS * 1000));
-  on('level', ({ voice, span, rms }) => lanes.add(voice, span, rms));
+  on('limit', ({ leftS }) => {
+    clock.end(leftS);
+    note(timeLeft(leftS));
+  });
+  on('words', ({ text, span, atS }) => {
+    lanes.addWords(text, span);
+    transcript.add(text, atS);
+  });
+  on('level', ({ voice, span, rms, atS }) => {
+    nowS = atS;
+    lanes.add(voice, span, voice === 'user' && call.inCall && !mic.open ? 0 : rms);
+  });
   on('delay', (detail) => delay.show(detail));
   on('counts', (detail) => delay.count(detail));
+  on('device', (detail) => note(deviceChange(detail)));
+  on('leak', ({ heard }) => (byId('hint', HTMLElement).hidden = !heard));
+  on('gap', ({ lostS, resumed }) => {
+    lanes.addGap(lostS);
+    transcript.addGap(nowS, lostS, resumed);
+  });
 }
 
 /** @param {import('./parley.js').ParleyState} state @param {import('./parley.js').Ending | null} ending */
 function show(state, ending) {
+  const before = document.body.dataset.state;
   document.body.dataset.state = state;
-  buttonLabel.textContent = STATES[state].button;
-  status.say(STATES[state].line);
-  if (state === 'preparing') transcript.clear();
-  if (state === 'live') void introduceServer(); // it may be another model than when the page was opened
-  if (state === 'dialling' && call.graph) lanes.start(call.graph.context.sampleRate);
+  byId('talk-label', HTMLElement).textContent = STATES[state].button;
+  status.say(state === 'live' ? liveLine() : STATES[state].line);
+  keepAwake(call.inCall);
+  if (state === 'preparing') begin();
+  if (state === 'dialling' && call.graph) lanes.start(call.graph.context.sampleRate, { words: true });
+  if (state === 'live' && before !== 'reconnecting') void goLive();
   if (ending) showEnding(ending);
+}
+
+function begin() {
+  check.end();
+  transcript.clear();
+  delay.clear();
+  tools.began();
+  clock.hide();
+}
+
+async function goLive() {
+  // Under the fingers is now what is wanted next: the space bar must not end the call.
+  if (document.activeElement === talk) mic.focus();
+  clock.start(info?.limits?.max_call_s);
+  await introduceServer(); // it may be another model than when the page was opened
 }
 
 /** @param {import('./parley.js').Ending} ending */
 function showEnding(ending) {
   lanes.stop();
   delay.hide();
+  clock.stop();
+  record.stop();
   transcript.finish();
+  byId('hint', HTMLElement).hidden = true;
+  if (document.activeElement?.matches('.controls button')) talk.focus();
   if (transcript.empty) document.body.dataset.state = 'idle'; // nothing to read again: back to the welcome
   if (ending.by === 'failure') status.fail(explain(ending.failure));
   if (ending.by === 'server') status.say(farewell(ending.reason));
+}
+
+function liveLine() {
+  return mic.held ? TALKING : mic.muted ? MUTED : STATES.live.line;
 }
 
 /** Who is there, until the model is loaded; and before the first call whether one can be had at all. */
 async function introduce() {
   const found = obstacle();
   if (found) {
-    button.disabled = true;
+    talk.disabled = true;
+    byId('mic', HTMLButtonElement).disabled = true;
     status.fail(explain(found));
   }
   for (;;) {
-    const readiness = await askReadiness(base);
-    if (!found && call.state === 'idle') showReadiness(readiness);
+    const readiness = await call.readiness();
+    if (!found && call.state === 'idle' && !check.running) showReadiness(readiness);
     // Asked last: what it says once the server is ready stays true, what it says before does not.
     if ((await introduceServer()) && readiness === 'ready') return;
     await new Promise((resolve) => setTimeout(resolve, READINESS_POLL_MS));
@@ -106,17 +167,15 @@ function showReadiness(readiness) {
   else status.fail(explain(new CallFailure(readiness)));
 }
 
-/** Name the model and show its notice. @returns {Promise<boolean>} false when the server does not tell */
+/** Name the model and what it offers, and show its notice. @returns {Promise<boolean>} false when the server does not tell */
 async function introduceServer() {
-  const info = await askInfo(base);
-  if (info) showServer(info);
-  return info !== null;
-}
-
-/** @param {import('./net/server.js').ServerInfo} info */
-function showServer({ model, notice }) {
-  byId('model', HTMLElement).textContent = model;
-  const line = byId('notice', HTMLElement);
-  line.textContent = notice ?? '';
-  line.hidden = !notice;
+  const told = await call.info();
+  if (!told) return false;
+  info = tools.info = told;
+  byId('model', HTMLElement).textContent = told.model;
+  const notice = byId('notice', HTMLElement);
+  notice.textContent = told.notice ?? '';
+  notice.hidden = !told.notice;
+  manner.offer(told.voices ?? [], told.prompts ?? []);
+  return true;
 }

@@ -5,7 +5,7 @@
  * A browser hides the body of a refused WebSocket, so the reason is asked for by plain HTTP afterwards.
  *
  * @typedef {{name: string, model: string, demo: boolean, notice?: string, slots: number, running: number,
- *   waiting: number, limits?: {[name: string]: number}}} ServerInfo
+ *   waiting: number, limits?: {[name: string]: number}, voices?: string[], prompts?: string[], version: string}} ServerInfo
  * @typedef {'ready' | 'starting' | 'stopping' | 'failed' | 'forbidden' | 'unreachable'} Readiness
  */
 

@@ -1,75 +1,132 @@
-/** Mouth to ear as one number, and what it is made of for those who open it. */
-
 /**
+ * Mouth to ear as one number; for those who open it what it is made of, over the last minute, and what went wrong.
+ *
  * @typedef {import('../delay-gauge.js').Delay} Delay
  * @typedef {import('../parley.js').Counts} Counts
+ * @typedef {'captureMs' | 'networkMs' | 'waitMs' | 'stepMs' | 'playoutMs'} Part
  */
 
-/** @type {[string, (delay: Delay) => string][]} */
-const ROWS = [
-  ['Gathering one frame', ({ captureMs }) => ms(captureMs)],
-  ['Network', ({ networkMs }) => ms(networkMs)],
-  ['Waiting for the model', ({ waitMs }) => ms(waitMs)],
-  ['The model', ({ stepMs }) => ms(stepMs)],
-  ['Playout', ({ playoutMs }) => ms(playoutMs)],
-];
+import { find } from './page.js';
 
-/** @type {[string, (counts: Counts) => string][]} */
-const NOTES = [
-  ['Gaps in playback', ({ late }) => String(late)],
-  ['Frames the server skipped', ({ skipped }) => String(skipped)],
-  ['Packets not sent', ({ unsent }) => String(unsent)],
+/** @type {[Part, string][]} in the order of a sound's way */
+const PARTS = [
+  ['captureMs', 'Gathering one frame'],
+  ['networkMs', 'Network'],
+  ['waitMs', 'Waiting for the model'],
+  ['stepMs', 'The model'],
+  ['playoutMs', 'Playout'],
 ];
+const SHADES = [1, 0.78, 0.58, 0.4, 0.24]; // as in the style sheet
+
+/** @type {[keyof Counts, string][]} */
+const COUNTS = [
+  ['concealed', 'Gaps filled, of 20 ms'],
+  ['skipped', 'Frames skipped by the server'],
+  ['late', 'Times sound came too late'],
+  ['unsent', 'Packets the network did not take'],
+];
+const REMEMBERED = 120; // a minute, at two a second
+const SCALE_MS = 250; // the graph's height is a multiple of it
 
 export class DelayView {
-  #details;
+  /** @type {Delay[]} the last minute's, oldest first */
+  history = [];
+  /** @type {Counts} */
+  counts = { concealed: 0, skipped: 0, late: 0, unsent: 0 };
+  #chip;
+  #card;
   #total;
-  #parts;
-  #notes;
+  #graph;
 
-  /** @param {HTMLDetailsElement} details */
-  constructor(details) {
-    const find = (/** @type {string} */ name) => /** @type {HTMLElement} */ (details.querySelector(`[data-${name}]`));
-    this.#details = details;
-    this.#total = find('total');
-    this.#parts = find('parts');
-    this.#notes = find('notes');
+  /** @param {HTMLElement} chip opens the card @param {HTMLElement} card */
+  constructor(chip, card) {
+    this.#chip = chip;
+    this.#card = card;
+    this.#total = find(chip, '[data-total]', HTMLElement);
+    this.#graph = find(card, 'canvas', HTMLCanvasElement);
+    card.addEventListener('toggle', () => this.#showCard());
   }
 
   /** @param {Delay} delay */
   show(delay) {
-    this.#details.hidden = false;
+    this.history.push(delay);
+    if (this.history.length > REMEMBERED) this.history.shift();
+    this.#chip.hidden = false;
     this.#total.textContent = ms(delay.totalMs);
-    if (!this.#details.open) return;
-    fill(this.#parts, ROWS, delay);
+    this.#showCard();
   }
 
   /** @param {Counts} counts */
   count(counts) {
-    fill(this.#notes, NOTES, counts);
+    this.counts = counts;
+    this.#showCard();
+  }
+
+  /** A new call. */
+  clear() {
+    this.history = [];
+    this.counts = { concealed: 0, skipped: 0, late: 0, unsent: 0 };
   }
 
   hide() {
-    this.#details.hidden = true;
-    this.#details.open = false;
+    this.#chip.hidden = true;
+    if (this.#open) this.#card.hidePopover();
+  }
+
+  get #open() {
+    return this.#card.matches(':popover-open');
+  }
+
+  #showCard() {
+    const delay = this.history.at(-1);
+    if (!delay || !this.#open) return;
+    fill(find(this.#card, '[data-parts]', HTMLElement), PARTS.map(([part, name]) => [name, ms(delay[part]), part]));
+    fill(find(this.#card, '[data-counts]', HTMLElement), COUNTS.map(([kind, name]) => [name, String(this.counts[kind])]));
+    this.#draw();
+  }
+
+  #draw() {
+    const { clientWidth: width, clientHeight: height } = this.#graph;
+    const ratio = devicePixelRatio || 1;
+    this.#graph.width = width * ratio;
+    this.#graph.height = height * ratio;
+    const pen = /** @type {CanvasRenderingContext2D} */ (this.#graph.getContext('2d'));
+    const style = getComputedStyle(this.#graph);
+    const topMs = SCALE_MS * Math.ceil(Math.max(1, ...this.history.map(({ totalMs }) => totalMs)) / SCALE_MS);
+    pen.scale(ratio, ratio);
+    const pitch = width / REMEMBERED;
+    this.history.forEach((delay, i) => {
+      const x = width - (this.history.length - i) * pitch;
+      let y = height;
+      PARTS.forEach(([part], k) => {
+        const tall = (delay[part] / topMs) * height;
+        y -= tall;
+        pen.fillStyle = style.getPropertyValue('--model');
+        pen.globalAlpha = SHADES[k];
+        pen.fillRect(x, y, pitch, tall);
+      });
+    });
+    pen.globalAlpha = 1;
+    pen.fillStyle = style.getPropertyValue('--line');
+    pen.fillRect(0, 0, width, 1);
+    pen.fillRect(0, height - 1, width, 1);
+    pen.fillStyle = style.getPropertyValue('--quiet');
+    pen.font = `12px ${style.fontFamily}`;
+    pen.fillText(ms(topMs), 0, 15);
   }
 }
 
-/**
- * @template T
- * @param {HTMLElement} list
- * @param {[string, (shown: T) => string][]} rows
- * @param {T} shown
- */
-function fill(list, rows, shown) {
-  list.replaceChildren(...rows.flatMap(([name, value]) => [element('dt', name), element('dd', value(shown))]));
-}
-
-/** @param {string} tag @param {string} text */
-function element(tag, text) {
-  const made = document.createElement(tag);
-  made.textContent = text;
-  return made;
+/** @param {HTMLElement} list @param {[string, string, string?][]} rows name, value, and which shade in the graph it has */
+function fill(list, rows) {
+  if (!list.firstChild) {
+    for (const [name, , part] of rows) {
+      const [dt, dd] = [document.createElement('dt'), document.createElement('dd')];
+      dt.textContent = name;
+      if (part) dt.dataset.part = part;
+      list.append(dt, dd);
+    }
+  }
+  rows.forEach(([, value], i) => (list.children[i * 2 + 1].textContent = value));
 }
 
 /** @param {number} value */

@@ -78,6 +78,16 @@ function duration(seconds) {
   return `${Math.round(seconds / 60)} minutes`;
 }
 
+/**
+ * @param {{kind: 'microphone' | 'speaker', change: 'changed' | 'lost', label: string}} device
+ * @returns {string}
+ */
+export function deviceChange({ kind, change, label }) {
+  if (kind === 'speaker') return 'The chosen speaker is gone; you hear the call on the system’s own.';
+  if (change === 'lost') return 'The microphone is gone. The call goes on, but nobody hears you: plug one in and choose it in the settings.';
+  return `Now speaking into ${label || 'another microphone'}.`;
+}
+
 /** A capital first and a full stop last, whoever wrote it. @param {string} text */
 function sentence(text) {
   const trimmed = text.trim();

@@ -1,27 +1,34 @@
 /**
- * The model's words as they come, in paragraphs. A pause opens a new one.
+ * The model's words as they come, in paragraphs. A pause opens a new one; a lost connection is said between them.
  *
  * Screen readers are given whole phrases, not pieces of words: pieces collect in a tail that is not announced, and a
- * phrase that is complete becomes an element of its own, which is.
+ * phrase that is complete becomes an element of its own, which is. What was said, and when, is in `pieces` and `gaps`.
+ *
+ * @typedef {{atS: number, text: string}} Piece
+ * @typedef {{atS: number, lostS: number, resumed: boolean}} Gap
  */
 
-const PARAGRAPH_PAUSE_MS = 2500;
-const PHRASE_PAUSE_MS = 1200;
-const PHRASE_END = /[.!?…。！？]["”’)]?\s*$/;
-const LONGEST_PHRASE = 160; // characters; someone who never pauses is read out all the same
+import { CONTROL, PAUSE_S, endsPhrase } from './phrases.js';
+
+const PARAGRAPH_PAUSE_S = 2.5;
 const NEAR_END_PX = 48;
-const CONTROL = /\p{Cc}/gu; // a model may say any byte; these have no shape to read
 
 export class Transcript {
+  /** @type {Piece[]} */
+  pieces = [];
+  /** @type {Gap[]} */
+  gaps = [];
+  /** Called when there is more to read. */
+  onChange = () => {};
   #log;
   /** @type {HTMLElement | null} */
   #paragraph = null;
   /** @type {HTMLElement | null} */
   #tail = null;
-  #lastAtMs = -Infinity;
+  #lastAtS = -Infinity;
   #pause = 0;
 
-  /** @param {HTMLElement} log */
+  /** @param {HTMLElement} log it scrolls */
   constructor(log) {
     this.#log = log;
   }
@@ -31,25 +38,42 @@ export class Transcript {
   }
 
   clear() {
-    this.finish();
+    clearTimeout(this.#pause);
     this.#log.replaceChildren();
-    this.#paragraph = null;
+    this.#paragraph = this.#tail = null;
+    this.pieces = [];
+    this.gaps = [];
+    this.#lastAtS = -Infinity;
   }
 
-  /** @param {string} piece with its own spaces @param {number} nowMs */
-  add(piece, nowMs) {
+  /** @param {string} piece with its own spaces @param {number} atS since the call began */
+  add(piece, atS) {
     const text = piece.replace(CONTROL, '');
     if (!text) return;
-    const follow = this.#atEnd;
-    if (!this.#paragraph || nowMs - this.#lastAtMs > PARAGRAPH_PAUSE_MS) this.#open();
-    this.#lastAtMs = nowMs;
-    const tail = /** @type {HTMLElement} */ (this.#tail);
-    tail.textContent += tail.textContent || this.#paragraph?.childElementCount !== 1 ? text : text.trimStart();
-    clearTimeout(this.#pause);
-    const phrase = tail.textContent ?? '';
-    if (PHRASE_END.test(phrase) || (phrase.length > LONGEST_PHRASE && /\s$|^\s/.test(text))) this.finish();
-    else this.#pause = window.setTimeout(() => this.finish(), PHRASE_PAUSE_MS);
-    if (follow) this.#log.scrollTop = this.#log.scrollHeight;
+    this.pieces.push({ atS, text });
+    this.#following(() => {
+      if (!this.#paragraph || atS - this.#lastAtS > PARAGRAPH_PAUSE_S) this.#open();
+      this.#lastAtS = atS;
+      const tail = /** @type {HTMLElement} */ (this.#tail);
+      tail.textContent += tail.textContent || this.#paragraph?.childElementCount !== 1 ? text : text.trimStart();
+      clearTimeout(this.#pause);
+      if (endsPhrase(tail.textContent ?? '', text)) this.finish();
+      else this.#pause = window.setTimeout(() => this.finish(), PAUSE_S * 1000);
+    });
+    this.onChange();
+  }
+
+  /** @param {number} atS since the call began @param {number} lostS how long nothing came @param {boolean} resumed the model remembers */
+  addGap(atS, lostS, resumed) {
+    this.finish();
+    this.gaps.push({ atS, lostS, resumed });
+    this.#paragraph = null;
+    this.#following(() => {
+      const line = document.createElement('p');
+      line.className = 'gap';
+      line.textContent = `The connection was lost for ${Math.max(1, Math.round(lostS))} s${resumed ? '' : ', and a new conversation began'}.`;
+      this.#log.append(line);
+    });
   }
 
   /** What has been said so far is a phrase. */
@@ -63,6 +87,23 @@ export class Transcript {
     this.#tail.textContent = '';
   }
 
+  /** The last words, wherever one has scrolled to. */
+  toEnd() {
+    this.#log.scrollTop = this.#log.scrollHeight;
+  }
+
+  get atEnd() {
+    const { scrollTop, scrollHeight, clientHeight } = this.#log;
+    return scrollHeight - scrollTop - clientHeight < NEAR_END_PX;
+  }
+
+  /** Who reads the end goes on doing so; who has scrolled back is left there. @param {() => void} append */
+  #following(append) {
+    const follow = this.atEnd;
+    append();
+    if (follow) this.toEnd();
+  }
+
   #open() {
     this.finish();
     this.#tail?.remove();
@@ -71,10 +112,5 @@ export class Transcript {
     this.#tail.ariaLive = 'off';
     this.#paragraph.append(this.#tail);
     this.#log.append(this.#paragraph);
-  }
-
-  get #atEnd() {
-    const { scrollTop, scrollHeight, clientHeight } = this.#log;
-    return scrollHeight - scrollTop - clientHeight < NEAR_END_PX;
   }
 }

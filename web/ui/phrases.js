@@ -1,0 +1,43 @@
+/**
+ * Where a phrase ends in a stream of pieces, and what was said as phrases with times. Pure.
+ *
+ * @typedef {{startS: number, endS: number, text: string}} Phrase
+ */
+
+/** A silence this long ends a phrase. */
+export const PAUSE_S = 1.2;
+/** A model may say any byte; these have no shape to read. */
+export const CONTROL = /\p{Cc}/gu;
+
+const PHRASE_END = /[.!?…。！？]["”’)]?\s*$/;
+const LONGEST_PHRASE = 160; // characters; someone who never pauses is read out all the same
+const LAST_PIECE_S = 0.6; // how long the last piece of a phrase is taken to sound
+
+/** @param {string} phrase so far @param {string} piece its last, with its own spaces */
+export function endsPhrase(phrase, piece) {
+  return PHRASE_END.test(phrase) || (phrase.length > LONGEST_PHRASE && /\s$|^\s/.test(piece));
+}
+
+/**
+ * @param {import('./transcript.js').Piece[]} pieces in order
+ * @returns {Phrase[]} none overlaps the next
+ */
+export function toPhrases(pieces) {
+  /** @type {Phrase[]} */
+  const phrases = [];
+  let open = false;
+  let lastS = -Infinity;
+  for (const { atS, text } of pieces) {
+    const last = phrases[phrases.length - 1];
+    if (open && atS - lastS <= PAUSE_S) {
+      last.text += text;
+      last.endS = atS + LAST_PIECE_S;
+    } else {
+      if (last) last.endS = Math.min(last.endS, atS);
+      phrases.push({ startS: Math.max(0, atS), endS: Math.max(0, atS) + LAST_PIECE_S, text });
+    }
+    lastS = atS;
+    open = !endsPhrase(phrases[phrases.length - 1].text, text);
+  }
+  return phrases.map((phrase) => ({ ...phrase, text: phrase.text.replace(/\s+/g, ' ').trim() })).filter(({ text }) => text);
+}
