@@ -65,7 +65,12 @@ def _lora(said: dict[str, Any], resolve: Callable[[str], Path]) -> Lora | None:
     name = said.get("lora_name")
     if not name and said.get("lora"):
         raise UnsupportedModel("config.json says that there is a LoRA, but no lora_name says in which file.")
-    return Lora(resolve(name), said.get("lora_rank", 128), said.get("lora_scaling", 2.0)) if name else None
+    if not name:
+        return None
+    rank, scaling = said.get("lora_rank", 128), said.get("lora_scaling", 2.0)
+    if not isinstance(rank, int) or not isinstance(scaling, int | float):
+        raise UnsupportedModel(f"config.json says lora_rank = {rank!r} and lora_scaling = {scaling!r}: no such LoRA.")
+    return Lora(resolve(name), rank, scaling)
 
 
 def in_directory(directory: Path) -> Callable[[str], Path]:

@@ -273,6 +273,8 @@ def test_a_lora_that_does_not_fit_is_named(with_lora):
         load(with_lora(lora_name="other.safetensors"))
     with pytest.raises(UnsupportedModel, match="lora_name"):
         load(with_lora(lora_name=None))
+    with pytest.raises(UnsupportedModel, match="lora_scaling = None"):
+        load(with_lora(lora_scaling=None))
 
 
 def test_other_families_are_told_where_to_go(changed):
