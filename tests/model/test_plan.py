@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from model.plan import main
+from model.config import duplex_config
+from model.gpus import GPUS
+from model.plan import main, make_plan
+
+README = Path(__file__).resolve().parents[2] / "README.md"
 
 
 def planned(capsys: pytest.CaptureFixture[str], *flags: str) -> dict:
@@ -79,3 +83,12 @@ def test_a_model_that_is_too_large_says_so(capsys: pytest.CaptureFixture[str], t
     assert main(["--gpu", "l4", "--model", str(config)]) == 1
     assert "The L4 has 21.5 GiB free, too few" in capsys.readouterr().err
     assert main(["--gpu", "l4", "--weights", "8bit", "--kv", "8bit", "--model", str(config)]) == 0
+
+
+@pytest.mark.parametrize(("row", "bits"), [("bfloat16", "bf16"), ("8-bit weights, keys and values", "8bit")])
+def test_the_readme_says_what_the_plan_says(row: str, bits: str):
+    config = duplex_config(None, None)
+    planned = [make_plan(gpu, config, bits, bits, None, None).capacity.callers for gpu in GPUS.values()]
+    table = dict(line.strip("| ").split(" | ", 1) for line in README.read_text().splitlines() if line.startswith("| "))
+    assert table["callers"].split(" | ") == [gpu.name for gpu in GPUS.values()]
+    assert table[row].split(" | ") == [str(callers) for callers in planned]

@@ -178,6 +178,21 @@ def test_what_is_not_there_is_said(model: str, device: str, sentence: str):
         load_runner(model, 1, device, "auto")
 
 
+def test_fewer_bits_are_spoken_with_too(cache: None):
+    runner = load_runner("demo", "auto", "cpu", "auto", "8bit", "8bit")
+    assert runner.slots == 8
+    ring = runner._state.temporal.rings[0]
+    assert (ring.keys.element_size(), ring.key_scales is not None) == (1, True)
+    text, pcm = talk(runner, 0, 1, **GREEDY)
+    assert text.strip() and np.isfinite(pcm).all() and pcm.std() > 0.001
+
+
+def test_more_slots_than_memory_are_refused_at_start(monkeypatch: pytest.MonkeyPatch, cache: None):
+    monkeypatch.setattr("model.device.os.sysconf", {"SC_PHYS_PAGES": 25_000, "SC_PAGE_SIZE": 4096}.__getitem__)
+    with pytest.raises(ModelUnavailable, match=r"lower --slots to \d, or add --weights 8bit --kv 8bit\.$"):
+        load_runner("demo", 1000, "cpu", "auto")
+
+
 def test_an_empty_directory(tmp_path: Path):
     with pytest.raises(ModelUnavailable, match="has no file"):
         load_runner(str(tmp_path), 1, "cpu", "auto")
