@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 
 import torch
 
@@ -23,9 +24,14 @@ log = logging.getLogger(__name__)
 
 def find_device(name: str) -> torch.device:
     """A device by its name; "auto" is a CUDA GPU if there is one, else the CPU. Raises `UnfitDevice`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a driver that is too old; it is told below, with the way out
+        has_cuda = name in ("auto", "cuda") and torch.cuda.is_available()
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
+        if not has_cuda and "too old" in (problem := _cuda_problem()):
+            log.warning("%s", why_no_cuda(torch.version.cuda, problem))
+        name = "cuda" if has_cuda else "cpu"
+    if name == "cuda" and not has_cuda:
         raise UnfitDevice(why_no_cuda(torch.version.cuda, _cuda_problem()))
     if name == "mps" and not torch.backends.mps.is_available():
         raise UnfitDevice("--device mps was asked for, but there is no Apple GPU here; leave --device out.")

@@ -118,7 +118,7 @@ def test_a_gpu_is_taken_where_there_is_one(monkeypatch: pytest.MonkeyPatch):
     assert find_device("cpu").type == "cpu"
 
 
-def test_no_gpu_is_one_sentence(monkeypatch: pytest.MonkeyPatch):
+def test_no_gpu_is_one_sentence(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
     def complain() -> None:
         raise RuntimeError("The NVIDIA driver on your system is too old (found version 11040). Please update.")
 
@@ -127,6 +127,9 @@ def test_no_gpu_is_one_sentence(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     with pytest.raises(UnfitDevice, match=r"too old for this PyTorch, which was built for CUDA 13\.0"):
         find_device("cuda")
+    assert not caplog.messages
+    assert find_device("auto").type == "cpu"  # but not in silence: somebody paid for that GPU
+    assert "update the driver" in caplog.messages[0]
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(UnfitDevice, match="no Apple GPU"):
         find_device("mps")
