@@ -117,7 +117,7 @@ def multiply(
     return out.view(*x.shape[:-1], outputs)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows"])  # one machine code for any number of rows, and so the same bits
 def _multiply(
     x, weight, scale, alpha, parts, rows, outputs, depth, span, x_row, eps,
     GATED: tl.constexpr, ROWS: tl.constexpr, OUTPUTS: tl.constexpr, DEPTH: tl.constexpr, STAGES: tl.constexpr,
