@@ -68,7 +68,7 @@ def product(
     weight [N, K]; one of 8 bits has a scale f32 [N]. The one place where a product may be a kernel's: in float32, in
     training and on a CPU none is.
     """
-    if kernels.available(x) and x.dtype != torch.float32 and not weight.requires_grad:
+    if x.dtype != torch.float32 and not weight.requires_grad and kernels.available(x):
         return _product_by_kernel(x, weight, scale, norm, gated)
     x = norm(x) if norm else x
     y = F.linear(x, weight if scale is None else dequantize(weight, scale, x.dtype))

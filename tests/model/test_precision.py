@@ -6,6 +6,7 @@ import math
 import sys
 import wave
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from model.checkpoint import build, find, in_directory
 from model.duplex import Duplex
 from model.precision import CHOICES, Call, compare, divergence, encode, logits, speech, talk
 from model.published import FRAME_SAMPLES
+from model.random_checkpoint import BABBLE, write_checkpoint
 
 FRAMES = 12
 
@@ -81,6 +83,23 @@ def test_the_whole_table(
     assert len(rows) == 3 + len(CHOICES) + 4
     assert {row.count("|") for row in rows[: 3 + len(CHOICES)]} == {9}
     assert rows[3].startswith("| float32, int8 weights and kv | ")
+
+
+def test_random_layers_of_the_7b(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Asked for by their number, made, measured and left nowhere; here small, since a gigabyte takes a minute."""
+    made: list[Path] = []
+
+    def write(directory: Path, lm: dict[str, Any], *, dtype: torch.dtype) -> None:
+        assert lm == {"num_layers": 2, "depformer_num_layers": 1}
+        made.append(directory)
+        write_checkpoint(directory, BABBLE | lm, dtype=dtype)
+
+    monkeypatch.setattr(precision, "write_checkpoint", write)
+    monkeypatch.setattr(precision, "CHOICES", CHOICES[:1])
+    monkeypatch.setattr(sys, "argv", ["precision", "--random-7b", "2", "--frames", "3"])
+    precision.main()
+    assert "| float32, int8 weights and kv | " in capsys.readouterr().out
+    assert not made[0].exists()
 
 
 @pytest.mark.parametrize(
