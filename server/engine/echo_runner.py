@@ -33,7 +33,7 @@ class EchoRunner:
 
     def submit(self, batch: Batch) -> Pending:
         rows = len(batch.active)
-        result = StepResult(batch.pcm, batch.active, [""] * rows, np.ones(rows, np.bool_))
+        result = StepResult(batch.pcm.copy(), batch.active.copy(), [""] * rows, np.ones(rows, np.bool_))
         return lambda: result
 
     def close(self) -> None: ...

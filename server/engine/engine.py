@@ -68,7 +68,7 @@ class Engine:
         self._runner = runner
         self._slots = Slots(runner.slots)
         self._step_started_at = self._step_ended_at = float("-inf")
-        self._untold: list[Notice] = []
+        self._untold: tuple[Gathered, StepResult, Times] | None = None
         runner.warm_up()
         self._bridge.post([Ready(runner.card, runner.slots)])
 
@@ -83,19 +83,20 @@ class Engine:
         started_at = self._clock.now()
         gathered = self._slots.gather(started_at)
         pending = self._runner.submit(gathered.batch) if gathered else None
-        notices += self._untold
-        self._untold = []
+        notices += self._scatter()
         if notices:
             self._bridge.post(notices)
         if gathered and pending:
-            self._untold = self._told(gathered, pending(), started_at)
+            self._untold = (gathered, pending(), self._times(started_at))
         elif not notices and not self._stopping:
             self._bridge.wait(self._idle_s())
 
-    def _told(self, gathered: Gathered, result: StepResult, started_at: float) -> list[Notice]:
-        """What is to be told of a step that has ended."""
-        replies = gathered.scatter(result, self._times(started_at))
-        return [Stepped(replies), *(Broken(session) for session in gathered.broken(result))]
+    def _scatter(self) -> list[Notice]:
+        """What is to be told of the step that ended last."""
+        if self._untold is None:
+            return []
+        (gathered, result, times), self._untold = self._untold, None
+        return [Stepped(gathered.scatter(result, times)), *map(Broken, gathered.broken(result))]
 
     def _apply(self, command: Command) -> Notice | None:
         match command:

@@ -56,7 +56,8 @@ class Runner(Protocol):
     def submit(self, batch: Batch) -> Pending:
         """Begin one frame for rows ``[:len(batch.active)]``, which hold every live slot.
 
-        A result may lie in the runner's buffers; it stays as it is until the step after the next begins.
+        The batch is used again once the result is there. The result may lie in the runner's own buffers, and stays as
+        it is until the step after the next begins.
         """
         ...
 

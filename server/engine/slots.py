@@ -62,8 +62,8 @@ class Slots:
         self._sessions: list[Session | None] = [None] * count
         self._buckets = buckets(count)
         self._rows = 0  # the smallest bucket that holds every live slot
-        # Two, taken in turn: what a step was given may be told, by an echo, while the next is gathered.
-        self._buffers = [(np.zeros((count, FRAME_SAMPLES), np.float32), np.zeros(count, np.bool_)) for _ in range(2)]
+        self._pcm = np.zeros((count, FRAME_SAMPLES), np.float32)
+        self._active = np.zeros(count, np.bool_)
 
     def take(self, session: Session) -> int:
         """Seat `session` in the lowest free slot."""
@@ -95,19 +95,15 @@ class Slots:
 
     def gather(self, now: float) -> Gathered | None:
         """One frame of every session that has one; None when none has."""
-        pcm, active = self._buffers[0]
         frames: list[tuple[int, Session, Frame]] = []
         for row in range(self._rows):
             session = self._sessions[row]
             frame = session.inbox.take(now) if session else None
-            active[row] = frame is not None
+            self._active[row] = frame is not None
             if session and frame:
-                pcm[row] = frame.pcm
+                self._pcm[row] = frame.pcm
                 frames.append((row, session, frame))
-        if not frames:
-            return None
-        self._buffers.reverse()
-        return Gathered(Batch(pcm[: self._rows], active[: self._rows]), frames)
+        return Gathered(Batch(self._pcm[: self._rows], self._active[: self._rows]), frames) if frames else None
 
     def silence_due_at(self) -> float | None:
         """When the first session is due a frame of silence."""
@@ -116,8 +112,7 @@ class Slots:
 
     def _vacate(self, slot: int) -> None:
         self._sessions[slot] = None
-        for pcm, _ in self._buffers:
-            pcm[slot] = 0.0
+        self._pcm[slot] = 0.0
 
     def _bucket(self) -> int:
         return self._smallest(max((slot + 1 for slot, session in enumerate(self._sessions) if session), default=0))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from server.audio.framing import FRAME_S
 from server.engine.bridge import Broken, Close, Closed, Failed, Open, Opened, Ready, Stepped, Stop
 from server.engine.clock import SILENCE_AFTER_S
+from server.engine.echo_runner import EchoRunner
 from server.engine.engine import Engine
 from server.session import Session, SessionParams
 from tests.fakes import FakeBridge, FakeClock, TalkingRunner
@@ -71,6 +73,24 @@ def test_what_a_step_said_is_told_while_the_next_one_runs():
         bench.engine.tick()
     assert told_before_step == [0, 1]
     assert len(bench.bridge.posts) == 2 and bench.bridge.waits_s == []
+
+
+def test_who_moves_between_a_step_and_its_telling_hears_all_of_it():
+    clock, bridge = FakeClock(), FakeBridge()
+    engine = Engine(lambda: EchoRunner(4), bridge, clock)  # type: ignore[arg-type]
+    engine.set_up(EchoRunner(4))
+    sessions = [Session(SessionParams(), clock) for _ in range(4)]
+    bridge.queued += [Open(session) for session in sessions]
+    frames = speech(2)
+    for frame in frames:
+        sessions[3].inbox.offer(frame, clock.now())
+    engine.tick()
+    bridge.queued += [Close(session) for session in sessions[:3]]
+    for _ in range(2):
+        engine.tick()
+    stepped = [notice for post in bridge.posts for notice in post if isinstance(notice, Stepped)]
+    heard = [reply.pcm for step in stepped for session, reply in step.replies if session is sessions[3]]
+    assert np.array_equal(heard, frames)
 
 
 def test_a_late_caller_in_a_high_row_moves_down_when_the_others_leave():
