@@ -90,7 +90,7 @@ def test_who_moves_between_a_step_and_its_telling_hears_all_of_it():
         engine.tick()
     stepped = [notice for post in bridge.posts for notice in post if isinstance(notice, Stepped)]
     heard = [reply.pcm for step in stepped for session, reply in step.replies if session is sessions[3]]
-    assert np.array_equal(heard, frames)
+    assert np.array_equal(np.array(heard), np.array(frames))
 
 
 def test_a_late_caller_in_a_high_row_moves_down_when_the_others_leave():
