@@ -15,6 +15,9 @@ tiles of keys and values ahead.
 Knows rings, not who fills them: the new positions' keys and values are written before this is called.
 """
 
+# pyright: reportCallIssue=false
+# (a launch takes options, such as num_warps, that are no parameters of the kernel)
+
 from __future__ import annotations
 
 import math
@@ -52,14 +55,14 @@ def ring_attention(
     slots, heads, frames, dim = query.shape
     capacity = keys.shape[2]
     assert query.stride(3) == 1 and keys.is_contiguous() and values.is_contiguous()
-    assert dim == triton.next_power_of_2(dim), f"a head of {dim} is not a power of two"
+    assert dim & (dim - 1) == 0, f"a head of {dim} is not a power of two"
     block = max(8, min(_TILE_VALUES, _TILE_BYTES // keys.element_size()) // dim)
-    splits = triton.cdiv(capacity, block * _TILES)
+    splits = -(-capacity // (block * _TILES))
     seen = query.new_empty(slots, frames, heads, dim)
-    # One split writes what is seen at once; several leave their shares here: [S, H·T, splits], and D each.
-    shares = (slots, heads * frames, splits)
-    peaks, sums = query.new_empty((2, *shares) if splits > 1 else (2, 0), dtype=torch.float32)
-    sights = query.new_empty((*shares, dim) if splits > 1 else 0, dtype=torch.float32)
+    # A single split writes what is seen at once; several leave their shares here.
+    shares = (slots, heads * frames, splits) if splits > 1 else (0, 0, 0)
+    peaks, sums = query.new_empty((2, *shares), dtype=torch.float32)
+    sights = query.new_empty((*shares, dim), dtype=torch.float32)
     _read[(splits, heads * frames, slots)](
         query, keys, values, key_scales, value_scales, length, active, seen, peaks, sums, sights,
         *query.stride()[:3], capacity, math.log2(math.e) / math.sqrt(dim),

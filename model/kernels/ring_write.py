@@ -4,6 +4,9 @@ One program takes one head of one new position: it turns the query and the key, 
 key and value into their column, in 8 bits with a scale if the ring holds those. Little work: its price was launches.
 """
 
+# pyright: reportCallIssue=false, reportGeneralTypeIssues=false
+# (a launch takes options, such as num_warps, that are no parameters; a kernel's call of another has no type)
+
 from __future__ import annotations
 
 import torch

@@ -21,6 +21,9 @@ Tiles follow from the weight's shape and never from the number of rows up to 16,
 for bit, whatever rows it shares a step with.
 """
 
+# pyright: reportCallIssue=false
+# (a launch takes options, such as num_warps, that are no parameters of the kernel)
+
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -67,7 +70,8 @@ def skinny_linear(
     rows = x.numel() // x.shape[-1]
     if rows > _ROWS and scale is None and alpha is None and not gated:
         return F.linear(x, weight)
-    tiles = tiles_for(rows, *weight.shape, weight.element_size(), x.element_size(), gated, alpha is not None)
+    outputs, depth = weight.shape
+    tiles = tiles_for(rows, outputs, depth, weight.element_size(), x.element_size(), gated, alpha is not None)
     return multiply(x, weight, scale, tiles, alpha=alpha, eps=eps, gated=gated)
 
 
@@ -86,7 +90,11 @@ def tiles_for(
 
 
 def _power_of_two(depth: int) -> int:
-    return max(16, triton.next_power_of_2(depth))
+    return max(16, 1 << (depth - 1).bit_length())
+
+
+def _ceil_div(a: int, b: int) -> int:
+    return -(-a // b)
 
 
 def multiply(
@@ -106,8 +114,8 @@ def multiply(
     outputs = weight.shape[0] // 2 if gated else weight.shape[0]
     assert weight.is_contiguous() and (tiles.splits == 1 or not (gated or alpha is not None))
     parts = x.new_empty(tiles.splits, rows, outputs, dtype=x.dtype if tiles.splits == 1 else torch.float32)
-    span = triton.cdiv(triton.cdiv(depth, tiles.splits), tiles.depth) * tiles.depth
-    grid = triton.cdiv(rows, tiles.rows), triton.cdiv(outputs, tiles.outputs), tiles.splits
+    span = _ceil_div(depth, tiles.splits * tiles.depth) * tiles.depth
+    grid = _ceil_div(rows, tiles.rows), _ceil_div(outputs, tiles.outputs), tiles.splits
     _multiply[grid](
         flat, weight, scale, alpha, parts, rows, outputs, depth, span, flat.stride(0), eps,
         GATED=gated, ROWS=tiles.rows, OUTPUTS=tiles.outputs, DEPTH=tiles.depth, STAGES=tiles.stages,

@@ -55,9 +55,12 @@ if INTERPRETED:
             return wide.bfloat16().view(torch.int16).numpy().view(np.uint16)
         return wide.to(torch.float8_e4m3fn).view(torch.uint8).numpy()
 
-    interpreter._convert_float = round_numbers
-    interpreter.InterpreterBuilder.create_dot = multiply_numbers
-    interpreter.InterpreterBuilder.cast_impl = cast_numbers
+    for place, name, function in (
+        (interpreter, "_convert_float", round_numbers),
+        (interpreter.InterpreterBuilder, "create_dot", multiply_numbers),
+        (interpreter.InterpreterBuilder, "cast_impl", cast_numbers),
+    ):
+        setattr(place, name, function)
 
 
 @pytest.fixture(autouse=True)

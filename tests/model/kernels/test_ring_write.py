@@ -26,14 +26,14 @@ def test_writes_what_torch_writes(held: torch.dtype, frames: int, device: torch.
     write_ring_(theirs, key, qkv[:, :, 2].transpose(1, 2), window.columns)
 
     found = rotate_and_write(qkv, window.rotation, ours, window.columns)
-    near = {"rtol": 1e-2, "atol": 1e-2} if computed == torch.bfloat16 else {"rtol": 1e-6, "atol": 1e-6}
-    torch.testing.assert_close(found, query, **near)
+    near = 1e-2 if computed == torch.bfloat16 else 1e-6
+    torch.testing.assert_close(found, query, rtol=near, atol=near)
     for mine, scale, other, their_scale in (
         (ours.keys, ours.key_scales, theirs.keys, theirs.key_scales),
         (ours.values, ours.value_scales, theirs.values, theirs.value_scales),
     ):
         if scale is None or their_scale is None:
-            torch.testing.assert_close(mine, other, **near)
+            torch.testing.assert_close(mine, other, rtol=near, atol=near)
         else:
             torch.testing.assert_close(scale, their_scale)
             torch.testing.assert_close(
