@@ -32,6 +32,7 @@ run: .venv/installed ## Serve, and print the address to open (ARGS=… is added 
 test: .venv/installed-dev ## Run all tests, a real browser's included
 	@[ -n "$$PARLEY_CHROMIUM$$PARLEY_NO_BROWSER" ] || command -v chromium >/dev/null || { $(call apt,chromium); }
 	@$(call apt,espeak-ng)
+	@$(call apt,openssl)
 	$(BIN)/python -m pytest $(ARGS)
 
 # Nothing of Parley need be installed there, so pytest's plugins and our settings of them stay out.

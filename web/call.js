@@ -70,6 +70,12 @@ export class Call {
     this.#end({ by: 'caller' });
   }
 
+  /** What goes wrong before there is any audio to join. @param {unknown} error */
+  fail(error) {
+    if (error instanceof CallFailure) this.#fail(error);
+    else void this.#diagnose(String(error));
+  }
+
   /** The network is back, as the browser knows. */
   hurry() {
     if (this.#retry) this.#dial();

@@ -33,8 +33,9 @@
  * | `gap`     | `{lostS, resumed}`; not `resumed`: a new conversation began | a lost line is live again |
  * | `limit`   | `{leftS}` | the server ends the call soon |
  *
- * `atS` counts seconds since the call was first live, on the sound's own clock (negative before); `span` counts
- * stretches of 1024 samples, 21 ms, on the same clock, so that both voices and the words fall into place.
+ * `atS` counts seconds since the call was first live (before that, since the microphone was opened), on the sound's own
+ * clock; `span` counts stretches of 1024 samples, 21 ms, on the same clock, so that both voices and the words fall into
+ * place.
  *
  * @typedef {'idle' | import('./call.js').LineState} ParleyState
  * @typedef {import('./call.js').Ending} Ending
@@ -58,11 +59,7 @@
  * @property {number} [volume] 0…1
  */
 
-import { listDevices } from './audio/devices.js';
-import { AudioGraph } from './audio/graph.js';
-import { LevelMeter } from './audio/level-meter.js';
-import { FULL_PROCESSING, closeMicrophone, openMicrophone } from './audio/microphone.js';
-import { canChooseSpeaker } from './audio/speaker.js';
+import { Equipment } from './audio/equipment.js';
 import { Call } from './call.js';
 import { CallFailure } from './failure.js';
 import { askInfo, askReadiness } from './net/server.js';
@@ -83,24 +80,14 @@ export class Parley extends EventTarget {
   state = 'idle';
   /** @type {Choices} for the next call; change them as you like */
   choices;
-  /** @type {AudioGraph | null} the audio of a preview or call in progress; taps may be connected to it */
-  graph = null;
   #url;
-  #microphone;
-  #speaker;
-  #processing;
-  #volume;
+  #equipment;
   #muted = false;
   #pushToTalk = false;
   #talking = false;
   /** @type {Call | null} */
   #call = null;
-  /** @type {Promise<AudioGraph> | null} */
-  #opening = null;
-  /** The graph's clock when the call became live, and what spans were counted on graphs before this one. */
-  #liveAtS = 0;
-  #spansBefore = 0;
-  #newestSpan = 0;
+  #liveAtS = 0; // on the equipment's clock
 
   /**
    * @param {string | URL} [url] the server's address, with its path prefix if any; by default the page's own
@@ -109,13 +96,16 @@ export class Parley extends EventTarget {
   constructor(url = document.baseURI, { microphone = '', speaker = '', processing = {}, choices = {}, volume = 1 } = {}) {
     super();
     this.#url = new URL(url, document.baseURI).href;
-    this.#microphone = microphone;
-    this.#speaker = speaker;
-    this.#processing = { ...FULL_PROCESSING, ...processing };
-    this.#volume = volume;
     this.choices = choices;
-    navigator.mediaDevices?.addEventListener('devicechange', () => void this.#onDeviceChange());
+    this.#equipment = new Equipment({ microphone, speaker, processing, volume }, (type, detail) => this.#onSound(type, detail));
+    this.#equipment.onReplaced = (graph) => this.#join(graph);
+    this.#equipment.onBuffer = (report, deviceMs) => this.#call?.onBuffer(report, deviceMs);
     addEventListener('online', () => this.#call?.hurry());
+  }
+
+  /** The audio of a preview or call in progress, else null; taps may be connected to it. */
+  get graph() {
+    return this.#equipment.graph;
   }
 
   get inCall() {
@@ -137,23 +127,20 @@ export class Parley extends EventTarget {
   /** Begin a call, with the choices and devices of now. Call it inside a click. Never throws. */
   async start() {
     if (this.inCall) return;
-    this.#call = null;
+    const call = new Call(this.#url, { ...this.choices }, (type, detail) => this.#onCall(call, type, detail));
+    this.#call = call;
     this.#enter('preparing');
     try {
       const graph = await this.#open();
-      if (this.state !== 'preparing') return; // the caller changed their mind
-      const call = new Call(this.#url, { ...this.choices }, (type, detail) => this.#onCall(call, type, detail));
-      this.#call = call;
-      call.join({ codecRateHz: graph.codecRateHz, ...graph.openPorts() });
+      if (graph && call === this.#call) this.#join(graph);
     } catch (error) {
-      this.#end({ by: 'failure', failure: error instanceof CallFailure ? error : await this.#diagnose(String(error)) });
+      call.fail(error);
     }
   }
 
   /** End the call, in whatever state it is. */
   stop() {
-    if (this.#call) this.#call.hangUp();
-    else if (this.inCall) this.#end({ by: 'caller' });
+    this.#call?.hangUp();
   }
 
   /**
@@ -167,7 +154,7 @@ export class Parley extends EventTarget {
 
   /** Let go of the microphone, unless a call has it. */
   stopPreview() {
-    if (!this.inCall) this.#close();
+    if (!this.inCall) this.#equipment.close();
   }
 
   // ── What the caller can do at any time, in a call or before it
@@ -200,43 +187,37 @@ export class Parley extends EventTarget {
 
   /** @param {number} volume 0…1 */
   set volume(volume) {
-    this.#volume = Math.min(1, Math.max(0, volume));
-    if (this.graph) this.graph.volume = this.#volume;
+    this.#equipment.volume = volume;
   }
 
   get volume() {
-    return this.#volume;
+    return this.#equipment.volume;
   }
 
   /** Speak into another microphone. @param {string} deviceId '' for the system's choice @throws {CallFailure} and the old one goes on */
-  async setMicrophone(deviceId) {
-    if (this.graph) await this.#swapMicrophone(deviceId, this.#processing);
-    this.#microphone = deviceId;
+  setMicrophone(deviceId) {
+    return this.#equipment.setMicrophone(deviceId);
   }
 
   /** Listen elsewhere. @param {string} deviceId '' for the system's choice @throws {DOMException} and the old one goes on */
-  async setSpeaker(deviceId) {
-    await this.graph?.setSpeaker(deviceId);
-    this.#speaker = deviceId;
+  setSpeaker(deviceId) {
+    return this.#equipment.setSpeaker(deviceId);
   }
 
   /** @param {Partial<Processing>} processing the switches to turn @throws {CallFailure} and all stays as it was */
-  async setProcessing(processing) {
-    const wanted = { ...this.#processing, ...processing };
-    if (this.graph) await this.#swapMicrophone(this.#microphone, wanted);
-    this.#processing = wanted;
+  setProcessing(processing) {
+    return this.#equipment.setProcessing(processing);
   }
 
   get processing() {
-    return { ...this.#processing };
+    return this.#equipment.processing;
   }
 
   // ── What can be known before a call
 
   /** The microphones and loudspeakers to choose from; no speakers where the browser lets nobody choose. */
-  async devices() {
-    const devices = await listDevices();
-    return canChooseSpeaker() ? devices : { ...devices, speakers: [] };
+  devices() {
+    return this.#equipment.list();
   }
 
   /** Who answers there: model, voices, limits; null when nobody does. */
@@ -259,109 +240,31 @@ export class Parley extends EventTarget {
     else this.#enter(detail.state);
   }
 
-  /** @returns {Promise<AudioGraph>} the one graph, opened now if there is none */
+  /** What the equipment tells, with its clock's time made the call's. @param {string} type @param {any} detail */
+  #onSound(type, { timeS, ...detail }) {
+    this.#tell(type, timeS === undefined ? detail : { ...detail, atS: timeS - this.#liveAtS });
+  }
+
+  /** @throws {CallFailure} */
   async #open() {
-    if (this.graph) return this.graph;
     const found = obstacle();
     if (found) throw found;
-    this.#opening ??= this.#makeGraph();
-    try {
-      return await this.#opening;
-    } finally {
-      this.#opening = null;
-    }
+    return await this.#equipment.open();
   }
 
-  async #makeGraph() {
-    const stream = await openMicrophone(this.#microphone, this.#processing);
-    try {
-      const graph = await AudioGraph.open(stream);
-      this.#attach(graph);
-      return graph;
-    } catch (error) {
-      closeMicrophone(stream);
-      throw error;
-    }
-  }
-
-  /** @param {AudioGraph} graph */
-  #attach(graph) {
-    this.graph = graph;
-    graph.volume = this.#volume;
-    if (this.#speaker) graph.setSpeaker(this.#speaker).catch(() => this.#tell('device', { kind: 'speaker', change: 'lost', label: '' }));
-    this.#applyMute();
-    graph.onLevel = (voice, { span, rms }) => this.#tell('level', { voice, rms, ...this.#place(span) });
-    graph.onWords = ({ text, span }) => this.#tell('words', { text, ...this.#place(span) });
-    graph.onBuffer = (report) => this.#call?.onBuffer(report, graph.outputLatencyMs);
-    graph.onMicrophoneLost = () => void this.#onMicrophoneLost();
-  }
-
-  #close() {
-    this.graph?.close();
-    this.graph = null;
-    this.#spansBefore = this.#newestSpan = 0;
-  }
-
-  #applyMute() {
-    if (this.graph) this.graph.muted = this.#muted || (this.#pushToTalk && !this.#talking);
-  }
-
-  /** Where a span of this graph's clock lies in the call. @param {number} span */
-  #place(span) {
-    const counted = this.#spansBefore + span;
-    this.#newestSpan = Math.max(this.#newestSpan, counted);
-    const rateHz = this.graph?.context.sampleRate ?? 48000;
-    return { span: counted, atS: (span * LevelMeter.SPAN_SAMPLES) / rateHz - this.#liveAtS };
-  }
-
-  /** @param {string} deviceId @param {Processing} processing */
-  async #swapMicrophone(deviceId, processing) {
-    const stream = await openMicrophone(deviceId, processing);
-    const { graph } = this;
-    if (!graph) return closeMicrophone(stream); // the call ended meanwhile
-    try {
-      graph.setMicrophone(stream);
-    } catch {
-      await this.#replaceGraph(stream);
-    }
-    this.#tell('device', { kind: 'microphone', change: 'changed', label: stream.getAudioTracks()[0]?.label ?? '' });
-  }
-
-  /** This browser wants a context of the new microphone's rate. The conversation goes on over new ends. @param {MediaStream} stream */
-  async #replaceGraph(stream) {
-    const graph = await AudioGraph.open(stream);
-    const old = this.graph;
-    if (!old) return graph.close();
-    this.#liveAtS += graph.context.currentTime - old.context.currentTime;
-    this.#spansBefore = this.#newestSpan;
-    old.close();
-    this.#attach(graph);
+  /** @param {import('./audio/graph.js').AudioGraph} graph */
+  #join(graph) {
     this.#call?.join({ codecRateHz: graph.codecRateHz, ...graph.openPorts() });
   }
 
-  /** Unplugged: the system's choice takes over. Without any the call goes on, and the model hears silence. */
-  async #onMicrophoneLost() {
-    try {
-      await this.#swapMicrophone('', this.#processing);
-    } catch {
-      this.#tell('device', { kind: 'microphone', change: 'lost', label: '' });
-    }
-  }
-
-  async #onDeviceChange() {
-    this.#tell('devices', await this.devices());
-  }
-
-  /** Something of ours did not load or broke; without a server nothing loads. @param {string} what */
-  async #diagnose(what) {
-    const gone = (await this.readiness()) === 'unreachable';
-    return new CallFailure(gone ? 'unreachable' : 'broken', gone ? '' : what);
+  #applyMute() {
+    this.#equipment.muted = this.#muted || (this.#pushToTalk && !this.#talking);
   }
 
   /** @param {Ending} ending */
   #end(ending) {
     if (!this.inCall) return;
-    this.#close();
+    this.#equipment.close();
     this.#enter('ended', ending);
     this.#tell('ended', ending);
   }
@@ -369,7 +272,7 @@ export class Parley extends EventTarget {
   /** @param {ParleyState} state @param {Ending | null} [ending] */
   #enter(state, ending = null) {
     if (state === this.state) return;
-    if (state === 'live' && this.state !== 'reconnecting') this.#liveAtS = this.graph?.context.currentTime ?? 0;
+    if (state === 'live' && this.state !== 'reconnecting') this.#liveAtS = this.#equipment.timeS;
     this.state = state;
     this.#tell('state', { state, ending });
   }

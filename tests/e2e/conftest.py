@@ -164,7 +164,7 @@ async def open_page(browser: Browser, url: str, microphone: bool = True, init: s
     `tapped`: the test brings a worklet of its own, which the page's Content-Security-Policy would forbid.
     """
     permissions = ["microphone"] if microphone else []
-    context = await browser.new_context(permissions=permissions, bypass_csp=tapped)
+    context = await browser.new_context(permissions=permissions, bypass_csp=tapped, ignore_https_errors=True)
     page = await context.new_page()
     await page.add_init_script(PLAIN_MICROPHONE + init)
     await page.goto(url)

@@ -75,6 +75,93 @@ async def test_two_meters_count_the_same_spans(js: Js):
     assert all(rms == pytest.approx(0.5 if who == "early" else 0.25) for who, _, rms in spans)
 
 
+CANCELLER = """
+const warmUp = new m.WarmUp(), closed = [];
+let atS = 0;
+for (const [untilS, rms] of story)
+  for (; atS < untilS; atS += 0.01) if (warmUp.isClosed(rms, 0.01)) closed.push(atS);
+return {seconds: closed.length / 100, first: closed[0], last: closed.at(-1)};
+"""
+
+
+async def closed(js: Js, *story: tuple[float, float]):
+    return await js("/audio/warm-up.js", CANCELLER, story=story)
+
+
+async def test_the_microphone_is_closed_while_the_echo_canceller_learns(js: Js):
+    talks_on = await closed(js, (1, 0), (9, 0.1))
+    assert (talks_on["first"], talks_on["last"]) == (pytest.approx(1, abs=0.02), pytest.approx(3.5, abs=0.02))
+    with_pauses = await closed(js, (1, 0.1), (2, 0), (3, 0.1), (9, 0.1))
+    assert with_pauses["seconds"] == pytest.approx(1 + 0.25 + 1.5, abs=0.05)
+    assert with_pauses["last"] == pytest.approx(3.5, abs=0.02)
+    says_a_word = await closed(js, (0.5, 0.1), (3, 0), (4, 0.1), (9, 0.1))
+    assert says_a_word["last"] == pytest.approx(4, abs=0.02), "it lasts four seconds at the most"
+    assert (await closed(js, (9, 0.001)))["seconds"] == 0
+
+
+# Two voices in syllables and pauses that know nothing of each other; the room adds what is played to what is heard.
+ROOM = """
+const heard = [], detector = new m.LeakDetector((leaks) => heard.push([leaks, span]));
+let random = seed, span = 0;
+const next = () => (random = (random * 16807) % 2147483647) / 2147483647;
+const voice = () => { let left = 0, level = 0; return () => {
+  if (left-- <= 0) { left = 3 + 12 * next(); level = next() < 0.3 ? 0.0005 : 0.02 + 0.2 * next(); }
+  return level * (0.7 + 0.6 * next()); }; };
+const model = voice(), user = voice(), played = [], said = [];
+for (; span < 47 * seconds; span++) {
+  said.push(userTalks ? user() : 0.0005);
+  played.push(repeatsAfterSpans ? said[span - repeatsAfterSpans] ?? 0 : span < 47 * quietFromS ? model() : 0);
+  const echo = span < 47 * headphonesFromS ? leak * (played[span - lagSpans] ?? 0) : 0;
+  detector.add(Math.hypot(echo, said[span]), played[span]);
+}
+return heard;
+"""
+
+
+async def room(js: Js, **changes: float):
+    usual = {
+        "seed": 7,
+        "seconds": 60,
+        "leak": 0.3,
+        "lagSpans": 6,
+        "userTalks": 0,
+        "repeatsAfterSpans": 0,
+        "quietFromS": 60,
+        "headphonesFromS": 60,
+    }
+    return await js("/audio/leak-detector.js", ROOM, **{**usual, **changes})
+
+
+@pytest.mark.parametrize("seed", [7, 11, 13])
+@pytest.mark.parametrize("lag_spans", [0, 6, 14])
+async def test_a_loudspeaker_heard_in_the_microphone_is_noticed(js: Js, seed: int, lag_spans: int):
+    noticed = await room(js, seed=seed, lagSpans=lag_spans)
+    assert [leaks for leaks, _ in noticed] == [True]
+    assert noticed[0][1] < 47 * 10
+
+
+@pytest.mark.parametrize("seed", [7, 11, 13])
+@pytest.mark.parametrize("user_talks", [0, 1])
+async def test_headphones_and_two_who_talk_at_once_are_not_taken_for_a_leak(js: Js, seed: int, user_talks: int):
+    assert (
+        await room(js, seed=seed, leak=0, userTalks=user_talks, seconds=300, headphonesFromS=300, quietFromS=300) == []
+    )
+
+
+@pytest.mark.parametrize("seed", [7, 11, 13])
+async def test_a_model_that_repeats_what_the_caller_says_is_not_taken_for_a_leak(js: Js, seed: int):
+    assert await room(js, seed=seed, leak=0, userTalks=1, repeatsAfterSpans=7) == []
+
+
+async def test_a_leak_is_over_once_headphones_are_on(js: Js):
+    noticed = await room(js, headphonesFromS=20)
+    assert [leaks for leaks, _ in noticed] == [True, False]
+
+
+async def test_silence_of_the_model_says_nothing_about_a_leak(js: Js):
+    assert [leaks for leaks, _ in await room(js, quietFromS=20)] == [True]
+
+
 async def test_the_delay_shown_is_the_sum_of_its_parts(js: Js):
     before, silent_server, told = await js(
         "/delay-gauge.js",

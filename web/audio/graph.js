@@ -2,6 +2,7 @@
  * The microphone and the loudspeaker of one call, as an audio graph with a worklet at each end. No socket, no codec.
  *
  *     microphone → capture (→ worker)          (worker →) player → volume → loudspeaker
+ *                     ↑ what is played, to tell an echo ────┘
  *
  * Browsers differ: Firefox refuses a context whose rate is not the microphone's, Safari may ignore the rate asked
  * for. So 48 kHz is asked for, the rate is read back, and the worklets resample when it is none of Opus's.
@@ -27,7 +28,9 @@ export class AudioGraph {
   onBuffer = () => {};
   /** @type {(spoken: Spoken) => void} */
   onWords = () => {};
-  /** The microphone was unplugged or taken away. */
+  /** The loudspeaker is heard in the microphone, or no longer. @type {(leaks: boolean) => void} */
+  onLeak = () => {};
+  /** The microphone was unplugged or taken away. @type {(stream: MediaStream) => void} */
   onMicrophoneLost = () => {};
 
   context;
@@ -73,14 +76,15 @@ export class AudioGraph {
     this.#source = source;
     this.microphone = new GainNode(context);
     const { codecRateHz } = this;
-    this.#capture = new AudioWorkletNode(context, 'capture', { processorOptions: { codecRateHz } });
+    this.#capture = new AudioWorkletNode(context, 'capture', { numberOfInputs: 2, processorOptions: { codecRateHz } });
     this.player = new AudioWorkletNode(context, 'playback', { numberOfInputs: 0, outputChannelCount: [1] });
     this.#volume = new GainNode(context);
     this.#speaker = new Speaker(context, this.#volume);
     // The capture node is silent, but a node that leads nowhere is not run everywhere.
     source.connect(this.microphone).connect(this.#capture).connect(context.destination);
+    this.player.connect(this.#capture, 0, 1);
     this.player.connect(this.#volume);
-    this.#capture.port.onmessage = ({ data }) => this.onLevel('user', data);
+    this.#capture.port.onmessage = ({ data }) => ('leaks' in data ? this.onLeak(data.leaks) : this.onLevel('user', data));
     this.player.port.onmessage = ({ data }) => this.#hear(data);
     context.onstatechange = () => this.#keepRunning();
     this.#watch(stream);
@@ -134,7 +138,12 @@ export class AudioGraph {
     return this.#speaker.choose(deviceId);
   }
 
+  get speaker() {
+    return this.#speaker.chosen;
+  }
+
   close() {
+    this.#capture.port.onmessage = this.player.port.onmessage = null; // what is on its way comes too late
     closeMicrophone(this.stream);
     this.#speaker.close();
     this.context.onstatechange = null;
@@ -151,8 +160,9 @@ export class AudioGraph {
   /** @param {MediaStream} stream */
   #watch(stream) {
     for (const track of stream.getAudioTracks()) {
+      this.#capture.port.postMessage({ cancelled: Boolean(track.getSettings().echoCancellation) });
       track.onended = () => {
-        if (stream === this.stream) this.onMicrophoneLost();
+        if (stream === this.stream) this.onMicrophoneLost(stream);
       };
     }
   }

@@ -11,6 +11,8 @@ export function canChooseSpeaker() {
 }
 
 export class Speaker {
+  /** The id of the device chosen; '' for the system's choice. */
+  chosen = '';
   #context;
   #sound;
   /** @type {HTMLAudioElement | null} */
@@ -30,6 +32,7 @@ export class Speaker {
   async choose(deviceId) {
     if (this.#context.setSinkId) await this.#context.setSinkId(deviceId);
     else if (deviceId || this.#element) await this.#through(deviceId);
+    this.chosen = deviceId;
   }
 
   close() {
