@@ -200,17 +200,17 @@ async def test_voices_are_offered_where_the_server_has_some(page: Page):
     await page.goto(page.url + "#voice=NATM1")
     await page.reload()
     await button(page, "Settings").click()
-    await expect(page.get_by_label("Voice", exact=True)).to_have_value("NATM1")
-    await page.get_by_label("Voice", exact=True).select_option("NATF0")
+    await expect(page.get_by_role("combobox", name="Voice", exact=True)).to_have_value("NATM1")
+    await page.get_by_role("combobox", name="Voice", exact=True).select_option("NATF0")
     assert await page.evaluate("parley.call.choices") == {"voice": "NATF0"}
-    await expect(page.get_by_label("Role")).to_be_hidden()
+    await expect(page.get_by_role("combobox", name="Role")).to_be_hidden()
 
 
 async def test_microphone_and_speaker_are_remembered_and_nothing_else(page: Page):
     await button(page, "Check mic").click()
     await expect_status(page, re.compile("^Your microphone works"))
     await button(page, "Settings").click()
-    menu = page.get_by_label("Microphone", exact=True)
+    menu = page.get_by_role("combobox", name="Microphone", exact=True)
     await menu.select_option(index=1)
     await page.wait_for_function("localStorage.length === 1")
     chosen = await menu.input_value()

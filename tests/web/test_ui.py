@@ -239,3 +239,18 @@ async def test_the_page_stays_light():
             data = path.read_bytes()
             total += len(data) if path.suffix == ".woff2" else len(gzip.compress(data, 6))
     assert 20_000 < total < 120_000
+
+
+async def test_every_module_of_the_page_is_fetched_at_once():
+    """A browser learns of a module's imports only when it has read it; the page names them all beforehand."""
+    needed: set[Path] = set()
+    left = [WEB / "main.js"]
+    while left:
+        module = left.pop()
+        needed.add(module)
+        imports = re.findall(r"^import [^;]*?from '(\.[^']+)';", module.read_text(), re.MULTILINE | re.DOTALL)
+        left += {(module.parent / path).resolve() for path in imports} - needed
+    html = (WEB / "index.html").read_text()
+    assert {WEB / path for path in re.findall(r'<link rel="modulepreload" href="([^"]+)"', html)} == needed - {
+        WEB / "main.js"
+    }

@@ -2,57 +2,49 @@
  * Both voices on one line of time: the model's above it, the caller's below. Where both stand, both spoke.
  *
  * The model's words lie between the voices, each under the moment at which it begins to sound. Draws on a canvas only,
- * nothing in the page is laid out again. For people who prefer reduced motion nothing scrolls: new sound overwrites the
- * old in place, as on a hospital monitor.
+ * nothing in the page is laid out again: a picture is one copy of the tape, at the place of now. For people who prefer
+ * reduced motion the tape stands still: new sound overwrites the old in place, as on a hospital monitor.
  */
 
 import { LevelMeter } from '../audio/level-meter.js';
-import { WordTrack } from './word-track.js';
-
-/** @typedef {'user' | 'model'} Voice */
+import { PITCH_PX, Tape, WIPED_BARS } from './tape.js';
 
 const SPANS_PER_BAR = 2; // 43 ms
-const PITCH_PX = 6;
-const BAR_PX = 3;
-const REMEMBERED_BARS = 1024;
 const FLOOR_DB = -52;
 const CEILING_DB = -14;
-const BLANK_BARS = 4; // ahead of now, where the picture stands still
 const AHEAD_PX = 112; // right of now, for the word that is being said
-const STALE_BARS = 24; // what is about to be overwritten where the picture stands still
 const FADE_PX = 96; // at the left, where the past goes
-const QUIET_STRIP_PX = 8; // between the voices, without words
-const WORD_STRIP_PX = 46; // two rows of words
-const ROW_PX = 19;
 const FRAME_MIN_MS = 15; // no faster than 60 pictures a second, whatever the screen can do
+const SKETCHED_BARS = 320;
 
 export class Lanes {
   #canvas;
   #pen;
-  #bars = { user: new Float32Array(REMEMBERED_BARS), model: new Float32Array(REMEMBERED_BARS) };
-  #lost = new Uint8Array(REMEMBERED_BARS); // 1: there was no connection
-  #track;
-  #newest = 0; // the last span heard of
-  #now = 0; // the span drawn at the line of now; a fraction, so that it glides
+  #tape = new Tape();
+  #now = 0; // the bar drawn at the line of now; a fraction, so that it glides
   #drawnAtMs = 0;
-  #spansPerS = 48000 / LevelMeter.SPAN_SAMPLES;
+  #drawnBar = -1;
+  #barsPerS = 48000 / LevelMeter.SPAN_SAMPLES / SPANS_PER_BAR;
   #run = 0; // counts starts, so that an old picture's frame does not draw into a new one
   #running = false;
-  #speaking = false; // there are words to come
   #width = 0;
   #height = 0;
+  #ratio = 1;
+  #lineColour = '';
   #stillness = matchMedia('(prefers-reduced-motion: reduce)');
-  #colours = { user: '', model: '', line: '', ink: '' };
+  /** @type {CanvasGradient | string} */
+  #fade = '';
 
   /** @param {HTMLCanvasElement} canvas */
   constructor(canvas) {
     this.#canvas = canvas;
     this.#pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext('2d'));
-    this.#track = new WordTrack((text) => this.#pen.measureText(text).width / PITCH_PX);
-    new ResizeObserver(() => this.#resize()).observe(canvas);
-    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.#resize());
-    void document.fonts.ready.then(() => this.#resize());
     this.#sketch();
+    new ResizeObserver(() => this.#resize()).observe(canvas);
+    for (const taste of [matchMedia('(prefers-color-scheme: dark)'), this.#stillness]) {
+      taste.addEventListener('change', () => this.#resize());
+    }
+    void document.fonts.ready.then(() => this.#resize());
   }
 
   /**
@@ -61,14 +53,11 @@ export class Lanes {
    * @param {{words: boolean}} options whether there will be words
    */
   start(rateHz, { words }) {
-    this.#spansPerS = rateHz / LevelMeter.SPAN_SAMPLES;
-    this.#bars.user.fill(0);
-    this.#bars.model.fill(0);
-    this.#lost.fill(0);
-    this.#track.clear();
-    this.#newest = this.#now = 0;
-    this.#speaking = words;
+    this.#barsPerS = rateHz / LevelMeter.SPAN_SAMPLES / SPANS_PER_BAR;
+    this.#tape.clear(words);
+    this.#now = 0;
     this.#running = true;
+    this.#resize();
     this.#frame(++this.#run, performance.now());
   }
 
@@ -77,36 +66,19 @@ export class Lanes {
     this.#running = false;
   }
 
-  /** @param {Voice} voice @param {number} span @param {number} rms */
+  /** @param {import('./tape.js').Voice} voice @param {number} span @param {number} rms */
   add(voice, span, rms) {
-    if (!this.#running) return;
-    const bar = Math.floor(span / SPANS_PER_BAR);
-    if (span > this.#newest) {
-      this.#clear(Math.floor(this.#newest / SPANS_PER_BAR) + 1, bar);
-      this.#newest = span;
-    }
-    const at = bar % REMEMBERED_BARS;
-    this.#bars[voice][at] = Math.max(this.#bars[voice][at], loudness(rms));
+    if (this.#running) this.#tape.add(voice, Math.floor(span / SPANS_PER_BAR), loudness(rms));
   }
 
   /** @param {string} piece with its own spaces @param {number} span in which it begins to sound */
   addWords(piece, span) {
-    this.#track.add(piece, span / SPANS_PER_BAR);
+    this.#tape.addWords(piece, span / SPANS_PER_BAR);
   }
 
   /** From now back, nothing came. @param {number} lastedS */
   addGap(lastedS) {
-    const end = Math.floor(this.#newest / SPANS_PER_BAR);
-    const bars = Math.min(REMEMBERED_BARS, Math.ceil((lastedS * this.#spansPerS) / SPANS_PER_BAR));
-    for (let bar = Math.max(0, end - bars); bar < end; bar++) this.#lost[bar % REMEMBERED_BARS] = 1;
-  }
-
-  /** Bars that are new, or that nobody told of, are silent. @param {number} from @param {number} to inclusive */
-  #clear(from, to) {
-    for (let bar = Math.max(from, to - REMEMBERED_BARS + 1); bar <= to; bar++) {
-      const at = bar % REMEMBERED_BARS;
-      this.#bars.user[at] = this.#bars.model[at] = this.#lost[at] = 0;
-    }
+    this.#tape.lose(Math.ceil(lastedS * this.#barsPerS));
   }
 
   /** @param {number} run @param {number} ms */
@@ -114,121 +86,94 @@ export class Lanes {
     if (!this.#running || run !== this.#run) return;
     requestAnimationFrame((next) => this.#frame(run, next));
     const elapsedMs = ms - this.#drawnAtMs;
-    if (elapsedMs < FRAME_MIN_MS) return;
+    if (elapsedMs < FRAME_MIN_MS || (this.#stands && this.#drawnBar === this.#tape.newest)) return;
     this.#drawnAtMs = ms;
+    this.#drawnBar = this.#tape.newest;
     // Glide at the clock's pace, never far from what has been heard.
-    const glided = this.#now + (Math.min(100, elapsedMs) / 1000) * this.#spansPerS;
-    this.#now = Math.min(Math.max(glided, this.#newest - 4), this.#newest + 1);
+    const glided = this.#now + (Math.min(100, elapsedMs) / 1000) * this.#barsPerS;
+    this.#now = Math.min(Math.max(glided, this.#tape.newest - 2), this.#tape.newest + 0.5);
     this.#draw();
   }
 
   #resize() {
-    this.#width = this.#canvas.clientWidth;
-    this.#height = this.#canvas.clientHeight;
+    const { clientWidth, clientHeight } = this.#canvas;
     const ratio = devicePixelRatio || 1;
-    this.#canvas.width = Math.round(this.#width * ratio);
-    this.#canvas.height = Math.round(this.#height * ratio);
-    this.#pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+    this.#width = clientWidth;
+    this.#height = clientHeight;
+    this.#ratio = ratio;
+    this.#canvas.width = Math.round(clientWidth * ratio);
+    this.#canvas.height = Math.round(clientHeight * ratio);
     const style = getComputedStyle(this.#canvas);
-    const colour = (/** @type {string} */ name) => style.getPropertyValue(`--${name}`).trim();
-    this.#colours = { user: colour('user'), model: colour('model'), line: colour('line'), ink: colour('ink') };
-    this.#pen.font = `${style.fontWeight} ${style.fontSize} ${style.fontFamily}`;
-    this.#pen.textBaseline = 'middle';
+    const colour = (/** @type {string} */ name) => style.getPropertyValue(name).trim();
+    const font = `${style.fontWeight} ${style.fontSize} ${style.fontFamily}`;
+    const columns = Math.max(WIPED_BARS + 1, Math.floor(clientWidth / PITCH_PX));
+    const inks = { user: colour('--user'), model: colour('--model'), ink: colour('--ink'), font };
+    this.#tape.resize(this.#stands ? columns : columns + 2 * WIPED_BARS, clientHeight, ratio, inks);
+    this.#lineColour = colour('--line');
+    const fade = this.#pen.createLinearGradient(0, 0, FADE_PX * ratio, 0);
+    fade.addColorStop(0, '#000');
+    fade.addColorStop(1, 'transparent');
+    this.#fade = fade;
     this.#draw();
   }
 
   #draw() {
-    const pen = this.#pen;
-    pen.clearRect(0, 0, this.#width, this.#height);
-    const strip = this.#speaking ? WORD_STRIP_PX : QUIET_STRIP_PX;
-    const still = this.#stillness.matches && this.#running;
-    for (const voice of /** @type {Voice[]} */ (['model', 'user'])) {
-      pen.beginPath();
-      if (still) this.#standing(voice, strip);
-      else this.#scrolling(voice, strip);
-      pen.fillStyle = this.#colours[voice];
-      pen.fill();
+    const { width, height } = this.#canvas;
+    if (!width || !height) return;
+    this.#pen.clearRect(0, 0, width, height);
+    if (this.#stands) {
+      this.#pen.drawImage(this.#tape.canvas, 0, 0);
+      return;
     }
-    if (this.#speaking) this.#drawWords(still);
-    if (this.#speaking && this.#running && !still) this.#drawNow();
-    if (!still) this.#fadePast();
+    this.#copyTape(width, height);
+    if (this.#tape.speaking && this.#running) this.#drawNow();
+    this.#fadePast(height);
   }
 
-  /** @param {Voice} voice @param {number} strip */
-  #scrolling(voice, strip) {
-    const now = this.#now / SPANS_PER_BAR;
-    const right = this.#nowX;
-    const oldest = Math.max(0, Math.floor(now - right / PITCH_PX) - 1, Math.floor(now) - REMEMBERED_BARS + 8);
-    for (let bar = Math.floor(now); bar >= oldest; bar--) this.#bar(voice, bar, right - (now - bar) * PITCH_PX - BAR_PX, strip);
-  }
-
-  /** @param {Voice} voice @param {number} strip */
-  #standing(voice, strip) {
-    const newest = Math.floor(this.#newest / SPANS_PER_BAR);
-    for (let bar = Math.max(0, newest - this.#columns + 1 + BLANK_BARS); bar <= newest; bar++) {
-      this.#bar(voice, bar, (bar % this.#columns) * PITCH_PX, strip);
-    }
-  }
-
-  /** @param {Voice} voice @param {number} bar @param {number} x @param {number} strip */
-  #bar(voice, bar, x, strip) {
-    const middle = this.#height / 2;
-    const at = bar % REMEMBERED_BARS;
-    if (this.#lost[at]) return;
-    const length = BAR_PX + this.#bars[voice][at] * (middle - strip / 2 - BAR_PX);
-    this.#pen.roundRect(x, voice === 'model' ? middle - strip / 2 - length : middle + strip / 2, BAR_PX, length, BAR_PX / 2);
-  }
-
-  /** @param {boolean} still */
-  #drawWords(still) {
-    const pen = this.#pen;
-    const now = (still ? this.#newest : this.#now) / SPANS_PER_BAR;
-    const columns = this.#columns;
-    pen.fillStyle = this.#colours.ink;
-    for (const { text, bar, at, row } of this.#track.words) {
-      if (still && bar < now - columns + STALE_BARS) continue;
-      const x = still ? (at % columns) * PITCH_PX : this.#nowX - (now - at) * PITCH_PX;
-      if (x < -400) continue;
-      pen.fillText(text, x, this.#height / 2 + (row ? ROW_PX : -ROW_PX) / 2);
-    }
+  /** The tape from the oldest bar in sight on, which may lie anywhere on it, and on from its beginning. @param {number} width @param {number} height */
+  #copyTape(width, height) {
+    const { canvas, bars } = this.#tape;
+    const oldest = this.#now + 1 - this.#nowX / PITCH_PX;
+    const from = Math.round((((oldest % bars) + bars) % bars) * PITCH_PX * this.#ratio);
+    const first = Math.min(width, canvas.width - from);
+    if (first > 0) this.#pen.drawImage(canvas, from, 0, first, height, 0, 0, first, height);
+    if (first < width) this.#pen.drawImage(canvas, 0, 0, width - first, height, first, 0, width - first, height);
   }
 
   #drawNow() {
-    this.#pen.fillStyle = this.#colours.line;
-    const lane = (this.#height - WORD_STRIP_PX) / 2;
-    this.#pen.fillRect(Math.round(this.#nowX) + 1, 0, 1, lane);
-    this.#pen.fillRect(Math.round(this.#nowX) + 1, this.#height - lane, 1, lane);
+    const lane = ((this.#height - this.#tape.stripPx) / 2) * this.#ratio;
+    const x = Math.round((this.#nowX + PITCH_PX) * this.#ratio);
+    this.#pen.fillStyle = this.#lineColour;
+    this.#pen.fillRect(x, 0, Math.ceil(this.#ratio), lane);
+    this.#pen.fillRect(x, this.#canvas.height - lane, Math.ceil(this.#ratio), lane);
   }
 
-  #fadePast() {
-    const pen = this.#pen;
-    const fade = pen.createLinearGradient(0, 0, FADE_PX, 0);
-    fade.addColorStop(0, '#000');
-    fade.addColorStop(1, 'transparent');
-    pen.globalCompositeOperation = 'destination-out';
-    pen.fillStyle = fade;
-    pen.fillRect(0, 0, FADE_PX, this.#height);
-    pen.globalCompositeOperation = 'source-over';
+  /** @param {number} height */
+  #fadePast(height) {
+    this.#pen.globalCompositeOperation = 'destination-out';
+    this.#pen.fillStyle = this.#fade;
+    this.#pen.fillRect(0, 0, FADE_PX * this.#ratio, height);
+    this.#pen.globalCompositeOperation = 'source-over';
   }
 
-  get #columns() {
-    return Math.max(1, Math.floor(this.#width / PITCH_PX));
+  /** A call, and somebody who would rather not see it move. */
+  get #stands() {
+    return this.#running && this.#stillness.matches;
   }
 
   get #nowX() {
-    return this.#speaking ? this.#width - Math.min(AHEAD_PX, this.#width / 4) : this.#width;
+    return this.#tape.speaking ? this.#width - Math.min(AHEAD_PX, this.#width / 4) : this.#width;
   }
 
   /** Before any call: what a conversation looks like, two voices that overlap. */
   #sketch() {
-    const bars = 320;
-    const turn = (/** @type {number} */ bar) => Math.cos(((bar - bars) / 27) * Math.PI + 1.2);
-    for (let bar = 0; bar < bars; bar++) {
+    const turn = (/** @type {number} */ bar) => Math.cos(((bar - SKETCHED_BARS) / 27) * Math.PI + 1.2);
+    for (let bar = 0; bar < SKETCHED_BARS; bar++) {
       const syllable = 0.6 + 0.4 * Math.sin(bar * 0.9) * Math.sin(bar * 0.37 + 1);
-      this.#bars.model[bar] = Math.max(0, turn(bar) + 0.5) * syllable * 0.62;
-      this.#bars.user[bar] = Math.max(0, 0.5 - turn(bar)) * (1.15 - syllable * 0.75) * 0.62;
+      this.#tape.add('model', bar, Math.max(0, turn(bar) + 0.5) * syllable * 0.62);
+      this.#tape.add('user', bar, Math.max(0, 0.5 - turn(bar)) * (1.15 - syllable * 0.75) * 0.62);
     }
-    this.#newest = this.#now = bars * SPANS_PER_BAR - 1;
+    this.#now = SKETCHED_BARS - 1;
   }
 }
 

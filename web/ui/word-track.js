@@ -4,7 +4,7 @@
  * Pieces become words as they come: one without a space before it goes on with the word before. Pure; lengths and moments
  * are in bars.
  *
- * @typedef {{text: string, bar: number, at: number, row: 0 | 1}} PlacedWord `bar`: when it is heard; `at`: where it stands
+ * @typedef {{text: string, at: number, row: 0 | 1}} PlacedWord `at`: the bar at which it begins
  */
 
 const REMEMBERED_WORDS = 80;
@@ -30,22 +30,25 @@ export class WordTrack {
     this.#open = false;
   }
 
-  /** @param {string} piece with its own spaces @param {number} bar when it is heard */
+  /** @param {string} piece with its own spaces @param {number} bar when it is heard @returns {PlacedWord[]} what it changed */
   add(piece, bar) {
-    const text = piece.replace(CONTROL, ' ');
-    const [first, ...rest] = text.split(/\s+/);
-    if (first) this.#open ? this.#goOn(first) : this.#begin(first, bar);
-    for (const word of rest) if (word) this.#begin(word, bar);
+    const [first, ...rest] = piece.replace(CONTROL, ' ').split(/\s+/);
+    const words = first ? [this.#open ? this.#goOn(first) : this.#begin(first, bar)] : [];
+    for (const word of rest) if (word) words.push(this.#begin(word, bar));
     this.#open = rest.length ? rest.at(-1) !== '' : this.#open || first !== '';
+    return words;
   }
 
   /** @param {string} text @param {number} bar */
   #begin(text, bar) {
     const row = this.#ends[0] <= bar + NEAR_BARS || this.#ends[0] <= this.#ends[1] ? 0 : 1;
     const at = Math.max(bar, this.#ends[row]);
-    this.words.push({ text, bar, at, row });
+    /** @type {PlacedWord} */
+    const word = { text, at, row };
+    this.words.push(word);
     this.#ends[row] = at + this.#measure(text) + SPACE_BARS;
     if (this.words.length > REMEMBERED_WORDS) this.words.shift();
+    return word;
   }
 
   /** @param {string} text */
@@ -53,5 +56,6 @@ export class WordTrack {
     const word = this.words[this.words.length - 1];
     word.text += text;
     this.#ends[word.row] = word.at + this.#measure(word.text) + SPACE_BARS;
+    return word;
   }
 }
