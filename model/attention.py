@@ -129,30 +129,31 @@ def _attend(query: Tensor, ring: Ring, visible: Tensor) -> Tensor:
     """The same in torch, over the ring's first `span` columns."""
     span = visible.shape[-1]
     if ring.keys.shape[2] <= PIECE_KEYS:
-        everything = slice(None)
-        keys = _read(ring.keys, ring.key_scales, everything, query.dtype)
-        return F.scaled_dot_product_attention(
-            query, keys, _read(ring.values, ring.value_scales, everything, query.dtype), visible
-        )
+        keys = _read(ring.keys, ring.key_scales, query.dtype)
+        values = _read(ring.values, ring.value_scales, query.dtype)
+        return F.scaled_dot_product_attention(query, keys, values, visible)
     scaled = query.float() * query.shape[-1] ** -0.5  # bfloat16 would round scores by more than keys differ
     peaks, sums, sights = [], [], []
     for start in range(0, span, PIECE_KEYS):
         piece = slice(start, min(start + PIECE_KEYS, span))
-        scores = scaled @ _read(ring.keys, ring.key_scales, piece, torch.float32).mT
+        scores = scaled @ _read(ring.keys, ring.key_scales, torch.float32, piece).mT
         scores = scores.masked_fill(~visible[..., piece], MASKED)
         peak = scores.amax(-1, keepdim=True)
         weights = torch.exp(scores - peak)
         peaks.append(peak)
         sums.append(weights.sum(-1, keepdim=True))
-        values = _read(ring.values, ring.value_scales, piece, query.dtype)
+        values = _read(ring.values, ring.value_scales, query.dtype, piece)
         sights.append((weights.to(query.dtype) @ values).float())
     return _merge(peaks, sums, sights).to(query.dtype)
 
 
-def _read(held: Tensor, scales: Tensor | None, piece: slice, dtype: torch.dtype) -> Tensor:
-    """Some columns of a ring's keys or values, as numbers to compute with: [S, H, columns, D]."""
-    part = held[:, :, piece]
-    return part.to(dtype) if scales is None else dequantize(part, scales[:, :, piece], dtype)
+def _read(held: Tensor, scales: Tensor | None, dtype: torch.dtype, piece: slice | None = None) -> Tensor:
+    """A ring's keys or values, all or some columns of them, as numbers to compute with: [S, H, columns, D]."""
+    if piece is not None:
+        held, scales = held[:, :, piece], scales[:, :, piece] if scales is not None else None
+    if scales is not None:
+        return dequantize(held, scales, dtype)
+    return held if held.dtype == dtype else held.to(dtype)  # a recording would make the call for nothing
 
 
 def _merge(peaks: list[Tensor], sums: list[Tensor], sights: list[Tensor]) -> Tensor:

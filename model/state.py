@@ -141,12 +141,12 @@ def write_ring_(ring: Ring, keys: Tensor, values: Tensor, columns: Tensor) -> No
     No mask is needed: an idle row's write lands in the columns that its next active frame overwrites before it
     looks, and that its window no longer sees.
     """
-    _write_(ring.keys, ring.key_scales, keys, columns)
-    _write_(ring.values, ring.value_scales, values, columns)
+    index = columns[:, None, :, None].expand_as(keys)
+    _write_(ring.keys, ring.key_scales, keys, index)
+    _write_(ring.values, ring.value_scales, values, index)
 
 
-def _write_(held: Tensor, scales: Tensor | None, new: Tensor, columns: Tensor) -> None:
-    index = columns[:, None, :, None].expand_as(new)
+def _write_(held: Tensor, scales: Tensor | None, new: Tensor, index: Tensor) -> None:
     if scales is None:
         held.scatter_(2, index, new)
     else:
