@@ -7,9 +7,9 @@ it is asked for. Owner: engine thread.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
@@ -24,7 +24,6 @@ from model.duplex import Duplex, Frame
 from model.errors import CheckpointNotFound, ModelError
 from model.published import FRAME_SAMPLES
 from model.quantize import eight_bit
-from model.random_checkpoint import write_checkpoint
 from model.sampling import SamplingPlan
 from model.state import clear_row_, copy_row_
 from model.stepper import is_small, make_stepper
@@ -37,10 +36,10 @@ from server.settings import SLOTS_WITHOUT_GPU, Precision
 
 DEMO = "demo"
 DEMO_NOTICE = (
-    "Random weights: it hears you, but it babbles. "
-    "For a conversation: parley serve --model kyutai/moshiko-pytorch-bf16, on a 24 GB GPU."
+    "Demo model, knows a few dozen phrases; not Moshi. "
+    "The real one, on a 24 GB GPU: parley serve --model kyutai/moshiko-pytorch-bf16"
 )
-_DEMO_VERSION = 1  # of the random weights in the cache
+_DEMO_CHECKPOINT = files("model.demo") / "checkpoint"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +73,7 @@ def load_runner(
         numbers = getattr(torch, dtype) if dtype != "auto" else torch.float32 if where.type == "cpu" else torch.bfloat16
         refuse_unfit(where, numbers)
         held, kept = (eight_bit(where) if choice == "8bit" else None for choice in (weights, kv))
-        checkpoint = find(_checked(resolver(str(_demo_directory()) if demo else model)))
+        checkpoint = find(_checked(resolver(str(_DEMO_CHECKPOINT) if demo else model)))
         outline = outline_of(checkpoint, numbers, held)
         asked = None if slots == "auto" else slots
         count = slots_on(where, outline, kept, asked, usual=SLOTS_WITHOUT_GPU, way_out=way_out)
@@ -216,15 +215,3 @@ def _checked(resolve: Resolve) -> Resolve:
             raise CheckpointNotFound(str(error)) from error
 
     return checked
-
-
-def _demo_directory() -> Path:
-    """The small random checkpoint, made on first use."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "parley"
-    directory = cache / f"demo-{_DEMO_VERSION}"
-    try:
-        if not (directory / "config.json").exists():  # written last, so a broken attempt is made again
-            write_checkpoint(directory)
-    except OSError as error:
-        raise ModelUnavailable(f"The demo model can't be written to {directory}: {error.strerror}.") from error
-    return directory

@@ -15,11 +15,14 @@ import httpx
 import numpy as np
 import pytest
 import pytest_asyncio
+import soundfile
+import soxr
 from playwright.async_api import Browser, Page, async_playwright
 
 from tests.web.chromium import chromium
 
 ROOT = Path(__file__).parents[2]
+QUESTIONS = Path(__file__).parent / "questions"
 START_S = 60
 MIC_HZ = 48000
 # A name that resolves to this machine but that browsers do not trust as they trust localhost.
@@ -122,15 +125,18 @@ def _speech_like(seconds: float) -> np.ndarray:
     return (0.3 * voice * loud / np.abs(voice).max() + 1e-4 * rng.standard_normal(samples)).astype(np.float32)
 
 
-@pytest.fixture(scope="session")
-def microphone_wav(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("microphone") / "voice.wav"
+def _write_wav(path: Path, pcm: np.ndarray) -> Path:
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(MIC_HZ)
-        file.writeframes((np.clip(2 * _speech_like(15), -1, 1) * 32767).astype("<i2").tobytes())
+        file.writeframes((np.clip(pcm, -1, 1) * 32767).astype("<i2").tobytes())
     return path
+
+
+@pytest.fixture(scope="session")
+def microphone_wav(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _write_wav(tmp_path_factory.mktemp("microphone") / "voice.wav", 2 * _speech_like(15))
 
 
 @asynccontextmanager
@@ -148,6 +154,17 @@ async def browser(microphone_wav: Path) -> AsyncIterator[Browser]:
     """A browser whose microphone plays the voice over and over."""
     fake = "--use-fake-device-for-media-stream"
     async with _browser(fake, f"--use-file-for-fake-audio-capture={microphone_wav}") as browser:
+        yield browser
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def asking_browser(tmp_path: Path) -> AsyncIterator[Browser]:
+    """A browser whose microphone asks "What is your name?" every ten seconds."""
+    asked, rate_hz = soundfile.read(QUESTIONS / "what_is_your_name.wav", dtype="float32")
+    asked = soxr.resample(asked, rate_hz, MIC_HZ)
+    rest = np.zeros(10 * MIC_HZ - len(asked))
+    path = _write_wav(tmp_path / "question.wav", np.concatenate([rest[: 2 * MIC_HZ], asked, rest[2 * MIC_HZ :]]))
+    async with _browser("--use-fake-device-for-media-stream", f"--use-file-for-fake-audio-capture={path}") as browser:
         yield browser
 
 

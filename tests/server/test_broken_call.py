@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from server.engine.runner import Runner
@@ -17,11 +15,10 @@ POISONED_SEED = 13
 
 
 @pytest.fixture
-def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
+def runner(monkeypatch: pytest.MonkeyPatch) -> Runner:
     """A small Moshi that breaks for who comes with a certain seed."""
     from server.engine.moshi_runner import load_runner
 
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     runner = load_runner("demo", 2, "cpu", "auto")
     start = runner.start
 

@@ -14,14 +14,18 @@ from safetensors.numpy import load_file
 from server.cli import main
 
 pytest.importorskip("torch")
+
+from model.random_checkpoint import write_checkpoint
+
 FRAME_SAMPLES = 1_920
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield
+@pytest.fixture(scope="module")
+def babble(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Random weights, which have something to say to everything."""
+    directory = tmp_path_factory.mktemp("babble")
+    write_checkpoint(directory)
+    return str(directory)
 
 
 @pytest.fixture
@@ -34,18 +38,18 @@ def wav(tmp_path: Path) -> Path:
     return path
 
 
-def run(wav: Path, folder: Path, *flags: str) -> tuple[np.ndarray, str, dict[str, np.ndarray]]:
+def run(model: str, wav: Path, folder: Path, *flags: str) -> tuple[np.ndarray, str, dict[str, np.ndarray]]:
     folder.mkdir()
     out = [f"--out-{kind}={folder / kind}" for kind in ("wav", "text", "tokens")]
-    assert main(["run", str(wav), *out, *flags]) == 0
+    assert main(["run", str(wav), "--model", model, *out, *flags]) == 0
     pcm, rate_hz = soundfile.read(folder / "wav", dtype="int16")
     assert rate_hz == 24_000
     assert pcm.ndim == 1
     return pcm, (folder / "text").read_text("utf-8"), load_file(folder / "tokens")
 
 
-def test_what_is_written(wav: Path, tmp_path: Path):
-    pcm, text, tokens = run(wav, tmp_path / "a", "--greedy")
+def test_what_is_written(babble: str, wav: Path, tmp_path: Path):
+    pcm, text, tokens = run(babble, wav, tmp_path / "a", "--greedy")
     assert len(pcm) == 12 * FRAME_SAMPLES
     assert tokens["codes"].shape == (8, 13)
     assert tokens["tokens"].shape == (12, 9)
@@ -53,14 +57,15 @@ def test_what_is_written(wav: Path, tmp_path: Path):
     assert text.strip()
 
 
-def test_a_seed_repeats_a_run(wav: Path, tmp_path: Path):
-    runs = [run(wav, tmp_path / name, f"--seed={seed}")[2]["tokens"] for name, seed in (("a", 1), ("b", 1), ("c", 2))]
+def test_a_seed_repeats_a_run(babble: str, wav: Path, tmp_path: Path):
+    seeds = (("a", 1), ("b", 1), ("c", 2))
+    runs = [run(babble, wav, tmp_path / name, f"--seed={seed}")[2]["tokens"] for name, seed in seeds]
     np.testing.assert_array_equal(runs[0], runs[1])
     assert not np.array_equal(runs[0], runs[2])
 
 
-def test_text_goes_to_the_terminal(wav: Path, capsys: pytest.CaptureFixture[str]):
-    assert main(["run", str(wav), "--greedy"]) == 0
+def test_text_goes_to_the_terminal(babble: str, wav: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["run", str(wav), "--model", babble, "--greedy"]) == 0
     assert capsys.readouterr().out.strip()
 
 

@@ -15,23 +15,23 @@ from server.session import SessionParams
 
 pytest.importorskip("torch")
 
-from server.engine import moshi_runner
+from model.random_checkpoint import write_checkpoint
 from server.engine.moshi_runner import MoshiRunner, load_runner
 
 GREEDY = {"text_temperature": 0.0, "audio_temperature": 0.0}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory):
-    """The demo checkpoint is made here, not in the home of whoever runs the tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield
+@pytest.fixture(scope="module")
+def babble(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Random weights, which have something to say to everything."""
+    directory = tmp_path_factory.mktemp("babble")
+    write_checkpoint(directory)
+    return str(directory)
 
 
 @pytest.fixture(scope="module")
-def runner(cache: None) -> MoshiRunner:
-    runner = load_runner("demo", 4, "cpu", "auto")
+def runner(babble: str) -> MoshiRunner:
+    runner = load_runner(babble, 4, "cpu", "auto")
     runner.warm_up()
     return runner
 
@@ -152,13 +152,12 @@ def test_idle_rows_say_nothing(runner: MoshiRunner):
     assert all(result.pieces[1] == "" for result in results)
 
 
-def test_the_demo_is_made_once(runner: MoshiRunner):
-    files = {path: path.stat().st_mtime_ns for path in moshi_runner._demo_directory().iterdir()}
-    assert len(files) == 5
-    load_runner("demo", 1, "cpu", "float32").close()
-    assert files == {path: path.stat().st_mtime_ns for path in moshi_runner._demo_directory().iterdir()}
-    assert runner.card.demo
-    assert "babbles" in runner.card.notice
+def test_the_demo_says_what_it_is(runner: MoshiRunner):
+    demo = load_runner("demo", 1, "cpu", "auto")
+    assert demo.card.demo and not runner.card.demo
+    assert "knows a few dozen phrases; not Moshi" in demo.card.notice
+    assert "parley serve --model" in demo.card.notice
+    assert runner.card.notice == ""
 
 
 @pytest.mark.parametrize(
@@ -178,8 +177,8 @@ def test_what_is_not_there_is_said(model: str, device: str, sentence: str):
         load_runner(model, 1, device, "auto")
 
 
-def test_fewer_bits_are_spoken_with_too(cache: None):
-    runner = load_runner("demo", "auto", "cpu", "auto", "8bit", "8bit")
+def test_fewer_bits_are_spoken_with_too(babble: str):
+    runner = load_runner(babble, "auto", "cpu", "auto", "8bit", "8bit")
     assert runner.slots == 8
     ring = runner._state.temporal.rings[0]
     assert (ring.keys.element_size(), ring.key_scales is not None) == (1, True)
@@ -187,7 +186,7 @@ def test_fewer_bits_are_spoken_with_too(cache: None):
     assert text.strip() and np.isfinite(pcm).all() and pcm.std() > 0.001
 
 
-def test_more_slots_than_memory_are_refused_at_start(monkeypatch: pytest.MonkeyPatch, cache: None):
+def test_more_slots_than_memory_are_refused_at_start(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("model.device.os.sysconf", {"SC_PHYS_PAGES": 25_000, "SC_PAGE_SIZE": 4096}.__getitem__)
     with pytest.raises(ModelUnavailable, match=r"lower --slots to \d, or add --weights 8bit --kv 8bit\.$"):
         load_runner("demo", 1000, "cpu", "auto")
