@@ -7,10 +7,13 @@ listens to. Knows words only: no voices, no time.
 from __future__ import annotations
 
 import zlib
+from typing import TypeVar
 
 import numpy as np
 
 from model.demo.topics import TOPICS, Topic
+
+T = TypeVar("T")
 
 GREETING = "Hello! Say something to me."  # when nobody speaks
 GREETING_AFTER_S = 3.0
@@ -20,7 +23,7 @@ AFTER_STORY = "I see. Tell me more."
 NOTHING_YET = "I have not said anything yet."
 
 # fmt: off
-_LEADS = ("so", "um", "okay", "well", "please", "and", "now", "right")
+_LEADS = ("so", "um", "okay", "well", "please", "and", "now", "right", "hey", "oh", "all right", "tell me", "parley")
 _ASKS = (
     ("how do i", "where can i", "can i", "should i", "when do i", "can you", "could you", "please", "why would i"),
     ("fix", "buy", "sell", "clean", "paint", "open", "borrow", "repair", "find", "order", "move", "wash", "cook",
@@ -49,13 +52,17 @@ _TALES = (
      "and everybody was laughing", "with my two cousins"),
 )
 # fmt: on
+_HELD_OUT = frozenset(wording for topic in TOPICS for wording in topic.held_out)
 _HELD_OUT_SHARE = 8  # one unknown sentence in so many is kept for the evaluation
 
 
 def ask(topic: Topic, dice: np.random.Generator) -> str:
-    """A trained wording, sometimes with a little word before it."""
-    wording = _pick(topic.wordings, dice)
-    return f"{_pick(_LEADS, dice)} {wording}" if dice.random() < 0.2 else wording
+    """A trained wording, sometimes with a little word before it; never one that is kept for the evaluation."""
+    while True:
+        wording = _pick(_pick(topic.wordings, dice), dice)
+        asked = f"{_pick(_LEADS, dice)} {wording}" if dice.random() < 0.3 else wording
+        if asked not in _HELD_OUT:
+            return asked
 
 
 def unknown(dice: np.random.Generator, *, held_out: bool = False) -> str:
@@ -79,7 +86,7 @@ def answers() -> tuple[str, ...]:
 
 def caller_words() -> tuple[str, ...]:
     """Every word that a trained caller may say, sorted."""
-    asked = [wording for topic in TOPICS for wording in topic.wordings]
+    asked = [wording for topic in TOPICS for wording in topic.forms]
     phrases = [*_LEADS, *asked, *(phrase for part in (*_ASKS, *_WONDERS, *_TALES) for phrase in part)]
     return tuple(sorted({word for phrase in phrases for word in phrase.split()}))
 
@@ -89,5 +96,5 @@ def reply(topic: Topic, last: str | None) -> str:
     return topic.answer or last or NOTHING_YET
 
 
-def _pick(choices: tuple[str, ...], dice: np.random.Generator) -> str:
+def _pick(choices: tuple[T, ...], dice: np.random.Generator) -> T:
     return choices[int(dice.integers(len(choices)))]

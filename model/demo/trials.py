@@ -55,9 +55,9 @@ def questions(
 ) -> Iterator[Trial]:  # fmt: skip
     """Every topic `each` times, in wordings kept for this (or, `seen`, in trained ones), `through` a bad line."""
     for topic in TOPICS:
-        wordings = topic.wordings if seen else topic.held_out
+        wordings = topic.forms if seen else topic.held_out
         for n in range(each):
-            wording = wordings[n % len(wordings)]
+            wording = _any(wordings, dice) if seen else wordings[n % len(wordings)]
             trial = _ask([(wording, conversation.reply(topic, None))], dice, _any(voices, dice))
             yield replace(trial, pcm=through(trial.pcm)) if through else trial
 
@@ -67,7 +67,7 @@ def repeats(dice: np.random.Generator, voices: tuple[Voice, ...], count: int) ->
     again = next(topic for topic in TOPICS if not topic.answer)
     for _ in range(count):
         topic = _any(tuple(topic for topic in TOPICS if topic.answer), dice)
-        asked = [(_any(topic.wordings, dice), topic.answer), (_any(again.held_out, dice), topic.answer)]
+        asked = [(_any(topic.forms, dice), topic.answer), (_any(again.held_out, dice), topic.answer)]
         yield _ask(asked, dice, _any(voices, dice))
 
 
@@ -95,7 +95,7 @@ def interruptions(dice: np.random.Generator, voices: tuple[Voice, ...], count: i
     for _ in range(count):
         voice, first = _any(voices, dice), _any(long, dice)
         second = _any(tuple(topic for topic in TOPICS if topic.answer and topic is not first), dice)
-        opening = say(_any(first.wordings, dice), voice).pcm
+        opening = say(_any(first.forms, dice), voice).pcm
         again_s = 1 + len(opening) / SAMPLE_RATE_HZ + float(dice.uniform(0.9, 1.4))
         sounds = [(1.0, opening), (again_s, say(_any(second.held_out, dice), voice).pcm)]
         yield replace(_place(sounds, second.answer, _ANSWER_S), alone=False)
