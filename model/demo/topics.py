@@ -477,7 +477,8 @@ TOPICS: tuple[Topic, ...] = (
            "what do dogs say | what noise does a dog make"),
     _topic("coin", "It is heads.",
            "flip a coin | toss a coin | heads or tails | can you flip a coin | please flip a coin | throw a coin | "
-           "(flip|toss|throw|can you flip|can you toss|could you flip|please flip|please throw) (a|the|one) coin (now|) | "
+           "(flip|toss|throw|can you flip|can you toss|could you flip|please flip|please throw) (a|the|one) coin "
+           "(now|) | "
            "heads or tails (please|) | (let us|i want to) (flip|toss|throw) a coin | tails or heads",
            "flip a coin for me | please toss a coin"),
 )
