@@ -37,12 +37,13 @@ export class Call {
   #worker;
   #gauge = new DelayGauge();
   #counts = { concealed: 0, skipped: 0, late: 0, unsent: 0 };
+  #countsBefore = this.#counts; // on the audio's ends before these
   /** The server's word for the end, given before it closes. */
   #reason = '';
   /** What broke on our side before the line was closed. */
   #broken = '';
   #resume = '';
-  #lostAtMs = 0; // when the line was lost, while it is
+  #lostAtMs = 0; // when the server was last heard, while the line is lost
   #retries = 0;
   #retry = 0;
 
@@ -55,13 +56,14 @@ export class Call {
     this.#base = base;
     this.#choices = choices;
     this.#tell = tell;
-    this.#worker = new Worker(new URL('net/worker.js', import.meta.url), { type: 'module' });
+    this.#worker = startWorker(new URL('net/worker.js', import.meta.url));
     this.#worker.onmessage = ({ data }) => this.#over || this.#hear(data);
     this.#worker.onerror = ({ message }) => void this.#diagnose(message ?? '');
   }
 
   /** The audio's ends: the first ones begin the call, later ones take their place. @param {AudioEnds} ends */
   join(ends) {
+    this.#countsBefore = { ...this.#counts };
     this.#worker.postMessage({ type: 'join', ...ends }, [ends.capture, ends.playback]);
   }
 
@@ -84,7 +86,8 @@ export class Call {
   /** @param {import('./audio/graph.js').BufferReport} report @param {number} deviceMs */
   onBuffer({ lowWaterMs, late, concealed }, deviceMs) {
     this.#gauge.onBuffer(lowWaterMs, deviceMs);
-    this.#count({ late, concealed });
+    const before = this.#countsBefore;
+    this.#count({ late: before.late + late, concealed: before.concealed + concealed });
     const delay = this.#gauge.delay;
     if (delay && this.state === 'live') this.#tell('delay', delay);
   }
@@ -159,23 +162,23 @@ export class Call {
     this.#tell('gap', { lostS, resumed });
   }
 
-  /** @param {{code: number, said: string, opened: boolean}} closed */
-  async #onClosed({ code, said, opened }) {
+  /** @param {{code: number, said: string, opened: boolean, quietMs: number}} closed */
+  async #onClosed({ code, said, opened, quietMs }) {
     if (this.#broken) return this.#fail(new CallFailure('broken', this.#broken));
     const known = FAILURE_OF_REASON[this.#reason] ?? FAILURE_OF_CODE[code];
     if (this.#resume && this.#lostAtMs && code === 1008) return this.#beginAnew();
     if (known) return this.#fail(new CallFailure(known, said));
     if (NORMAL.has(code)) return this.#end({ by: 'server', reason: this.#reason });
-    if (this.state === 'live' || this.state === 'reconnecting') return this.#reconnect();
+    if (this.state === 'live' || this.#lostAtMs) return this.#reconnect(quietMs);
     if (opened) return this.#fail(new CallFailure('connection-lost'));
     const readiness = await askReadiness(this.#base);
     this.#fail(new CallFailure(readiness === 'ready' ? 'refused' : readiness));
   }
 
-  /** The line was lost without a word: try again and again, for as long as a server may keep the place. */
-  #reconnect() {
+  /** The line was lost without a word: try again and again, for as long as a server may keep the place. @param {number} quietMs */
+  #reconnect(quietMs) {
     const now = performance.now();
-    this.#lostAtMs ||= now;
+    this.#lostAtMs ||= now - quietMs;
     this.#enter('reconnecting');
     if (now - this.#lostAtMs > RECONNECT_FOR_MS) return this.#fail(new CallFailure('connection-lost'));
     const waitMs = Math.min(FIRST_RETRY_MS * 2 ** this.#retries, LONGEST_RETRY_MS);
@@ -223,4 +226,11 @@ export class Call {
     this.state = state;
     this.#tell('state', { state, ending });
   }
+}
+
+/** Also where this module is another site's: browsers want a worker's script to be the page's own. @param {URL} url */
+function startWorker(url) {
+  if (url.origin === location.origin) return new Worker(url, { type: 'module' });
+  const script = URL.createObjectURL(new Blob([`import '${url.href}';`], { type: 'text/javascript' }));
+  return new Worker(script, { type: 'module' });
 }

@@ -11,7 +11,8 @@
  *       parley.addEventListener('ended', ({ detail }) => detail.failure && console.warn(detail.failure.code));
  *     </script>
  *
- * The page must be served over https or from localhost, or browsers keep the microphone to themselves.
+ * The page must be served over https or from localhost, or browsers keep the microphone to themselves. It may be on
+ * another site than the server, which then has to allow that (CORS for these files, and the page's origin for calls).
  *
  * idle → preparing (microphone, codecs) → dialling → waiting (in line) → live ⇄ reconnecting → ended, and from there
  * again. Nothing here throws at a click: what goes wrong is the `ended` event's failure, with a code from `failure.js`.
@@ -87,7 +88,8 @@ export class Parley extends EventTarget {
   #talking = false;
   /** @type {Call | null} */
   #call = null;
-  #liveAtS = 0; // on the equipment's clock
+  #hasBeenLive = false;
+  #liveAtS = 0; // on the equipment's clock, when it first was
 
   /**
    * @param {string | URL} [url] the server's address, with its path prefix if any; by default the page's own
@@ -129,6 +131,7 @@ export class Parley extends EventTarget {
     if (this.inCall) return;
     const call = new Call(this.#url, { ...this.choices }, (type, detail) => this.#onCall(call, type, detail));
     this.#call = call;
+    this.#hasBeenLive = false;
     this.#enter('preparing');
     try {
       const graph = await this.#open();
@@ -272,7 +275,8 @@ export class Parley extends EventTarget {
   /** @param {ParleyState} state @param {Ending | null} [ending] */
   #enter(state, ending = null) {
     if (state === this.state) return;
-    if (state === 'live' && this.state !== 'reconnecting') this.#liveAtS = this.#equipment.timeS;
+    if (state === 'live' && !this.#hasBeenLive) this.#liveAtS = this.#equipment.timeS;
+    this.#hasBeenLive ||= state === 'live';
     this.state = state;
     this.#tell('state', { state, ending });
   }

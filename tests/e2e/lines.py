@@ -19,8 +19,9 @@ from websockets.http11 import Request, Response
 
 WEB = Path(__file__).parents[2] / "web"
 PACKETS_PER_FRAME = 4
-# The strictest that a call can live with; a page's own script may be inline here.
-POLICY = "default-src 'none'; script-src 'self' 'unsafe-inline'; worker-src 'self'; connect-src 'self'"
+ANYWHERE = {"Access-Control-Allow-Origin": "*"}
+# The strictest that a call can live with.
+POLICY = "default-src 'none'; script-src 'self'; worker-src 'self'; connect-src 'self'"
 CHUNK_BYTES = 65536
 
 
@@ -88,6 +89,7 @@ class PuppetServer:
     def __init__(self) -> None:
         self.tokens: list[str] = []  # as each line brought it
         self.heard_packets = 0
+        self.is_silent = False  # hears, and says nothing
         self.queries: list[dict[str, list[str]]] = []
         self.pages: dict[str, str] = {"/bare": ""}  # path → HTML
         self.before: dict[str, str] = {}  # path → what a script begins with
@@ -129,7 +131,8 @@ class PuppetServer:
         if path == "/readyz":
             return connection.respond(200, "ready")
         if path in self.pages:
-            return _response(self.pages[path].encode(), "text/html", {"Content-Security-Policy": POLICY})
+            strict = {"Content-Security-Policy": POLICY} if path == "/bare" else {}
+            return _response(self.pages[path].encode(), "text/html", strict)
         if not file.is_file():
             return connection.respond(404, "not here")
         kind = "text/javascript" if file.suffix in (".js", ".mjs") else "application/octet-stream"
@@ -160,7 +163,9 @@ class PuppetServer:
         for number in itertools.count():
             frame.append(bytes(await line.recv(decode=False)))
             self.heard_packets += 1
-            if len(frame) == PACKETS_PER_FRAME:
+            if len(frame) == PACKETS_PER_FRAME and self.is_silent:
+                frame.clear()
+            elif len(frame) == PACKETS_PER_FRAME:
                 await line.send(b"\x02" + f" {number // PACKETS_PER_FRAME}".encode())
                 for message in frame:
                     await line.send(message)
@@ -168,5 +173,5 @@ class PuppetServer:
 
 
 def _response(body: bytes, kind: str, headers: dict[str, str] | None = None) -> Response:
-    always = {"Content-Type": kind, "Content-Length": str(len(body)), "Connection": "close"}
+    always = {"Content-Type": kind, "Content-Length": str(len(body)), "Connection": "close"} | ANYWHERE
     return Response(200, "OK", Headers(always | (headers or {})), body)

@@ -278,6 +278,28 @@ async def test_a_microphone_of_another_rate_gets_a_context_of_its_own(pages: Bro
     assert len(jumps) == 1 and abs(jumps[0][1]) < 0.1, "time begins once, when the call is live"
 
 
+async def test_on_a_page_of_another_site(pages: Browser, puppet: PuppetServer):
+    async with PuppetServer() as elsewhere:
+        elsewhere.pages["/theirs"] = ""
+        page = await open_bare(pages, elsewhere.url + "theirs", url=puppet.url)
+        await go_live(page)
+        await until(page, "details('delay').length > 1")
+    assert len(puppet.queries) == 1
+
+
+async def test_a_silent_line_that_can_be_resumed_is_given_up_soon(pages: Browser, puppet: PuppetServer):
+    page = await open_bare(pages, puppet.url + "bare")
+    await go_live(page)
+    await until(page, "details('delay').length > 1")
+    puppet.is_silent = True
+    await until(page, "call.state === 'reconnecting'")
+    puppet.is_silent = False
+    await until(page, "details('gap').length === 1")
+    [gap] = await details(page, "gap")
+    assert gap["resumed"] is True
+    assert gap["lostS"] > 2.9, "the silence before is lost as well"
+
+
 async def test_a_lost_line_is_dialled_again_and_a_new_conversation_said_to_be_one(pages: Browser, serve: Serve):
     server = await serve("--model", "echo")
     async with CuttableLine(server.url) as line:

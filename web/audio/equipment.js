@@ -12,7 +12,7 @@
 import { listDevices } from './devices.js';
 import { AudioGraph } from './graph.js';
 import { LevelMeter } from './level-meter.js';
-import { FULL_PROCESSING, closeMicrophone, openMicrophone } from './microphone.js';
+import { FULL_PROCESSING, closeMicrophone, openMicrophone, setAudioSession } from './microphone.js';
 import { canChooseSpeaker } from './speaker.js';
 
 export class Equipment {
@@ -87,6 +87,7 @@ export class Equipment {
     this.#opening = null;
     this.graph?.close();
     this.graph = null;
+    setAudioSession('auto');
     this.#spansBefore = this.#newestSpan = this.#secondsBefore = 0;
   }
 
@@ -128,6 +129,7 @@ export class Equipment {
   // ── Opening
 
   async #openGraph() {
+    setAudioSession('play-and-record');
     const stream = await openMicrophone(this.#wishes.microphone, this.#processing);
     try {
       this.#defaultMicrophone = defaultLabel(await this.list());

@@ -51,8 +51,6 @@ export class AudioGraph {
    * @returns {Promise<AudioGraph>}
    */
   static async open(stream) {
-    const session = /** @type {{audioSession?: {type: string}}} */ (navigator).audioSession;
-    if (session) session.type = 'play-and-record'; // Safari on a phone: keep the loudspeaker while recording
     const [context, source] = await openContext(stream);
     try {
       const url = (/** @type {string} */ end) => new URL(`${end}-processor.js`, import.meta.url);

@@ -39,3 +39,9 @@ export function closeMicrophone(stream) {
     track.stop();
   }
 }
+
+/** Safari on a phone: keep the loudspeaker while recording. @param {'play-and-record' | 'auto'} type */
+export function setAudioSession(type) {
+  const { audioSession } = /** @type {{audioSession?: {type: string}}} */ (navigator);
+  if (audioSession) audioSession.type = type;
+}

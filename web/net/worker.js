@@ -9,7 +9,7 @@
  * @typedef {{type: 'joined', supported: boolean} | {type: 'greeted'}
  *   | {type: 'event', event: {type: string, [name: string]: unknown}}
  *   | {type: 'trip', roundTripMs: number, unsentPackets: number}
- *   | {type: 'closed', code: number, said: string, opened: boolean}
+ *   | {type: 'closed', code: number, said: string, opened: boolean, quietMs: number}
  *   | {type: 'broken', what: string}} FromWorker
  */
 
@@ -22,6 +22,7 @@ const NO_CLOSE_FRAME = 1006; // as browsers say when a connection just stops
 const CHOKED_BYTES = 4096; // a second of packets not yet taken by the network: more would only arrive late
 const DIAL_TIMEOUT_MS = 15000;
 const SILENCE_TIMEOUT_MS = 10000; // a live server answers every 80 ms
+const SILENCE_TIMEOUT_RESUMABLE_MS = 3000; // sooner where nothing is lost by dialling again
 const FRAMES_PER_REPORT = 6;
 const MAX_UNDECODABLE = 50; // packets in a row: a second that is no Opus
 
@@ -68,6 +69,8 @@ class Line {
   #undecodable = 0; // packets in a row
   #said = ''; // the server's last complaint; what the call survived is forgotten
   #watchdog = 0;
+  #silenceMs = SILENCE_TIMEOUT_MS;
+  #heardAtMs = performance.now();
 
   /** @param {string} url */
   constructor(url) {
@@ -102,7 +105,8 @@ class Line {
 
   /** @param {ArrayBuffer} bytes */
   #receive(bytes) {
-    if (this.#encoder) this.#expectWithin(SILENCE_TIMEOUT_MS);
+    this.#heardAtMs = performance.now();
+    if (this.#encoder) this.#expectWithin(this.#silenceMs);
     const message = decode(bytes);
     switch (message.kind) {
       case 'handshake':
@@ -114,6 +118,7 @@ class Line {
         return;
       case 'event':
         if (message.event.type === 'skip') this.#trip.skipped(Number(message.event.frames));
+        if (message.event.resume) this.#silenceMs = SILENCE_TIMEOUT_RESUMABLE_MS;
         return tell({ type: 'event', event: message.event });
       case 'error':
         this.#said = message.text;
@@ -124,7 +129,7 @@ class Line {
     if (this.#encoder) return;
     this.#decoder = this.#makeDecoder();
     this.#encoder = this.#makeEncoder();
-    this.#expectWithin(SILENCE_TIMEOUT_MS);
+    this.#expectWithin(this.#silenceMs);
     tell({ type: 'greeted' });
   }
 
@@ -203,6 +208,7 @@ class Line {
     this.#decoder?.close();
     this.#socket.onclose = this.#socket.onmessage = null;
     this.#socket.close(NORMAL_CLOSURE);
-    tell({ type: 'closed', code, said: this.#said, opened: this.#opened });
+    const quietMs = performance.now() - this.#heardAtMs;
+    tell({ type: 'closed', code, said: this.#said, opened: this.#opened, quietMs });
   }
 }
