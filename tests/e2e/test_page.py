@@ -65,9 +65,14 @@ SAID = "Hello, it is good to hear you. Rivers never hurry, and still arrive. Whe
 
 
 async def say(page: Page, text: str = SAID) -> None:
-    """The model's words, as they come: an echo has none of its own."""
-    for i, word in enumerate(text.split()):
-        await tell(page, "words", text=" " + word, span=200 + i * 14, atS=i * 0.3)
+    """The model's words, as if the last seconds had brought them: an echo has none of its own."""
+    newest = await page.evaluate(
+        "new Promise((done) => parley.call.addEventListener('level', ({ detail }) => done(detail), { once: true }))"
+    )
+    words = text.split()
+    for i, word in enumerate(words):
+        ago = len(words) - i
+        await tell(page, "words", text=" " + word, span=newest["span"] - ago * 14, atS=newest["atS"] - ago * 0.3)
 
 
 # Loudness of a voice over one second: the mean of what `level` tells.

@@ -7,7 +7,7 @@
  */
 
 import { LevelMeter } from '../audio/level-meter.js';
-import { PITCH_PX, Tape, WIPED_BARS } from './tape.js';
+import { PITCH_PX, Tape } from './tape.js';
 
 const SPANS_PER_BAR = 2; // 43 ms
 const FLOOR_DB = -52;
@@ -15,6 +15,8 @@ const CEILING_DB = -14;
 const AHEAD_PX = 112; // right of now, for the word that is being said
 const FADE_PX = 96; // at the left, where the past goes
 const FRAME_MIN_MS = 15; // no faster than 60 pictures a second, whatever the screen can do
+const EMPTY_BARS = 40; // between the newest and the oldest on the tape: never in sight
+const EMPTY_BARS_STANDING = 4; // in sight, where the new overwrites the old
 const SKETCHED_BARS = 320;
 
 export class Lanes {
@@ -106,9 +108,10 @@ export class Lanes {
     const style = getComputedStyle(this.#canvas);
     const colour = (/** @type {string} */ name) => style.getPropertyValue(name).trim();
     const font = `${style.fontWeight} ${style.fontSize} ${style.fontFamily}`;
-    const columns = Math.max(WIPED_BARS + 1, Math.floor(clientWidth / PITCH_PX));
+    const columns = Math.max(1, Math.floor(clientWidth / PITCH_PX));
     const inks = { user: colour('--user'), model: colour('--model'), ink: colour('--ink'), font };
-    this.#tape.resize(this.#stands ? columns : columns + 2 * WIPED_BARS, clientHeight, ratio, inks);
+    const [bars, ahead] = this.#stands ? [columns, EMPTY_BARS_STANDING] : [columns + 2 * EMPTY_BARS, EMPTY_BARS];
+    this.#tape.resize(bars, ahead, clientHeight, ratio, inks);
     this.#lineColour = colour('--line');
     const fade = this.#pen.createLinearGradient(0, 0, FADE_PX * ratio, 0);
     fade.addColorStop(0, '#000');

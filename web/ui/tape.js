@@ -8,9 +8,9 @@ import { WordTrack } from './word-track.js';
 /** @typedef {'user' | 'model'} Voice */
 
 export const PITCH_PX = 6; // from bar to bar
-export const WIPED_BARS = 40; // ahead of the newest: room for a long word
 
 const BAR_PX = 3;
+const LONG_WORD_BARS = 18;
 const REMEMBERED_BARS = 1024; // what can be drawn again when the picture changes its size or colours
 const QUIET_STRIP_PX = 8; // between the voices, without words
 const WORD_STRIP_PX = 46; // two rows of words
@@ -22,6 +22,7 @@ export class Tape {
   /** What to copy from; `bars` bars long, in device pixels. */
   canvas = document.createElement('canvas');
   bars = 1;
+  #ahead = 0;
   /** The newest bar that was heard of. */
   newest = 0;
   /** There are words to come. */
@@ -45,9 +46,16 @@ export class Tape {
     this.#pen.clearRect(0, 0, this.bars * PITCH_PX, this.#height);
   }
 
-  /** @param {number} bars @param {number} height in CSS pixels @param {number} ratio @param {Style} style */
-  resize(bars, height, ratio, style) {
+  /**
+   * @param {number} bars
+   * @param {number} ahead of the newest bar, how many are empty
+   * @param {number} height in CSS pixels
+   * @param {number} ratio
+   * @param {Style} style
+   */
+  resize(bars, ahead, height, ratio, style) {
     this.bars = bars;
+    this.#ahead = ahead;
     this.#height = height;
     this.#style = style;
     this.canvas.width = Math.round(bars * PITCH_PX * ratio);
@@ -55,7 +63,7 @@ export class Tape {
     this.#pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     this.#pen.font = style.font;
     this.#pen.textBaseline = 'middle';
-    const oldest = Math.max(0, this.newest - Math.min(bars - WIPED_BARS, REMEMBERED_BARS) + 1);
+    const oldest = Math.max(0, this.newest - Math.min(bars - ahead, REMEMBERED_BARS) + 1);
     for (let bar = oldest; bar <= this.newest; bar++) this.#drawBar(bar);
     for (const word of this.#track.words) if (word.at > oldest) this.#drawWord(word);
   }
@@ -93,7 +101,10 @@ export class Tape {
     for (let next = Math.max(this.newest + 1, bar - REMEMBERED_BARS + 1); next <= bar; next++) {
       const at = next % REMEMBERED_BARS;
       this.#loud.user[at] = this.#loud.model[at] = this.#lost[at] = 0;
-      this.#wipe(next + WIPED_BARS, 0, this.#height);
+      const lane = (this.#height - this.stripPx) / 2;
+      this.#wipe(next + this.#ahead, 0, lane);
+      this.#wipe(next + this.#ahead, this.#height - lane, lane);
+      this.#wipe(next + Math.max(this.#ahead, LONG_WORD_BARS), lane, this.stripPx); // no word is cut while it is said
       this.#drawBar(next);
     }
     this.newest = bar;
