@@ -58,6 +58,7 @@ const tools = new Tools(call, transcript, delay, note);
 /** @type {import('./net/server.js').ServerInfo | null} */
 let info = null;
 let nowS = 0; // on the call's own clock
+let hinted = false;
 
 talk.addEventListener('click', () => (call.inCall ? call.stop() : void call.start()));
 mic.onChange = () => {
@@ -65,7 +66,7 @@ mic.onChange = () => {
   if (call.state === 'live') status.say(liveLine());
 };
 byId('settings-card', HTMLElement).addEventListener('toggle', () => manner.onCall(call.inCall, call.seed));
-byId('hint-seen', HTMLButtonElement).addEventListener('click', () => (byId('hint', HTMLElement).hidden = true));
+byId('hint-seen', HTMLButtonElement).addEventListener('click', () => hint(false, true));
 window.addEventListener('pagehide', () => call.stop());
 join();
 void introduce();
@@ -90,7 +91,7 @@ function join() {
   on('delay', (detail) => delay.show(detail));
   on('counts', (detail) => delay.count(detail));
   on('device', (detail) => note(deviceChange(detail)));
-  on('leak', ({ heard }) => (byId('hint', HTMLElement).hidden = !heard));
+  on('leak', ({ heard }) => hint(heard));
   on('gap', ({ lostS, resumed }) => {
     lanes.addGap(lostS);
     transcript.addGap(nowS, lostS, resumed);
@@ -132,11 +133,17 @@ function showEnding(ending) {
   clock.stop();
   record.stop();
   transcript.finish();
-  byId('hint', HTMLElement).hidden = true;
+  hint(false);
   if (document.activeElement?.matches('.controls button')) talk.focus();
   if (transcript.empty) document.body.dataset.state = 'idle'; // nothing to read again: back to the welcome
   if (ending.by === 'failure') status.fail(explain(ending.failure));
   if (ending.by === 'server') status.say(farewell(ending.reason));
+}
+
+/** Headphones would help. @param {boolean} shown @param {boolean} [enough] said once is enough, to who says so */
+function hint(shown, enough = false) {
+  hinted ||= enough;
+  byId('hint', HTMLElement).hidden = !shown || hinted;
 }
 
 function liveLine() {

@@ -52,10 +52,10 @@ export class Manner {
     /** @type {import('../parley.js').Choices} */
     const choices = {};
     for (const field of this.#all) {
-      if (field.value === '' && given[field.name]) choices[field.name] = given[field.name];
-      else if (field.checkValidity() && field.value !== defaultOf(field)) {
-        choices[field.name] = field instanceof HTMLInputElement ? field.valueAsNumber : field.value;
-      }
+      const { name, value } = field;
+      if (value === '' && given[name]) choices[name] = given[name];
+      if (value === '' || value === defaultOf(field) || !field.checkValidity()) continue;
+      choices[name] = field.type === 'number' ? Number(value) : value;
     }
     this.#parley.choices = choices;
   }

@@ -96,7 +96,7 @@ export class MicButton {
   #show() {
     const { inCall } = this.#parley;
     this.#label.textContent = inCall ? 'Mute' : this.#checking ? 'Stop check' : 'Check mic';
-    this.#button.ariaPressed = String(inCall ? this.#muted : this.#checking);
+    this.#button.ariaPressed = inCall ? String(this.#muted) : null; // a check says in words what the next press does
     this.#button.classList.toggle('open', inCall ? this.#held : this.#checking);
   }
 }
