@@ -20,6 +20,7 @@ GREETING_AFTER_S = 3.0
 FALLBACK = "Sorry, I only know a few phrases."
 BACKCHANNEL = "Mm-hm."
 AFTER_STORY = "I see. Tell me more."
+AGAIN = next(topic for topic in TOPICS if not topic.answer)
 NOTHING_YET = "I have not said anything yet."
 
 # fmt: off

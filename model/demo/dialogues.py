@@ -91,6 +91,8 @@ class Scene:
             self.tell_story(int(self._dice.integers(2, 5)))
         elif kind < 0.22:
             self.ask(conversation.unknown(self._dice), conversation.FALLBACK)
+        elif kind < 0.30 and self._last:  # what it said last is harder to learn than any one answer
+            self.ask(conversation.ask(conversation.AGAIN, self._dice), self._last)
         else:
             topic = TOPICS[int(self._dice.integers(len(TOPICS)))]
             self.ask(conversation.ask(topic, self._dice), conversation.reply(topic, self._last))

@@ -64,10 +64,9 @@ def questions(
 
 def repeats(dice: np.random.Generator, voices: tuple[Voice, ...], count: int) -> Iterator[Trial]:
     """A question, its answer, and "say that again"."""
-    again = next(topic for topic in TOPICS if not topic.answer)
     for _ in range(count):
         topic = _any(tuple(topic for topic in TOPICS if topic.answer), dice)
-        asked = [(_any(topic.forms, dice), topic.answer), (_any(again.held_out, dice), topic.answer)]
+        asked = [(_any(topic.forms, dice), topic.answer), (_any(conversation.AGAIN.held_out, dice), topic.answer)]
         yield _ask(asked, dice, _any(voices, dice))
 
 

@@ -48,9 +48,9 @@ def test_unknown_sentences_are_many_and_some_are_kept():
 
 
 def test_say_that_again_depends_on_what_was_said():
-    again = next(topic for topic in TOPICS if topic.name == "again")
-    assert conversation.reply(again, None) == conversation.NOTHING_YET
-    assert conversation.reply(again, "Grass is green.") == "Grass is green."
+    assert conversation.AGAIN.name == "again"
+    assert conversation.reply(conversation.AGAIN, None) == conversation.NOTHING_YET
+    assert conversation.reply(conversation.AGAIN, "Grass is green.") == "Grass is green."
 
 
 def test_the_vocabulary_holds_every_answer_a_word_a_piece():
