@@ -66,13 +66,13 @@ SAID = "Hello, it is good to hear you. Rivers never hurry, and still arrive. Whe
 
 async def say(page: Page, text: str = SAID) -> None:
     """The model's words, as if the last seconds had brought them: an echo has none of its own."""
-    newest = await page.evaluate(
-        "new Promise((done) => parley.call.addEventListener('level', ({ detail }) => done(detail), { once: true }))"
-    )
+    late_enough = """new Promise((done) =>
+      parley.call.addEventListener('level', ({ detail }) => detail.atS > 4 && done(detail)))"""
+    newest = await page.evaluate(late_enough)
     words = text.split()
     for i, word in enumerate(words):
         ago = len(words) - i
-        await tell(page, "words", text=" " + word, span=newest["span"] - ago * 14, atS=newest["atS"] - ago * 0.3)
+        await tell(page, "words", text=" " + word, span=newest["span"] - ago * 9, atS=newest["atS"] - ago * 0.2)
 
 
 # Loudness of a voice over one second: the mean of what `level` tells.

@@ -27,14 +27,15 @@ export function toPhrases(pieces) {
   const phrases = [];
   let open = false;
   let lastS = -Infinity;
-  for (const { atS, text } of pieces) {
+  for (const { atS: saidAtS, text } of pieces) {
+    const atS = Math.max(0, saidAtS); // as the call's clock was set
     const last = phrases[phrases.length - 1];
     if (open && atS - lastS <= PAUSE_S) {
       last.text += text;
       last.endS = atS + LAST_PIECE_S;
     } else {
       if (last) last.endS = Math.min(last.endS, atS);
-      phrases.push({ startS: Math.max(0, atS), endS: Math.max(0, atS) + LAST_PIECE_S, text });
+      phrases.push({ startS: atS, endS: atS + LAST_PIECE_S, text });
     }
     lastS = atS;
     open = !endsPhrase(phrases[phrases.length - 1].text, text);
