@@ -62,5 +62,5 @@ async def readyz(request: Request) -> JSONResponse:
     """200 while calls are taken: warm, neither stopping nor failed. A full server is ready."""
     reception = _reception(request.app)
     if reception.status == "ready":
-        return JSONResponse({"status": "ready"})
+        return JSONResponse({"status": "ready", "model": reception.card.name, "notice": reception.card.notice})
     return JSONResponse({"status": reception.status, "reason": reception.reason}, 503)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -209,7 +210,10 @@ async def test_the_server_answers_while_the_model_warms_up(serve: Serve):
         assert (await phone.end())[0] == 1013
     warm.set()
     await until(lambda: served.reception.status == "ready")
-    assert (await asyncio.to_thread(get, served.http + "/readyz"))[0] == 200
+    status, _, body = await asyncio.to_thread(get, served.http + "/readyz")
+    assert status == 200
+    card = TalkingRunner.card
+    assert json.loads(body) == {"status": "ready", "model": card.name, "notice": card.notice}
     async with dial(served.chat) as phone:
         await phone.greeting()
 
