@@ -7,7 +7,7 @@ import re
 import sys
 import wave
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,7 +89,8 @@ async def _serving(*flags: str) -> AsyncIterator[Served]:
             try:
                 await asyncio.wait_for(process.wait(), 10)
             except TimeoutError:
-                process.kill()
+                with suppress(ProcessLookupError):  # it may have ended by now
+                    process.kill()
                 await process.wait()
 
 

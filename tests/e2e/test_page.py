@@ -101,6 +101,7 @@ async def test_by_keyboard_alone(page: Page):
     await page.keyboard.down("Space")
     await expect_status(page, re.compile("^You are heard"))
     await page.wait_for_timeout(400)  # longer than a tap
+    await page.wait_for_timeout(500)  # let go sooner, it would be a tap on the button, which unmutes
     await page.keyboard.up("Space")
     await expect_status(page, re.compile("^Muted"))
     await press("Enter")
@@ -126,6 +127,7 @@ async def test_muted_nothing_is_heard_but_while_the_space_bar_is_held(page: Page
     await page.keyboard.down("Space")
     await page.wait_for_function("() => new Promise((done) => parley.call.addEventListener('level', ({ detail }) => "
                                  "detail.voice === 'model' && detail.rms > 0.01 && done(true)))")  # fmt: skip
+    await page.wait_for_timeout(500)  # let go sooner, it would be a tap on the button, which unmutes
     await page.keyboard.up("Space")
     await expect_status(page, re.compile("^Muted"))
 
@@ -184,7 +186,7 @@ async def test_what_was_said_is_found_copied_and_saved(page: Page):
 async def test_a_link_chooses_and_the_defaults_are_a_click_away(page: Page):
     await page.goto(page.url + "#text_temperature=0.5&seed=7")
     await call(page)
-    await page.wait_for_function("parley.call.seed === 7")  # the server said so
+    await page.wait_for_function("() => parley.call.seed === 7")  # the server said so
     await button(page, "Settings").click()
     await page.get_by_text("Advanced").click()
     await expect(page.get_by_label("Words: temperature")).to_have_value("0.5")
@@ -217,7 +219,7 @@ async def test_microphone_and_speaker_are_remembered_and_nothing_else(page: Page
     await button(page, "Settings").click()
     menu = page.get_by_role("combobox", name="Microphone", exact=True)
     await menu.select_option(index=1)
-    await page.wait_for_function("localStorage.length === 1")
+    await page.wait_for_function("() => localStorage.length === 1")
     chosen = await menu.input_value()
     await page.get_by_label("Suppress noise").click()
     await page.reload()
@@ -226,7 +228,7 @@ async def test_microphone_and_speaker_are_remembered_and_nothing_else(page: Page
     asked = "navigator.mediaDevices.getUserMedia = async (wish) => { window.asked = wish; throw new Error('no'); }; 0"
     await page.evaluate(asked)
     await button(page, "Start talking").click()
-    await page.wait_for_function("window.asked")
+    await page.wait_for_function("() => window.asked")
     assert await page.evaluate("asked.audio.deviceId") == {"exact": chosen}
 
 
