@@ -11,7 +11,7 @@ const FAILURES = {
     advice: 'Open this page with https:// in front, or at http://localhost on the server itself.',
   },
   'no-codec': {
-    title: 'This browser cannot make calls: it has neither WebCodecs nor WebAssembly, or no audio worklets.',
+    title: 'This browser is too old for calls: it lacks WebCodecs or audio worklets.',
     advice: 'Use a current Chrome, Edge or Firefox on a computer, Chrome on Android, or Safari 26 or newer.',
   },
   'microphone-denied': {
