@@ -37,7 +37,7 @@ from server.settings import SLOTS_WITHOUT_GPU, Precision
 DEMO = "demo"
 DEMO_NOTICE = (
     "Demo model, knows a few dozen phrases; not Moshi. "
-    "The real one, on a 24 GB GPU: parley serve --model kyutai/moshiko-pytorch-bf16"
+    "The real one, on a 24 GB GPU: parley serve --model kyutai/moshiko-pytorch-bf16 --weights 8bit --kv 8bit"
 )
 _DEMO_CHECKPOINT = files("model.demo") / "checkpoint"
 
