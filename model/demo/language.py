@@ -68,7 +68,7 @@ class Training:
         self._duplex = make_network(duplex_config(self._raw, mimi), device, seed)
         self._listener = make_listener(self._duplex, len(caller_words()), device)
         self._optimiser = torch.optim.AdamW(
-            parameter_groups(self._duplex, self._listener), lr=_PEAK_RATE, betas=(0.9, 0.98)
+            parameter_groups(self._duplex, self._listener), lr=_PEAK_RATE, betas=(0.9, 0.98), fused=True
         )
         self._seed, self._step = seed, 0
 
