@@ -17,6 +17,7 @@ from server.engine.bridge import Bridge, Broken, Close, Closed, Failed, Notice, 
 from server.engine.clock import Clock, WallClock
 from server.engine.engine import Engine
 from server.engine.runner import ModelCard, Runner
+from server.engine.watchdog import PATIENCE_LOOKS, Watchdog
 from server.errors import (
     CallBroken,
     CallerLeft,
@@ -219,6 +220,8 @@ class Reception:
             session.end(CallBroken("The model computed something that is no number, so this call ends; call again."))
 
     def _on_failed(self, reason: str) -> None:
+        if self.status == "failed":
+            return
         self.status, self.reason = "failed", reason
         log.error("the engine failed", extra={"reason": reason})
         for session in list(self._sessions):
@@ -228,9 +231,12 @@ class Reception:
     # ── Watching over calls
 
     async def watch(self) -> None:
-        """Once a second, look after every session; for ever."""
+        """Once a second, look after the engine and every session; for ever."""
+        watchdog = Watchdog()
         while True:
             await asyncio.sleep(WATCH_EVERY_S)
+            if watchdog.hangs(self._engine.turn):
+                self._on_failed(f"A step of the model has not ended for {PATIENCE_LOOKS} s.")
             now = self.clock.now()
             for session in list(self._sessions):
                 self.look_after(session, now)

@@ -2,6 +2,9 @@
 
 Up: bind, answer, load the model meanwhile. Down: refuse new callers, end the calls politely, close, stop
 the engine.
+
+The process ends with 0 after a signal, 1 when it could not start (the address, the model), 2 for a wrong setting, and
+3 when the engine failed or hung while it served: only then is the same start again worth a try.
 """
 
 from __future__ import annotations
@@ -10,9 +13,11 @@ import argparse
 import asyncio
 import errno
 import logging
+import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from types import FrameType
 from typing import get_args
@@ -24,6 +29,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from server.app import create_app
 from server.engine.echo_runner import EchoRunner
+from server.engine.engine import THREAD_NAME as ENGINE_THREAD
 from server.engine.runner import Runner
 from server.reception import Reception
 from server.settings import SLOTS_WITHOUT_GPU, Settings
@@ -31,6 +37,9 @@ from server.wire.kyutai import MAX_MESSAGE_BYTES
 
 log = logging.getLogger(__name__)
 
+NOT_STARTED = 1
+WRONG_SETTING = 2  # as argparse says it
+FAILED = 3
 DRAIN_S = 3.0  # for calls to end after a signal; 5 s in all with what follows
 _CLOSE_S = 1  # for sockets whose peers do not answer the close
 REQUEST_HEAD_S = 10.0  # from the connection to the end of a request's head
@@ -71,14 +80,18 @@ def run(args: argparse.Namespace) -> int:
         print(
             f"parley: --{name.replace('_', '-')} (or PARLEY_{name.upper()}) {', or '.join(problems)}", file=sys.stderr
         )
-        return 2
+        return WRONG_SETTING
     try:
         listener = listen(settings.host, settings.port)
     except OSError as error:
         print(f"parley: {_why_not_bound(settings, error)}", file=sys.stderr)
-        return 1
+        return NOT_STARTED
     _allow_many_sockets()
-    return asyncio.run(serve(settings, runner_maker(settings), listener))
+    status = asyncio.run(serve(settings, runner_maker(settings), listener))
+    if any(thread.name == ENGINE_THREAD for thread in threading.enumerate()):  # it hangs, and a device's last rites too
+        logging.shutdown()
+        os._exit(status)
+    return status
 
 
 def _why_not_bound(settings: Settings, error: OSError) -> str:
@@ -110,7 +123,9 @@ async def serve(settings: Settings, make_runner: Callable[[], Runner], listener:
     """Serve on `listener` until a signal or until the engine fails; the process's exit status."""
     reception = Reception(settings, make_runner)
     await PoliteServer(reception).serve(sockets=[listener])
-    return 1 if reception.failed.is_set() else 0
+    if not reception.failed.is_set():
+        return 0
+    return FAILED if reception.slots else NOT_STARTED
 
 
 class ImpatientHttp(H11Protocol):

@@ -32,6 +32,8 @@ from server.engine.slots import Gathered, Slots, Times
 
 log = logging.getLogger(__name__)
 
+THREAD_NAME = "engine"
+
 
 class Engine:
     """Makes a runner, warms it up and steps it until told to stop or until it fails."""
@@ -42,7 +44,9 @@ class Engine:
         self._bridge = bridge
         self._clock = clock
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._turns = 0
+        self.turn: int | None = None  # which one is under way, for any thread to see; None: asleep, or not up yet
+        self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
 
     def start(self) -> None:
         """Any thread: begin."""
@@ -77,6 +81,8 @@ class Engine:
 
         Commands find no step under way. What this turn's step says is told in the next turn, at once.
         """
+        self._turns += 1
+        self.turn = self._turns
         notices = [notice for command in self._bridge.commands() if (notice := self._apply(command))]
         for source, target in self._slots.compact():
             self._runner.move(source, target)
@@ -89,6 +95,7 @@ class Engine:
         if gathered and pending:
             self._untold = (gathered, pending(), self._times(started_at))
         elif not notices and not self._stopping:
+            self.turn = None
             self._bridge.wait(self._idle_s())
 
     def _scatter(self) -> list[Notice]:

@@ -153,7 +153,7 @@ async def test_a_bad_setting_is_one_clear_line(flags: list[str], environment: di
     assert names in line
 
 
-async def test_the_engine_failing_ends_calls_with_1011_and_the_process_with_1(caplog: pytest.LogCaptureFixture):
+async def test_the_engine_failing_ends_calls_with_1011_and_the_process_with_3(caplog: pytest.LogCaptureFixture):
     steps: list[int] = []
 
     def fail_at_the_third() -> None:
@@ -175,8 +175,42 @@ async def test_the_engine_failing_ends_calls_with_1011_and_the_process_with_1(ca
             code, reason = await phone.end()
             assert code == 1011 and "our fault" in reason
             assert (await phone.event("end"))["reason"] == "engine"
-        assert await serving == 1
+        assert await serving == 3
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == ["the engine failed"]
+
+
+HANGING = """
+import sys, threading
+from server import cli, serve
+from tests.fakes import TalkingRunner
+serve.runner_maker = lambda settings: lambda: TalkingRunner(1, before_step=threading.Event().wait)
+serve.Reception.watch.__globals__["WATCH_EVERY_S"] = 0.02
+sys.exit(cli.main(["serve", "--port", "0"]))
+"""
+
+
+async def test_a_step_that_hangs_ends_calls_with_1011_and_the_process_with_3():
+    running = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", HANGING, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert running.stdout and running.stderr
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            address = (await running.stdout.readline()).decode().split()[-1]
+            await ready(address)
+            chat = address.replace("http", "ws") + "/api/chat?events=1"
+            async with dial(chat) as talking, dial(chat) as waiting:
+                await talking.greeting()
+                await talking.say(speech(1)[0])
+                for phone in (talking, waiting):
+                    code, reason = await phone.end()
+                    assert code == 1011 and "our fault" in reason
+            assert await running.wait() == 3
+        assert b"has not ended for 10 s" in await running.stderr.read()
+    finally:
+        if running.returncode is None:
+            running.kill()
+        await running.wait()
 
 
 async def test_a_model_that_cannot_be_loaded_ends_the_process_with_1():

@@ -208,3 +208,19 @@ def test_a_step_that_raises_ends_the_thread_and_says_why():
     session.inbox.offer(speech(1)[0], 0.0)
     bridge = run_thread(TalkingRunner(1, before_step=fall), Open(session))
     assert bridge.posts[-1] == [Failed("the device fell off the bus")]
+
+
+def test_a_turn_under_way_has_a_number_and_sleep_has_none():
+    bench = Bench()
+    seen: list[int | None] = []
+    bench.runner._before_step = lambda: seen.append(bench.engine.turn)
+    assert bench.engine.turn is None
+    session = bench.open()
+    bench.say(session, 2)
+    bench.engine.tick()
+    bench.engine.tick()
+    first, second = seen
+    assert first is not None and second == first + 1
+    bench.engine.tick()
+    bench.engine.tick()
+    assert bench.engine.turn is None
