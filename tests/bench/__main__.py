@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import tests.bench
-from tests.bench import callers, echo, frame, loading, memory, reference
+from tests.bench import callers, crowd, echo, frame, loading, memory, reference
 from tests.bench.processes import ROOT, BenchError
 from tests.bench.report import Part, machine, table
 from tests.bench.workbench import Workbench
@@ -18,6 +18,7 @@ from tests.bench.workbench import Workbench
 PARTS: dict[str, Callable[[Workbench], Part]] = {
     "frame": frame.measure,
     "callers": callers.measure,
+    "crowd": crowd.measure,
     "memory": memory.measure,
     "echo": echo.measure,
     "loading": loading.measure,
