@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
+from server.exposition import Exposition
 from server.reception import Reception
 from server.routes import router
 
@@ -26,9 +27,10 @@ def create_app(reception: Reception) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         reception.start()
-        watch = asyncio.create_task(reception.watch())
+        watches = [asyncio.create_task(reception.watch()), asyncio.create_task(reception.metrics.watch_loop())]
         yield
-        watch.cancel()
+        for watch in watches:
+            watch.cancel()
         reception.stop()
 
     # Some systems' tables call a script text/plain, and browsers then refuse the module.
@@ -38,6 +40,7 @@ def create_app(reception: Reception) -> FastAPI:
     mimetypes.add_type("application/manifest+json", ".webmanifest")
     app = FastAPI(title="Parley", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.reception = reception
+    app.state.exposition = Exposition(reception)
     app.add_middleware(GZipMiddleware, compresslevel=6)  # the page is text but for its font; calls are not touched
     app.include_router(router)
     app.mount("/", _Page(directory=WEB, html=True, check_dir=False))

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from server.audio.framing import FRAME_S, PACKET_SAMPLES, FrameAssembler
+from server.audio.framing import PACKET_SAMPLES, FrameAssembler
 from server.audio.opus import OpusDecodeError, OpusDecoder, OpusEncoder
 from server.audio.packet import packet_samples
 from server.errors import (
@@ -99,8 +99,10 @@ class Connection:
                 message = await self._socket.receive()
                 if message["type"] == "websocket.disconnect":
                     raise CallerLeft("The caller hung up.")
+                payload = message.get("bytes") or message.get("text") or b""
+                session.counts["received_bytes"] += len(payload)
                 if not session.ended:
-                    await self._receive(message.get("bytes") or message.get("text") or b"", session)
+                    await self._receive(payload, session)
                 if number % _AT_ONCE == 0:  # thousands may have come at once, and `receive` would not wait
                     await asyncio.sleep(0)
         except CallEnded as why:
@@ -158,42 +160,44 @@ class Connection:
         try:
             while (item := await session.next()) is not None:
                 if isinstance(item, Reply):
-                    await self._say(item)
+                    await self._say(item, session)
                 else:
                     await self._tell(item, session)
         except CallEnded as why:
             session.end(why)
 
-    async def _say(self, reply: Reply) -> None:
+    async def _say(self, reply: Reply, session: Session) -> None:
         if reply.piece:
-            await self._send(self._wire.text(reply.piece))
+            await self._send(self._wire.text(reply.piece), session)
         if reply.pcm is not None:
             for message in self._wire.audio(self._encoder.encode(reply.pcm)):
-                await self._send(message)
+                await self._send(message, session)
         if not reply.to_silence:
-            self._time(reply)
+            self._time(reply, session)
 
-    def _time(self, reply: Reply) -> None:
-        metrics = self._reception.metrics
+    def _time(self, reply: Reply, session: Session) -> None:
         turnaround_s = self._reception.clock.now() - reply.offered_at
-        server_s = turnaround_s - reply.model_s
-        metrics.add_frame(wait_s=reply.wait_s, step_s=reply.step_s, server_s=server_s, turnaround_s=turnaround_s)
-        metrics.counts["over_80_ms"] += turnaround_s > FRAME_S
+        send_s, server_s = turnaround_s - reply.wait_s - reply.step_s, turnaround_s - reply.model_s
+        session.turnaround.add(turnaround_s)
+        self._reception.metrics.add_frame(
+            wait_s=reply.wait_s, send_s=send_s, server_s=server_s, turnaround_s=turnaround_s
+        )
 
     async def _tell(self, event: Event, session: Session) -> None:
         match event["type"]:
             case "ping":
-                await self._send(self._wire.ping())
+                await self._send(self._wire.ping(), session)
                 return
             case "complaint":
-                await self._send(self._wire.error(event["sentence"]))
+                await self._send(self._wire.error(event["sentence"]), session)
                 return
             case "ready":
-                await self._send(self._wire.handshake())
+                await self._send(self._wire.handshake(), session)
+                session.counts["begun"] += session.greeted_at is None
                 session.greeted_at = self._reception.clock.now()
                 log.info("call started", extra={"call": session.call})
         if self._wants_events:
-            await self._send(self._wire.metadata(event))
+            await self._send(self._wire.metadata(event), session)
 
     async def _part(self, why: ParleyError) -> None:
         """Tell the caller why there is no call, or none any more."""
@@ -223,7 +227,9 @@ class Connection:
             await self._socket.accept()
         self._is_accepted = True
 
-    async def _send(self, message: bytes) -> None:
+    async def _send(self, message: bytes, session: Session | None = None) -> None:
+        counts = session.counts if session else self._reception.metrics.counts  # its own are summed up at its end
+        counts["sent_bytes"] += len(message)
         with _caller_may_leave():
             await self._socket.send_bytes(message)
 

@@ -102,7 +102,7 @@ class Reception:
     @property
     def counts(self) -> Counter[str]:
         """What was counted so far, calls in progress included."""
-        counts = Counter(self.metrics.counts)
+        counts = Counter({**self.metrics.counts, "refused": self.metrics.refused.total()})
         for session in self._sessions:
             counts.update(session.counts)
         return counts
@@ -112,7 +112,6 @@ class Reception:
         """A session that has a slot, or a place in line, until the block is left. Raises Refused."""
         self._refuse_unless_open(may_wait)
         session = Session(params, self.clock, self._bridge.wake, self.settings.max_call_s)
-        started_at = self.clock.now()
         self._sessions.add(session)
         self._empty.clear()
         self._line.append(session)
@@ -128,7 +127,7 @@ class Reception:
             self._sessions.discard(session)
             if not self._sessions:
                 self._empty.set()
-            self._sum_up(session, started_at)
+            self._sum_up(session)
 
     def _refuse_unless_open(self, may_wait: bool) -> None:
         refusal: Refused | None = None
@@ -146,7 +145,7 @@ class Reception:
 
     def note_refusal(self, why: ParleyError) -> None:
         """Count and log a caller who is turned away."""
-        self.metrics.counts["refused"] += 1
+        self.metrics.refused[why.code] += 1
         log.info("call refused", extra={"reason": why.code, "running": self.running})
 
     def _seat_next(self) -> None:
@@ -174,14 +173,16 @@ class Reception:
         else:
             self._bridge.submit(Close(session))
 
-    def _sum_up(self, session: Session, started_at: float) -> None:
-        now = self.clock.now()
+    def _sum_up(self, session: Session) -> None:
+        assert session.ended is not None
+        why, now = session.ended.code, self.clock.now()
         self.metrics.add_counts({"calls": 1, **session.counts})
-        if session.greeted_at is not None:
-            self.metrics.call_s.add(now - session.greeted_at)  # without its time in line, to which this is added up
-        why = session.ended.code if session.ended else "?"
-        fields = {"call": session.call, "why": why, "seconds": round(now - started_at, 1)}
-        log.info("call ended", extra={**fields, **session.counts})
+        if session.greeted_at is None:
+            self.metrics.counts["left_line"] += 1
+        else:
+            self.metrics.add_call(why, now - session.greeted_at)  # without its time in line, to which this is added up
+        fields = {"call": session.call, "why": why, "seconds": round(now - session.came_at, 1)}
+        log.info("call ended", extra={**fields, **session.counts, **_turnaround(session)})
 
     # ── What the engine has to tell
 
@@ -189,12 +190,15 @@ class Reception:
         for notice in notices:
             match notice:
                 case Stepped(replies):
+                    if replies:
+                        self.metrics.add_step(len(replies), replies[0][1].step_s)
                     for session, reply in replies:
                         session.deliver(reply)
                 case Broken(session):
                     self._on_broken(session)
                 case Opened(session):
                     if not session.ended:
+                        self.metrics.lines.add(self.clock.now() - session.came_at)
                         session.open()
                 case Closed(session):
                     session.close()
@@ -256,3 +260,8 @@ class Reception:
         session.tell_stats()
         if now - session.taken_at > PING_AFTER_S:
             session.tell({"type": "ping"})
+
+
+def _turnaround(session: Session) -> dict[str, float]:
+    """How long the last frames of a call took, for its last line in the log."""
+    return {f"turnaround_{p}_ms": ms for p, ms in session.turnaround.percentiles_ms().items() if p != "p95"}

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, WebSocket
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 
 import server
 from server.audio.framing import FRAME_S, SAMPLE_RATE_HZ
 from server.connection import Connection
+from server.exposition import Exposition
 from server.reception import Reception
 
 router = APIRouter()
@@ -49,6 +50,14 @@ async def info(request: Request) -> dict[str, Any]:
         "counts": dict(reception.counts),
         "timings": reception.metrics.timings_ms(),
     }
+
+
+@router.api_route("/metrics", methods=_READ)
+async def metrics(request: Request) -> Response:
+    """The same and more, for Prometheus."""
+    exposition: Exposition = request.app.state.exposition
+    page, media_type = exposition.render(request.headers.get("accept", ""))
+    return Response(page, headers={"Content-Type": media_type})
 
 
 @router.api_route("/healthz", methods=_READ)

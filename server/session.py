@@ -20,6 +20,7 @@ from server.audio.framing import FRAME_S, Pcm
 from server.engine.clock import Clock
 from server.engine.inbox import Inbox, Offered
 from server.errors import BadParameter, CallEnded, LimitReached
+from server.metrics import Window
 
 OUTBOX_FRAMES = 25  # 2 s: what a caller who does not listen may leave unsent
 LIMIT_NOTICE_FRAMES = 125  # 10 s before the end of a call of limited length its caller is told
@@ -112,6 +113,7 @@ class Session:
         self.state = SessionState.WAITING
         self.ended: CallEnded | None = None
         self.counts: Counter[str] = Counter()
+        self.turnaround = Window()
         self._clock = clock
         self._wake_engine = wake_engine
 
@@ -124,6 +126,7 @@ class Session:
         self._steps, self._step_s, self._wait_s = 0, 0.0, 0.0  # since the last stats
         self._outbox_filled = asyncio.Event()
         self._over = asyncio.Event()
+        self.came_at = clock.now()
         self.greeted_at: float | None = None
         self.heard_at: float | None = None  # when audio last came
         self.taken_at = clock.now()  # when the outbox was last empty or taken from

@@ -246,7 +246,7 @@ async def test_a_bad_parameter_is_named(serve: Serve, query: str, names: str, ca
         code, reason = await phone.end()
         assert code == 1008 and names in reason
         assert served.reception.running == 0
-        assert served.reception.metrics.counts["refused"] == 1
+        assert served.reception.metrics.refused.total() == 1
     [refused] = [record for record in caplog.records if record.message == "call refused"]
     assert vars(refused)["reason"] == "parameter"
 

@@ -1,6 +1,11 @@
 from __future__ import annotations
 
-from server.metrics import Metrics, Window
+import asyncio
+import time
+
+import pytest
+
+from server.metrics import FRAME_BOUNDS_S, Histogram, Metrics, Window
 
 
 def test_percentiles_of_a_window():
@@ -21,8 +26,37 @@ def test_a_window_forgets_what_is_old():
     assert window.percentiles_ms()["p99"] == 0.0
 
 
+@pytest.mark.parametrize(
+    ("seconds", "bucket"), [(0.0, 0), (0.0005, 0), (0.0006, 1), (0.08, FRAME_BOUNDS_S.index(0.08)), (9.0, -1)]
+)
+def test_a_bound_holds_what_is_not_above_it(seconds: float, bucket: int):
+    histogram = Histogram(FRAME_BOUNDS_S)
+    histogram.add(seconds)
+    assert histogram.counts[bucket] == sum(histogram.counts) == 1
+    assert histogram.sum_s == seconds
+
+
+def test_steps_are_told_apart_by_how_many_callers_were_in_them():
+    metrics = Metrics()
+    for callers in (1, 2, 3, 4, 5, 64, 1000):
+        metrics.add_step(callers, 0.01)
+    counted = {up_to: sum(histogram.counts) for up_to, histogram in metrics.steps.items()}
+    assert counted == {1: 1, 2: 1, 4: 2, 8: 1, 64: 1, 1024: 1}
+
+
 def test_counts_of_calls_add_up():
     metrics = Metrics()
     metrics.add_counts({"heard": 3, "calls": 1})
     metrics.add_counts({"heard": 4, "calls": 1})
     assert metrics.counts == {"heard": 7, "calls": 2}
+
+
+async def test_a_loop_that_is_held_up_is_seen(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("server.metrics._LAG_EVERY_S", 0.01)
+    metrics = Metrics()
+    watch = asyncio.create_task(metrics.watch_loop())
+    await asyncio.sleep(0.03)
+    time.sleep(0.1)  # noqa: ASYNC251, what a careless handler does
+    await asyncio.sleep(0.03)
+    watch.cancel()
+    assert metrics.loop_lag.sum_s > 0.08

@@ -77,7 +77,7 @@ async def test_a_full_server_says_so_to_those_who_cannot_wait_and_to_those_beyon
         doors.append(admit(reception)[1])
         with pytest.raises(ServerFull, match="line is full"):
             admit(reception)
-        assert reception.metrics.counts["refused"] == 2
+        assert reception.metrics.refused.total() == 2
         for door in doors:
             door.__exit__(None, None, None)
 
