@@ -9,20 +9,23 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from huggingface_hub import _CACHED_NO_EXIST, hf_hub_download, try_to_load_from_cache
+from httpx2 import HTTPError
+from huggingface_hub import _CACHED_NO_EXIST, constants, hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
-    HfHubHTTPError,
     HFValidationError,
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
 
+from server.download import fetch_large
+
 Resolve = Callable[[str], Path]
 
 logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it tells of every retry; we tell of the outcome
+logging.getLogger("httpx2").setLevel(logging.WARNING)  # and of every request, with signed addresses
 
 
 class ModelUnavailable(Exception):
@@ -63,8 +66,10 @@ def _elsewhere(name: str) -> Path | None:
 
 
 def _download(repo: str, name: str, revision: str | None) -> Path:
-    """The file from the cache, or from the hub with a progress bar."""
+    """The file from the cache, or from the hub, whose progress is shown."""
     try:
+        if not constants.HF_HUB_OFFLINE:
+            fetch_large(repo, name, revision)
         return Path(hf_hub_download(repo, name, revision=revision))
     except GatedRepoError as error:
         raise ModelUnavailable(
@@ -87,5 +92,5 @@ def _download(repo: str, name: str, revision: str | None) -> Path:
         raise ModelUnavailable(
             f"There is no repository {repo} on the Hugging Face Hub, or it is private: then set HF_TOKEN."
         ) from error
-    except (HfHubHTTPError, HFValidationError, OSError) as error:
+    except (HTTPError, HFValidationError, OSError) as error:
         raise ModelUnavailable(f"{repo} can't be downloaded: {str(error).splitlines()[0]}") from error

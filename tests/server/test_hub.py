@@ -6,6 +6,7 @@ from pathlib import Path
 from unittest.mock import MagicMock
 
 import pytest
+from httpx2 import ConnectError
 from huggingface_hub import errors, try_to_load_from_cache
 
 from server import hub
@@ -27,6 +28,11 @@ def test_a_directory(tmp_path: Path):
 def test_neither_directory_nor_repository(name: str):
     with pytest.raises(ModelUnavailable, match="no checkpoint directory"):
         resolver(name)
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "fetch_large", lambda *_: None)
 
 
 def test_names_reach_the_hub(monkeypatch: pytest.MonkeyPatch):
@@ -59,6 +65,7 @@ def error(kind: type[Exception]) -> Exception:
         (errors.LocalEntryNotFoundError, "not on this machine"),
         (errors.HfHubHTTPError, "can't be downloaded: no$"),
         (OSError, "can't be downloaded"),
+        (ConnectError, "can't be downloaded: no$"),
     ],
 )
 def test_every_refusal_is_a_sentence(monkeypatch: pytest.MonkeyPatch, raised: type[Exception], sentence: str):

@@ -1,0 +1,99 @@
+"""A large file of the Hugging Face Hub into its cache: resumed after a break, checked, and told of while it comes.
+
+The hub's own client begins anew what an earlier process did not finish, and shows its progress to terminals only.
+Here what has come is kept beside the cache's blobs, one process downloads for all that share the cache, and the whole
+is compared with its hash. Knows the layout of that cache, and no model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from httpx2 import HTTPError
+from huggingface_hub import constants
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.file_download import get_hf_file_metadata, hf_hub_url, http_get, repo_folder_name
+from huggingface_hub.utils import WeakFileLock, build_hf_headers
+from tqdm import tqdm
+
+log = logging.getLogger(__name__)
+
+LARGE_BYTES = 50_000_000  # what is smaller is left to the hub's client
+TELL_EVERY_S = 10.0
+_READ_BYTES = 1 << 24
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class Damaged(OSError):
+    """What was downloaded is not what the hub has."""
+
+
+def fetch_large(repo: str, name: str, revision: str | None) -> None:
+    """Put the file into the cache where the hub's client looks for it, if it is large and not there yet.
+
+    Raises OSError and HTTPError for a download that breaks off, and `Damaged`.
+    """
+    headers = build_hf_headers()
+    try:
+        url = hf_hub_url(repo, name, revision=revision)
+        file = get_hf_file_metadata(url, headers=headers)
+    except (HTTPError, OSError, HFValidationError):
+        return  # the hub's client will ask again, and looks into the cache where there is no answer
+    if not file.size or file.size < LARGE_BYTES or not file.etag or not _SHA256.fullmatch(file.etag):
+        return
+    blobs = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repo, repo_type="model") / "blobs"
+    blob, part = blobs / file.etag, blobs / f"{file.etag}.part"
+    blobs.mkdir(parents=True, exist_ok=True)
+    with WeakFileLock(blobs / f"{file.etag}.lock"):
+        if not blob.exists():
+            _resume(part, url, headers, file.size, name)
+            _check(part, file.etag, name)
+            part.replace(blob)
+
+
+def _resume(part: Path, url: str, headers: dict[str, str], size: int, name: str) -> None:
+    part.touch()
+    here = part.stat().st_size
+    if here > size:  # no beginning of it
+        here = 0
+    with part.open("r+b") as file:
+        file.truncate(here)
+        file.seek(here)
+        bar = None if sys.stderr.isatty() else _Lines
+        http_get(
+            url,
+            file,
+            resume_size=here,
+            headers=headers,
+            expected_size=size,
+            displayed_filename=name,
+            tqdm_class=bar,
+        )
+
+
+def _check(part: Path, sha256: str, name: str) -> None:
+    digest = hashlib.sha256()
+    with part.open("rb") as file:
+        while read := file.read(_READ_BYTES):
+            digest.update(read)
+    if digest.hexdigest() != sha256:
+        part.unlink()
+        raise Damaged(f"{name} came damaged and was thrown away; start again to download it anew")
+
+
+class _Lines(tqdm):
+    """A progress bar for where there is no terminal: a line of the log every few seconds."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.pop("name", None)
+        super().__init__(*args, **{**kwargs, "disable": False, "mininterval": TELL_EVERY_S, "miniters": 1})
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
+        """Called by tqdm each time that a bar would be drawn."""
+        done, whole, speed = self.n / 1e9, (self.total or 0) / 1e9, (self.format_dict["rate"] or 0) / 1e6
+        log.info("downloading %s: %.1f of %.1f GB, %.0f MB/s", self.desc, done, whole, speed)
