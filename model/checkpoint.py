@@ -140,7 +140,7 @@ def build(
 ) -> tuple[Duplex, Tokenizer]:
     """Build the model straight on `device`: the language model in `dtype`, the codec in float32.
 
-    `weights` puts the language model's linear layers into 8 bits (int8 or fp8; see `model.quantize.eight_bit`); those
+    `weights` puts the language model's linear layers into 8 bits (`model.quantize`); those
     of a q8 checkpoint are in int8 as they are. Embeddings are looked up, not multiplied by, and stay as they are.
     Parameters are made empty and filled tensor by tensor, so that the memory needed is that of the weights and one
     tensor more. Raises `UnsupportedModel`, `WeightsError`, `CheckpointNotFound`.

@@ -21,6 +21,7 @@ from model.config import DuplexConfig, duplex_config
 from model.errors import ModelError, UnfitDevice
 from model.footprint import Footprint, Work, footprint, work
 from model.gpus import GIB, GPUS, Gpu
+from model.quantize import CHOSEN
 from model.roofline import (
     CODEC_EFFICIENCY,
     COPY_EFFICIENCY,
@@ -57,7 +58,7 @@ def make_plan(gpu: Gpu, config: DuplexConfig, weights: str, kv: str, window: int
     context = config.temporal.context
     if window is not None and window > context:
         raise UnfitDevice(f"--window {window} is longer than the {context} frames that the model looks back on.")
-    eight = {"8bit": torch.int8, "bf16": None}  # int8 or fp8, the bytes are the same
+    eight = {"8bit": CHOSEN, "bf16": None}
     duplex = outline(config, torch.bfloat16, eight[weights])
     held, done = footprint(duplex, eight[kv]), work(duplex, eight[kv], window)
     free_bytes = gpu.memory_bytes - CONTEXT_BYTES

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from model.kernels import available
-from model.quantize import EIGHT_BIT, eight_bit, quantize
+from model.quantize import EIGHT_BIT, quantize
 
 SHAPES = {  # outputs, depth, gated
     "temporal in_proj": (12_288, 4096, False),
@@ -151,8 +151,8 @@ def main() -> None:
     chip = torch.cuda.get_device_name()
     print(f"{chip}: a device copy moves {bandwidth / 1e9:.0f} GB/s; shares are of that")
     rows = []
-    dtypes = (torch.bfloat16, torch.int8, eight_bit(torch.device("cuda")))
-    for dtype in dict.fromkeys(dtypes):
+    has_fp8 = torch.cuda.get_device_capability() >= (8, 9)
+    for dtype in (torch.bfloat16, *(EIGHT_BIT if has_fp8 else (torch.int8,))):
         cases: list[Callable[[], dict[str, Any]]] = [
             lambda n=n, r=r, d=dtype: measure_product(n, r, d, arguments.sweep) for n, r in product(SHAPES, ROWS)
         ]

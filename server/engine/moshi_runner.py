@@ -23,7 +23,7 @@ from model.device import find_device, refuse_unfit, slots_on
 from model.duplex import Duplex, Frame
 from model.errors import CheckpointNotFound, ModelError
 from model.published import FRAME_SAMPLES
-from model.quantize import eight_bit
+from model.quantize import CHOSEN
 from model.sampling import SamplingPlan
 from model.state import clear_row_, copy_row_
 from model.stepper import is_small, make_stepper
@@ -72,7 +72,7 @@ def load_runner(
         where = find_device(device)
         numbers = getattr(torch, dtype) if dtype != "auto" else torch.float32 if where.type == "cpu" else torch.bfloat16
         refuse_unfit(where, numbers)
-        held, kept = (eight_bit(where) if choice == "8bit" else None for choice in (weights, kv))
+        held, kept = (CHOSEN if choice == "8bit" else None for choice in (weights, kv))
         checkpoint = find(_checked(resolver(str(_DEMO_CHECKPOINT) if demo else model)))
         outline = outline_of(checkpoint, numbers, held)
         asked = None if slots == "auto" else slots

@@ -12,7 +12,7 @@ from model.checkpoint import build, find, in_directory
 from model.duplex import Duplex, DuplexState
 from model.layers import Linear
 from model.published import FRAME_SAMPLES
-from model.quantize import EIGHT_BIT, dequantize, eight_bit, quantize
+from model.quantize import EIGHT_BIT, dequantize, quantize
 from model.recorded import PLAN, RecordedStep
 from model.sampling import SamplingPlan
 from model.state import clear_row_, copy_row_, nbytes, tensors
@@ -60,18 +60,6 @@ def test_zeros_stay_zeros_and_what_is_not_a_number_is_not_hidden(dtype: torch.dt
     assert not back[1].isfinite().any()
     assert not back[2].isfinite().all()
     assert back[3].isfinite().all()
-
-
-@pytest.mark.parametrize(
-    ("capability", "dtype"),
-    [((7, 5), torch.int8), ((8, 6), torch.int8), ((8, 9), torch.float8_e4m3fn), ((9, 0), torch.float8_e4m3fn)],
-)
-def test_eight_bits_that_suit_the_chip(
-    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], dtype: torch.dtype
-):
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    assert eight_bit(torch.device("cuda", 0)) == dtype
-    assert eight_bit(CPU) == torch.int8
 
 
 def test_every_linear_of_the_language_model_is_in_eight_bits(small: tuple[Duplex, torch.dtype], babble: Duplex):
