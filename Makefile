@@ -19,7 +19,7 @@ apt = dpkg -s $(1) >/dev/null 2>&1 || { $(SUDO) apt-get update -q && \
 	{ echo "Please install $(1) with your system's package manager, then run this again."; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-gpu check fmt bench demo-model demo-eval
+.PHONY: help setup run test test-gpu check fmt bench fuzz demo-model demo-eval
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -54,6 +54,9 @@ bench: .venv/installed-dev ## Measure speed and memory, beside Kyutai's server (
 	@$(MAKE) -s --no-print-directory .venv-reference/installed || true  # the bench says so, and goes on
 	$(BIN)/python -m tests.bench $(ARGS)
 
+fuzz: .venv/installed-fuzz ## Try ten million spoilt inputs, guided by coverage (ARGS="--share 0.01", "--blind", "wire FILE")
+	$(BIN)/python -m tests.fuzz $(ARGS)
+
 demo-model: .venv/installed-dev ## Train the demo model, in three stages of about an hour; start again to go on
 	@$(call apt,espeak-ng)
 	$(BIN)/python -m model.demo.codec --out $(DEMO)/codec
@@ -78,6 +81,10 @@ demo-eval: .venv/installed-dev ## Measure the demo model on what it never heard,
 
 .venv/installed-dev: .venv/installed
 	$(BIN)/pip install --editable '.[dev,demo]'
+	@touch $@
+
+.venv/installed-fuzz: .venv/installed-dev
+	$(BIN)/pip install --editable '.[fuzz]'
 	@touch $@
 
 # What checks the page's types, on the node that comes from PyPI: none need be installed.

@@ -1,0 +1,58 @@
+"""The fuzz targets in short, without the fuzzer: a few hundred spoilt inputs each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from server.audio.ogg import OggOpusReader
+from tests.fuzz import calls, parsers
+from tests.fuzz.seeds import seeds
+from tests.server.phone import PATIENCE_S
+
+SEEDS = seeds()
+TARGETS = [parsers.ogg, parsers.opus, parsers.wire, parsers.query, calls.call, calls.path]
+
+
+@st.composite
+def spoilt(draw: st.DrawFn, name: str) -> bytes:
+    """A seed with a few bytes changed, cut out or added; or anything."""
+    data = bytearray(draw(st.sampled_from(SEEDS[name])))
+    for _ in range(draw(st.integers(0, 4))):
+        at = draw(st.integers(0, len(data)))
+        data[at : at + draw(st.integers(0, 3))] = draw(st.binary(max_size=3))
+    return draw(st.just(bytes(data)) | st.binary(max_size=200))
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.__name__)
+def test_it_keeps_its_promises(target: Callable[[bytes], None]):
+    name = target.__name__
+
+    @settings(
+        max_examples=40 if name in ("call", "path") else 200,
+        deadline=None,
+        database=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    @given(spoilt(name))
+    def try_out(data: bytes) -> None:
+        target(data)
+
+    for seed in SEEDS[name]:
+        target(seed)
+    try_out()
+
+
+def test_the_seeds_reach_what_they_are_for():
+    made = SEEDS["ogg"][1]
+    pages = [parsers.page(piece) for piece in parsers.pieces(made[1:])]
+    assert len(OggOpusReader().push(b"".join(pages))) == 2
+    server = calls.application()
+    _, *messages = parsers.pieces(SEEDS["call"][0][1:])
+    told = server.run(server.call(b"events=1&max_steps=1", messages, is_patient=True, stays_s=PATIENCE_S))
+    kinds = {message["bytes"][0] for message in told if message["type"] == "websocket.send"}
+    assert {0, 1, 4} <= kinds, "greeting, sound and events"
+    assert server.run(server.get(b"/main.js", b""))[0]["status"] == 200
