@@ -159,6 +159,14 @@ async def browser(microphone_wav: Path) -> AsyncIterator[Browser]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
+async def pages(browser: Browser) -> AsyncIterator[Browser]:
+    """The browser, with no page left open behind the test."""
+    yield browser
+    for context in browser.contexts:
+        await context.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
 async def asking_browser(tmp_path: Path) -> AsyncIterator[Browser]:
     """A browser whose microphone asks "What is your name?" every ten seconds."""
     asked, rate_hz = soundfile.read(QUESTIONS / "what_is_your_name.wav", dtype="float32")

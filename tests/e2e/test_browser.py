@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import AsyncIterator
 
 import numpy as np
 import pytest
-import pytest_asyncio
 from playwright.async_api import Browser, Page, Route, expect
 
 from tests.e2e.conftest import MIC_HZ, Serve, open_page
@@ -49,14 +47,6 @@ TAP = """async ([seconds, processor]) => {
   };
   return { rateHz: context.sampleRate, heard: pack(0), played: pack(1), delays };
 }"""
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def pages(browser: Browser) -> AsyncIterator[Browser]:
-    """The browser, with no page left open behind the test."""
-    yield browser
-    for context in browser.contexts:
-        await context.close()
 
 
 async def start(page: Page) -> None:

@@ -39,14 +39,6 @@ CALL = """async (options) => {
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def pages(browser: Browser) -> AsyncIterator[Browser]:
-    """The browser, with no page left open behind the test."""
-    yield browser
-    for context in browser.contexts:
-        await context.close()
-
-
-@pytest_asyncio.fixture(loop_scope="session")
 async def puppet() -> AsyncIterator[PuppetServer]:
     async with PuppetServer() as server:
         yield server

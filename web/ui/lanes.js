@@ -40,7 +40,7 @@ export class Lanes {
   /** @param {HTMLCanvasElement} canvas */
   constructor(canvas) {
     this.#canvas = canvas;
-    this.#pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext('2d'));
+    this.#pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext('2d', { alpha: false })); // nothing to blend with
     this.#sketch();
     new ResizeObserver(() => this.#resize()).observe(canvas);
     for (const taste of [matchMedia('(prefers-color-scheme: dark)'), this.#stillness]) {
@@ -109,13 +109,14 @@ export class Lanes {
     const colour = (/** @type {string} */ name) => style.getPropertyValue(name).trim();
     const font = `${style.fontWeight} ${style.fontSize} ${style.fontFamily}`;
     const columns = Math.max(1, Math.floor(clientWidth / PITCH_PX));
-    const inks = { user: colour('--user'), model: colour('--model'), ink: colour('--ink'), font };
+    const paper = getComputedStyle(document.body).backgroundColor;
+    const inks = { paper, user: colour('--user'), model: colour('--model'), ink: colour('--ink'), font };
     const [bars, ahead] = this.#stands ? [columns, EMPTY_BARS_STANDING] : [columns + 2 * EMPTY_BARS, EMPTY_BARS];
     this.#tape.resize(bars, ahead, clientHeight, ratio, inks);
     this.#lineColour = colour('--line');
     const fade = this.#pen.createLinearGradient(0, 0, FADE_PX * ratio, 0);
-    fade.addColorStop(0, '#000');
-    fade.addColorStop(1, 'transparent');
+    fade.addColorStop(0, paper);
+    fade.addColorStop(1, paper.replace(/^rgb\((.*)\)$/, 'rgba($1, 0)'));
     this.#fade = fade;
     this.#draw();
   }
@@ -123,7 +124,6 @@ export class Lanes {
   #draw() {
     const { width, height } = this.#canvas;
     if (!width || !height) return;
-    this.#pen.clearRect(0, 0, width, height);
     if (this.#stands) {
       this.#pen.drawImage(this.#tape.canvas, 0, 0);
       return;
@@ -153,10 +153,8 @@ export class Lanes {
 
   /** @param {number} height */
   #fadePast(height) {
-    this.#pen.globalCompositeOperation = 'destination-out';
     this.#pen.fillStyle = this.#fade;
     this.#pen.fillRect(0, 0, FADE_PX * this.#ratio, height);
-    this.#pen.globalCompositeOperation = 'source-over';
   }
 
   /** A call, and somebody who would rather not see it move. */

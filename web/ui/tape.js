@@ -16,7 +16,7 @@ const QUIET_STRIP_PX = 8; // between the voices, without words
 const WORD_STRIP_PX = 46; // two rows of words
 const ROW_PX = 19;
 
-/** @typedef {{user: string, model: string, ink: string, font: string}} Style */
+/** @typedef {{paper: string, user: string, model: string, ink: string, font: string}} Style */
 
 export class Tape {
   /** What to copy from; `bars` bars long, in device pixels. */
@@ -27,13 +27,13 @@ export class Tape {
   newest = 0;
   /** There are words to come. */
   speaking = false;
-  #pen = /** @type {CanvasRenderingContext2D} */ (this.canvas.getContext('2d'));
+  #pen = /** @type {CanvasRenderingContext2D} */ (this.canvas.getContext('2d', { alpha: false }));
   #loud = { user: new Float32Array(REMEMBERED_BARS), model: new Float32Array(REMEMBERED_BARS) };
   #lost = new Uint8Array(REMEMBERED_BARS); // 1: there was no connection
   #track = new WordTrack((text) => this.#pen.measureText(text).width / PITCH_PX);
   #height = 0;
   /** @type {Style} */
-  #style = { user: '', model: '', ink: '', font: '' };
+  #style = { paper: '', user: '', model: '', ink: '', font: '' };
 
   /** @param {boolean} speaking */
   clear(speaking) {
@@ -43,7 +43,7 @@ export class Tape {
     this.#loud.model.fill(0);
     this.#lost.fill(0);
     this.#track.clear();
-    this.#pen.clearRect(0, 0, this.bars * PITCH_PX, this.#height);
+    this.#blank(0, 0, this.bars * PITCH_PX, this.#height);
   }
 
   /**
@@ -63,6 +63,7 @@ export class Tape {
     this.#pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     this.#pen.font = style.font;
     this.#pen.textBaseline = 'middle';
+    this.#blank(0, 0, bars * PITCH_PX, height);
     const oldest = Math.max(0, this.newest - Math.min(bars - ahead, REMEMBERED_BARS) + 1);
     for (let bar = oldest; bar <= this.newest; bar++) this.#drawBar(bar);
     for (const word of this.#track.words) if (word.at > oldest) this.#drawWord(word);
@@ -112,7 +113,13 @@ export class Tape {
 
   /** @param {number} bar @param {number} top @param {number} height */
   #wipe(bar, top, height) {
-    this.#pen.clearRect((bar % this.bars) * PITCH_PX, top, PITCH_PX, height);
+    this.#blank((bar % this.bars) * PITCH_PX, top, PITCH_PX, height);
+  }
+
+  /** @param {number} x @param {number} top @param {number} width @param {number} height */
+  #blank(x, top, width, height) {
+    this.#pen.fillStyle = this.#style.paper;
+    this.#pen.fillRect(x, top, width, height);
   }
 
   /** @param {number} bar */
@@ -138,9 +145,9 @@ export class Tape {
     const length = this.bars * PITCH_PX;
     const middle = this.#height / 2 + (row ? ROW_PX : -ROW_PX) / 2;
     const width = pen.measureText(text).width;
-    pen.fillStyle = this.#style.ink;
     for (const x of [(at % this.bars) * PITCH_PX, (at % this.bars) * PITCH_PX - length]) {
-      pen.clearRect(x, middle - ROW_PX / 2, width, ROW_PX);
+      this.#blank(x, middle - ROW_PX / 2, width, ROW_PX);
+      pen.fillStyle = this.#style.ink;
       pen.fillText(text, x, middle);
     }
   }
