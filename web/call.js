@@ -84,8 +84,8 @@ export class Call {
   }
 
   /** @param {import('./audio/graph.js').BufferReport} report @param {number} deviceMs */
-  onBuffer({ lowWaterMs, late, concealed }, deviceMs) {
-    this.#gauge.onBuffer(lowWaterMs, deviceMs);
+  onBuffer({ waitMs, late, concealed }, deviceMs) {
+    this.#gauge.onBuffer(waitMs, deviceMs);
     const before = this.#countsBefore;
     this.#count({ late: before.late + late, concealed: before.concealed + concealed });
     const delay = this.#gauge.delay;

@@ -1,11 +1,10 @@
-"""A real server in a process of its own, and a real Chromium whose microphone plays a file."""
+"""A real server in a process of its own, and browsers to call it with."""
 
 from __future__ import annotations
 
 import asyncio
 import re
 import sys
-import wave
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -17,25 +16,13 @@ import pytest
 import pytest_asyncio
 import soundfile
 import soxr
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser
 
-from tests.web.chromium import chromium
+from tests.e2e.browsing import FOREIGN_HOST, MIC_HZ, open_browser, write_wav
 
 ROOT = Path(__file__).parents[2]
 QUESTIONS = Path(__file__).parent / "questions"
 START_S = 60
-MIC_HZ = 48000
-# A name that resolves to this machine but that browsers do not trust as they trust localhost.
-FOREIGN_HOST = "foreign.test"
-# What the microphone hears must reach the encoder as it is.
-PLAIN_MICROPHONE = """
-const devices = navigator.mediaDevices;
-if (devices) {
-  const open = devices.getUserMedia.bind(devices);
-  const plain = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
-  devices.getUserMedia = () => open({ audio: plain });
-}
-"""
 
 
 @dataclass(frozen=True)
@@ -126,35 +113,15 @@ def _speech_like(seconds: float) -> np.ndarray:
     return (0.3 * voice * loud / np.abs(voice).max() + 1e-4 * rng.standard_normal(samples)).astype(np.float32)
 
 
-def _write_wav(path: Path, pcm: np.ndarray) -> Path:
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(MIC_HZ)
-        file.writeframes((np.clip(pcm, -1, 1) * 32767).astype("<i2").tobytes())
-    return path
-
-
 @pytest.fixture(scope="session")
 def microphone_wav(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _write_wav(tmp_path_factory.mktemp("microphone") / "voice.wav", 2 * _speech_like(15))
-
-
-@asynccontextmanager
-async def _browser(*args: str) -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        common = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
-        resolve = f"--host-resolver-rules=MAP {FOREIGN_HOST} 127.0.0.1"
-        browser = await playwright.chromium.launch(executable_path=chromium(), args=[*common, resolve, *args])
-        yield browser
-        await browser.close()
+    return write_wav(tmp_path_factory.mktemp("microphone") / "voice.wav", 2 * _speech_like(15))
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser(microphone_wav: Path) -> AsyncIterator[Browser]:
     """A browser whose microphone plays the voice over and over."""
-    fake = "--use-fake-device-for-media-stream"
-    async with _browser(fake, f"--use-file-for-fake-audio-capture={microphone_wav}") as browser:
+    async with open_browser(microphone=microphone_wav) as browser:
         yield browser
 
 
@@ -172,26 +139,13 @@ async def asking_browser(tmp_path: Path) -> AsyncIterator[Browser]:
     asked, rate_hz = soundfile.read(QUESTIONS / "what_is_your_name.wav", dtype="float32")
     asked = soxr.resample(asked, rate_hz, MIC_HZ)
     rest = np.zeros(10 * MIC_HZ - len(asked))
-    path = _write_wav(tmp_path / "question.wav", np.concatenate([rest[: 2 * MIC_HZ], asked, rest[2 * MIC_HZ :]]))
-    async with _browser("--use-fake-device-for-media-stream", f"--use-file-for-fake-audio-capture={path}") as browser:
+    path = write_wav(tmp_path / "question.wav", np.concatenate([rest[: 2 * MIC_HZ], asked, rest[2 * MIC_HZ :]]))
+    async with open_browser(microphone=path) as browser:
         yield browser
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def deaf_browser() -> AsyncIterator[Browser]:
     """A browser on a machine without any microphone."""
-    async with _browser() as browser:
+    async with open_browser() as browser:
         yield browser
-
-
-async def open_page(browser: Browser, url: str, microphone: bool = True, init: str = "", tapped: bool = False) -> Page:
-    """The page in a context of its own, the microphone allowed or not; `init` runs before its scripts.
-
-    `tapped`: the test brings a worklet of its own, which the page's Content-Security-Policy would forbid.
-    """
-    permissions = ["microphone"] if microphone else []
-    context = await browser.new_context(permissions=permissions, bypass_csp=tapped, ignore_https_errors=True)
-    page = await context.new_page()
-    await page.add_init_script(PLAIN_MICROPHONE + init)
-    await page.goto(url)
-    return page

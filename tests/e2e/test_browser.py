@@ -2,51 +2,21 @@
 
 from __future__ import annotations
 
-import base64
 import re
 
 import numpy as np
 import pytest
 from playwright.async_api import Browser, Page, Route, expect
 
-from tests.e2e.conftest import MIC_HZ, Serve, open_page
+from tests.e2e.browsing import MIC_HZ, open_page
+from tests.e2e.conftest import Serve
+from tests.e2e.tap import tap
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 PATIENCE_MS = 30_000
 TALK_S = 7
 expect.set_options(timeout=PATIENCE_MS)
-
-# Both voices on one clock: what the microphone hears and what the loudspeaker plays, block by block.
-TAP_PROCESSOR = """
-registerProcessor('tap', class extends AudioWorkletProcessor {
-  process([microphone, player]) {
-    const silence = new Float32Array(128);
-    this.port.postMessage([microphone[0] ?? silence, player[0] ?? silence]);
-    return true;
-  }
-});
-"""
-TAP = """async ([seconds, processor]) => {
-  const { call } = window.parley, { context, microphone, player } = call.graph;
-  await context.audioWorklet.addModule(URL.createObjectURL(new Blob([processor], { type: 'text/javascript' })));
-  const tap = new AudioWorkletNode(context, 'tap', { numberOfInputs: 2 });
-  const blocks = [], delays = [];
-  call.addEventListener('delay', ({ detail }) => delays.push(detail));
-  tap.port.onmessage = ({ data }) => blocks.push(data);
-  microphone.connect(tap, 0, 0);
-  player.connect(tap, 0, 1).connect(context.destination);
-  while (blocks.length * 128 < seconds * context.sampleRate) await new Promise((done) => setTimeout(done, 100));
-  microphone.disconnect(tap);
-  tap.port.onmessage = null;
-  const pack = (voice) => {
-    const bytes = new Uint8Array(Float32Array.from(blocks.flatMap((block) => [...block[voice]])).buffer);
-    let text = '';
-    for (let i = 0; i < bytes.length; i += 32768) text += String.fromCharCode(...bytes.subarray(i, i + 32768));
-    return btoa(text);
-  };
-  return { rateHz: context.sampleRate, heard: pack(0), played: pack(1), delays };
-}"""
 
 
 async def start(page: Page) -> None:
@@ -92,16 +62,15 @@ async def test_what_is_played_is_what_was_said_and_the_delay_shown_is_true(pages
     await expect_live(page)
     await expect(page.locator("#delay")).to_contain_text(re.compile(r"Mouth to ear \d+ ms"))
 
-    tapped = await page.evaluate(TAP, [TALK_S, TAP_PROCESSOR])
-    heard, played = (np.frombuffer(base64.b64decode(tapped[voice]), np.float32) for voice in ("heard", "played"))
-    likeness, lag_ms = match_windows(heard, played, tapped["rateHz"])
-    assert tapped["rateHz"] == MIC_HZ
+    tapped = await tap(page, TALK_S)
+    likeness, lag_ms = match_windows(tapped.heard, tapped.played, tapped.rate_hz)
+    assert tapped.rate_hz == MIC_HZ
     assert len(likeness) >= 10
     assert np.median(likeness) > 0.7, likeness.round(2)
     assert np.mean(likeness > 0.6) > 0.6, likeness.round(2)
 
     # The device lies behind the tap; all else that is shown must be what the tap measures, to half a frame.
-    shown = np.array([delay["totalMs"] - delay["deviceMs"] for delay in tapped["delays"]])
+    shown = np.array([delay["totalMs"] - delay["deviceMs"] for delay in tapped.delays])
     measured = lag_ms[likeness > 0.6]
     assert abs(np.median(shown) - np.median(measured)) < 40, (shown.round(), measured.round())
 

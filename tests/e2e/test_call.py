@@ -13,7 +13,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
-from tests.e2e.conftest import Serve, open_page
+from tests.e2e.browsing import open_page
+from tests.e2e.conftest import Serve
 from tests.e2e.lines import CuttableLine, PuppetServer
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]

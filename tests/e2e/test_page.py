@@ -19,7 +19,8 @@ import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Download, Page, Route, expect
 
-from tests.e2e.conftest import ROOT, Serve, open_page
+from tests.e2e.browsing import open_page
+from tests.e2e.conftest import ROOT, Serve
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 

@@ -12,10 +12,14 @@ import pytest
 Js = Callable[..., Awaitable[Any]]  # the `js` fixture: runs a function body against one of the page's modules
 
 
+def find_chromium() -> str | None:
+    """Path of the browser, if this machine has one."""
+    return os.environ.get("PARLEY_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+
+
 def chromium() -> str:
-    """Path of the browser. A machine without one fails the tests, unless it says that it has none."""
-    path = os.environ.get("PARLEY_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if path:
+    """The same. A machine without one fails the tests, unless it says that it has none."""
+    if path := find_chromium():
         return path
     if os.environ.get("PARLEY_NO_BROWSER") == "1":
         pytest.skip("PARLEY_NO_BROWSER=1")

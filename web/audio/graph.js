@@ -17,7 +17,7 @@ const VOLUME_SETTLES_S = 0.02; // a jump would click
 
 /**
  * @typedef {{span: number, rms: number}} Level `span` counts on the context's clock
- * @typedef {{lowWaterMs: number, late: number, concealed: number}} BufferReport counts since the graph was opened
+ * @typedef {{waitMs: number, late: number, concealed: number}} BufferReport how long sound waits; counts since the graph was opened
  * @typedef {{text: string, span: number}} Spoken words, in the span in which they begin to sound
  */
 

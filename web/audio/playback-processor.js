@@ -6,6 +6,7 @@
  */
 
 import { PACKET_MS } from '../net/protocol.js';
+import { RunningMedian } from '../running-median.js';
 import { JitterRing } from './jitter-ring.js';
 import { LevelMeter } from './level-meter.js';
 import { Resampler } from './resampler.js';
@@ -13,13 +14,14 @@ import { Resampler } from './resampler.js';
 const SPANS_PER_REPORT = 24;
 
 /**
- * @typedef {{samples: Float32Array<ArrayBuffer> | null, rateHz?: number, words: string}} Decoded one packet, null where it
- *   could not be decoded; `words` begin where it does
+ * @typedef {{samples: Float32Array<ArrayBuffer> | null, rateHz?: number, opensFrame?: boolean, words: string}} Decoded one
+ *   packet, null where it could not be decoded; `words` begin where it does
  */
 
 class PlaybackProcessor extends AudioWorkletProcessor {
   #ring = new JitterRing(sampleRate);
   #meter = new LevelMeter((span, rms) => this.#tell(span, rms));
+  #waitMs = new RunningMedian(); // as frames that come find the ring; with the round trip's median it adds up
   /** @type {Resampler | null} */
   #resampler = null;
   #decodedHz = sampleRate;
@@ -42,12 +44,13 @@ class PlaybackProcessor extends AudioWorkletProcessor {
   }
 
   /** @param {Decoded} decoded at whatever rate the decoder chose */
-  #push({ samples, rateHz, words }) {
+  #push({ samples, rateHz, opensFrame, words }) {
     if (rateHz && rateHz !== this.#decodedHz) {
       this.#decodedHz = rateHz;
       this.#resampler = rateHz === sampleRate ? null : new Resampler(rateHz, sampleRate);
     }
     if (words) this.#words.push({ at: this.#ring.filledTo, text: words });
+    if (opensFrame) this.#waitMs.add(this.#ring.depthMs);
     if (!samples) this.#ring.pushConcealed((sampleRate * PACKET_MS) / 1000);
     else this.#ring.push(this.#resampler ? this.#resampler.process(samples) : samples);
   }
@@ -62,9 +65,9 @@ class PlaybackProcessor extends AudioWorkletProcessor {
   #tell(span, rms) {
     this.port.postMessage({ span, rms });
     if (span % SPANS_PER_REPORT) return;
-    const { lowWaterMs, underruns, concealedSamples } = this.#ring;
+    const { underruns, concealedSamples } = this.#ring;
     const concealed = Math.round((concealedSamples * 1000) / sampleRate / PACKET_MS);
-    this.port.postMessage({ buffer: { lowWaterMs, late: underruns, concealed } });
+    this.port.postMessage({ buffer: { waitMs: this.#waitMs.value ?? 0, late: underruns, concealed } });
   }
 }
 

@@ -6,18 +6,17 @@
  * Pure: times are passed in. Knows nothing of what happens before the socket or after the decoder.
  */
 
+import { RunningMedian } from '../running-median.js';
 import { PACKETS_PER_FRAME } from './protocol.js';
 
 const REMEMBERED_FRAMES = 128; // 10 s; an answer later than that is not measured
-const MEDIAN_OF = 13; // about a second
 
 export class RoundTrip {
   #sentPackets = 0;
   #answerPackets = 0;
   #shift = 0; // answer n is to frame n + shift
   #sentAt = new Float64Array(REMEMBERED_FRAMES); // by frame, modulo
-  /** @type {number[]} */
-  #recent = [];
+  #recent = new RunningMedian();
 
   /** @param {number} nowMs a packet was handed to the socket */
   sent(nowMs) {
@@ -35,8 +34,7 @@ export class RoundTrip {
     this.#shift = Math.min(this.#shift, this.#framesSent - 1 - answer);
     const frame = answer + this.#shift;
     if (frame < 0 || frame < this.#framesSent - REMEMBERED_FRAMES) return;
-    this.#recent.push(nowMs - this.#sentAt[frame % REMEMBERED_FRAMES]);
-    if (this.#recent.length > MEDIAN_OF) this.#recent.shift();
+    this.#recent.add(nowMs - this.#sentAt[frame % REMEMBERED_FRAMES]);
   }
 
   /** @param {number} frames the server said that it will never answer these */
@@ -46,8 +44,7 @@ export class RoundTrip {
 
   /** The median of the last second, in ms; null before the first answer. */
   get ms() {
-    if (!this.#recent.length) return null;
-    return [...this.#recent].sort((a, b) => a - b)[this.#recent.length >> 1];
+    return this.#recent.value;
   }
 
   get #framesSent() {

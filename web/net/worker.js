@@ -167,7 +167,8 @@ class Line {
   /** @param {Float32Array<ArrayBuffer>} samples @param {number} rateHz */
   #play(samples, rateHz) {
     this.#undecodable = 0;
-    playback.postMessage({ samples, rateHz, words: this.#nextWords() }, [samples.buffer]);
+    const opensFrame = this.#decodedPackets % PACKETS_PER_FRAME === 0;
+    playback.postMessage({ samples, rateHz, opensFrame, words: this.#nextWords() }, [samples.buffer]);
   }
 
   /** A packet that is no Opus costs its sound, and whatever else was in the decoder. @param {Error} error */
