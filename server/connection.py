@@ -28,6 +28,7 @@ from server.errors import (
     Refused,
     Undecodable,
 )
+from server.logs import call_id
 from server.reception import Reception
 from server.session import Event, Reply, Session, SessionParams
 from server.wire.kyutai import AudioReceived, KyutaiProtocol, Malformed, ProtocolError
@@ -79,6 +80,7 @@ class Connection:
         if self._wants_events:
             await self._accept()
         with self._reception.admit(params, may_wait=self._wants_events) as session:
+            call_id.set(session.call)
             if not self._is_accepted:
                 await self._accept()
             async with asyncio.TaskGroup() as tasks:
@@ -195,7 +197,7 @@ class Connection:
                 await self._send(self._wire.handshake(), session)
                 session.counts["begun"] += session.greeted_at is None
                 session.greeted_at = self._reception.clock.now()
-                log.info("call started", extra={"call": session.call})
+                log.info("call started")
         if self._wants_events:
             await self._send(self._wire.metadata(event), session)
 

@@ -1,19 +1,66 @@
-"""Logging: a constant message and fields as key=value. Never a caller's audio or words."""
+"""Logging: a constant message and fields, as text or as JSON. Never a caller's audio or words.
+
+Whatever is logged in the course of a call carries the call's id, and whatever looks like a secret is taken out of
+every line, the libraries' own lines included. Knows neither calls nor settings.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
+import re
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Literal
+
+call_id: ContextVar[str | None] = ContextVar("call_id", default=None)  # of the call that the running task serves
 
 _STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
+# In an address, in a header, in a subprotocol, and signed tokens wherever they stand.
+_SECRET = re.compile(
+    r"""((?:token|resume)=|bearer\s+|parley\.token\.)[^\s&"'\\,]+|\beyJ[\w-]+\.[\w-]+\.[\w-]+""", re.IGNORECASE
+)
 
 
-class _FieldsFormatter(logging.Formatter):
-    """Writes what was passed as `extra` after the message."""
+def _redacted(line: str) -> str:
+    return _SECRET.sub(lambda found: f"{found[1] or ''}…", line)
+
+
+def _fields(record: logging.LogRecord) -> dict[str, object]:
+    """What was passed as `extra`, and the call's id."""
+    fields = {name: value for name, value in vars(record).items() if name not in _STANDARD}
+    call = call_id.get()
+    return fields if call is None else {"call": call, **fields}
+
+
+class _Text(logging.Formatter):
+    """One line for people: the fields follow the message as key=value."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
-        fields = {name: value for name, value in vars(record).items() if name not in _STANDARD}
-        return " ".join([super().formatMessage(record), *(f"{k}={_quoted(v)}" for k, v in fields.items())])
+        return " ".join([super().formatMessage(record), *(f"{k}={_quoted(v)}" for k, v in _fields(record).items())])
+
+    def format(self, record: logging.LogRecord) -> str:
+        return _redacted(super().format(record))
+
+
+class _Json(logging.Formatter):
+    """One line for programs: a JSON object, times in UTC."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_fields(record),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return _redacted(json.dumps(line, default=str, ensure_ascii=False))
 
 
 def _quoted(value: object) -> str:
@@ -31,8 +78,15 @@ def _is_news(record: logging.LogRecord) -> bool:
 def set_up_logging(level: int) -> None:
     """Log to stderr from `level` on; of the libraries only what went wrong."""
     handler = logging.StreamHandler()
-    handler.setFormatter(_FieldsFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(_Text())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.captureWarnings(True)
     logging.getLogger("server").setLevel(level)
     logging.getLogger("model").setLevel(level)
     logging.getLogger("uvicorn.error").addFilter(_is_news)
+
+
+def write_logs_as(form: Literal["text", "json"]) -> None:
+    """Choose what a line looks like, after `set_up_logging`."""
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(_Json() if form == "json" else _Text())

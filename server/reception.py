@@ -181,8 +181,8 @@ class Reception:
             self.metrics.counts["left_line"] += 1
         else:
             self.metrics.add_call(why, now - session.greeted_at)  # without its time in line, to which this is added up
-        fields = {"call": session.call, "why": why, "seconds": round(now - session.came_at, 1)}
-        log.info("call ended", extra={**fields, **session.counts, **_turnaround(session)})
+        fields = {"call": session.call, "why": why, "duration_s": round(now - session.came_at, 1)}
+        log.info("call ended", extra={**fields, **_summary(session)})
 
     # ── What the engine has to tell
 
@@ -262,6 +262,8 @@ class Reception:
             session.tell({"type": "ping"})
 
 
-def _turnaround(session: Session) -> dict[str, float]:
-    """How long the last frames of a call took, for its last line in the log."""
-    return {f"turnaround_{p}_ms": ms for p, ms in session.turnaround.percentiles_ms().items() if p != "p95"}
+def _summary(session: Session) -> dict[str, float]:
+    """How a call went, for its last line in the log: what is always told, and whatever else was counted."""
+    always = dict.fromkeys(("heard", "late", "skipped", "concealed", "received_bytes", "sent_bytes"), 0)
+    turnaround = session.turnaround.percentiles_ms()
+    return {**always, **session.counts, **{f"turnaround_{p}_ms": turnaround[p] for p in ("p50", "p99") if turnaround}}

@@ -31,6 +31,7 @@ from server.app import create_app
 from server.engine.echo_runner import EchoRunner
 from server.engine.engine import THREAD_NAME as ENGINE_THREAD
 from server.engine.runner import Runner
+from server.logs import write_logs_as
 from server.reception import Reception
 from server.settings import SLOTS_WITHOUT_GPU, Settings
 from server.wire.kyutai import MAX_MESSAGE_BYTES
@@ -81,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
             f"parley: --{name.replace('_', '-')} (or PARLEY_{name.upper()}) {', or '.join(problems)}", file=sys.stderr
         )
         return WRONG_SETTING
+    write_logs_as(settings.log_format)
     try:
         listener = listen(settings.host, settings.port)
     except OSError as error:

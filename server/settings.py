@@ -40,4 +40,5 @@ class Settings(BaseSettings):
     )
     first_audio_s: float = Field(default=30, gt=0, description="seconds a caller has to begin sending audio")
     quiet_s: float = Field(default=120, gt=0, description="seconds without any audio after which a call ends")
+    log_format: Literal["text", "json"] = Field(default="text", description="what a line of the log is")
     stalled_s: float = Field(default=10, gt=0, description="seconds a caller may take nothing of what is sent")

@@ -1,21 +1,174 @@
 from __future__ import annotations
 
+import asyncio
+import base64
+import json
 import logging
+import os
+import re
+import signal
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
+
+from server.audio.opus import OpusEncoder
+from server.wire.kyutai import AudioForm
+from tests.server.phone import PATIENCE_S, dial, speech
+
+LISTENING = re.compile(r"listening on http://(\S+)")
+
+
+def logged(code: str) -> list[str]:
+    """What a process that runs `code` writes to its log."""
+    setting_up = "import logging; from server.logs import *; set_up_logging(logging.INFO);"
+    done = subprocess.run([sys.executable, "-c", setting_up + code], capture_output=True, text=True, check=True)
+    return done.stderr.splitlines()
 
 
 def test_fields_follow_the_message_as_key_and_value():
-    code = (
-        "import logging; from server.logs import set_up_logging; set_up_logging(logging.INFO);"
+    [line] = logged(
         "logging.getLogger('server.x').info('call ended', extra={'call': 'ab12', 'why': 'two words', 'none': ''});"
         "logging.getLogger('server.x').debug('unheard');"
         "logging.getLogger('uvicorn.error').error('ASGI callable returned without completing handshake.')"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    [line] = done.stderr.splitlines()
     assert line.endswith("INFO server.x: call ended call=ab12 why='two words' none=''")
+
+
+def test_json_is_one_object_a_line_with_everything_in_it():
+    first, second, third = (
+        json.loads(line)
+        for line in logged(
+            "write_logs_as('json'); log = logging.getLogger('server.x');"
+            "log.info('call ended', extra={'call': 'ab12', 'seconds': 1.5});"
+            "logging.getLogger('uvicorn.error').warning('a library\\'s %s', 'line');"
+            "call_id.set('cd34')\n"
+            "try: 1 / 0\n"
+            "except ZeroDivisionError: log.exception('call failed')"
+        )
+    )
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", first["time"])
+    assert (first["level"], first["logger"], first["message"]) == ("INFO", "server.x", "call ended")
+    assert (first["call"], first["seconds"]) == ("ab12", 1.5)
+    assert (second["logger"], second["message"]) == ("uvicorn.error", "a library's line")
+    assert third["call"] == "cd34" and third["exception"].endswith("ZeroDivisionError: division by zero")
+
+
+WITH_SECRETS = [
+    "GET /api/chat?token=SECRET&seed=4",
+    "'/api/chat?seed=4&resume=SECRET'",
+    "Authorization: Bearer SECRET",
+    "sec-websocket-protocol: parley, parley.token.SECRET",
+    "a call token eyJhbGciOi.SECRET.sig-_nature came",
+]
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_secrets_are_taken_out_of_every_line(form: str):
+    code = f"write_logs_as({form!r}); [logging.getLogger('any.library').error(line) for line in {WITH_SECRETS!r}]"
+    lines = logged(code)
+    assert len(lines) == len(WITH_SECRETS)
+    for said, meant in zip(lines, WITH_SECRETS, strict=True):
+        assert "SECRET" not in said and "…" in said
+        assert ("seed=4" in meant) == ("seed=4" in said), "and no more than that"
 
 
 def test_importing_the_server_sets_up_no_logging():
     assert not logging.getLogger("server").handlers
+
+
+# What the caller says, what the model says, and how either might turn up in a log.
+OURS, THEIRS = "wisteria-trellis", "marzipan-hedgehog"
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+SERVER = f"""
+import numpy, sys
+from server import cli, serve
+from tests.fakes import TalkingRunner
+
+class Runner(TalkingRunner):
+    def submit(self, batch):
+        told = super().submit(batch)
+        def step():
+            result = told()
+            result.pieces[:] = [" {THEIRS}"] * len(result.pieces)
+            return result
+        return step
+
+serve.runner_maker = lambda settings: lambda: Runner(settings.slots)
+sys.exit(cli.main(["serve", "--verbose", "--port", "0", "--slots", "2", "--log-format", "json"]))
+"""
+
+
+async def call(address: str) -> tuple[list[bytes], str]:
+    """A call in which both say what they should not find in a log: sounds of it, and the call's id."""
+    words = OURS.encode()
+    sounds: list[bytes] = []
+    async with dial(f"ws://{address}/api/chat?events=1&text_prompt={OURS}", AudioForm.RAW) as phone:
+        await phone.greeting()
+        for frame in speech(5):
+            sounds += phone.wire.audio(packets := OpusEncoder().encode(frame))
+            for message in phone.wire.audio(packets):
+                await phone.socket.send(message)
+            await phone.hear()
+        for message in (b"\2" + words, b'\4{"say": "' + words + b'"}', b"\4{" + words, b"\1" + words, b"\x63" + words):
+            await phone.socket.send(message)
+        assert THEIRS in phone.texts[0]
+        assert "ignored" in await phone.error()
+        ready = await phone.event("ready")
+    async with dial(f"ws://{address}/api/chat?events=1&seed={OURS}") as refused:
+        assert "seed" in await refused.error()
+    async with dial(f"ws://{address}/api/chat") as broken:
+        await broken.greeting()
+        await broken.socket.send(OURS)  # a text message: ends the call
+        assert (await broken.end())[0] == 1008
+    return sounds + phone.audio_messages, ready["call"]
+
+
+async def serve_a_call() -> tuple[list[str], list[bytes], str]:
+    """All lines that a server writes in the course of it."""
+    running = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", SERVER), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT
+    )
+    try:
+        assert running.stdout and running.stderr
+        async with asyncio.timeout(PATIENCE_S):
+            listening = (await running.stdout.readline()).decode()
+            found = LISTENING.search(listening)
+            assert found, listening
+            before = b""
+            while b"ready" not in before:
+                before += (line := await running.stderr.readline())
+                assert line, "it ended"
+            sounds, call_id = await call(found[1])
+            running.send_signal(signal.SIGTERM)
+            out, err = await running.communicate()
+    finally:
+        if running.returncode is None:
+            running.kill()
+            await running.wait()
+    assert not out
+    return (before + err).decode().splitlines(), sounds, call_id
+
+
+async def test_not_a_word_and_not_a_sound_of_a_call_is_logged():
+    lines, sounds, call_id = await serve_a_call()
+    log = "\n".join(lines)
+    for word in (OURS, THEIRS):
+        assert not any(shape in log for shape in shapes(word.encode())), word
+    assert len(sounds) > 20
+    for sound in sounds:
+        assert not any(shape in log for shape in shapes(sound[5:25]))
+    started, summary = (json.loads(line) for line in lines if call_id in line)
+    assert started["message"] == "call started" and summary["message"] == "call ended"
+    assert summary["why"] == "left" and summary["heard"] == 5 and summary["malformed"] >= 1
+    assert (summary["late"], summary["skipped"]) == (0, 0)
+    assert 0 < summary["turnaround_p50_ms"] <= summary["turnaround_p99_ms"]
+    assert summary["received_bytes"] > 200 and summary["sent_bytes"] > 200
+    assert all(json.loads(line)["logger"] for line in lines)
+
+
+def shapes(data: bytes) -> list[str]:
+    """How bytes may look in a log."""
+    in_base64 = (base64.b64encode(data[start:])[4:-4].decode() for start in range(3))
+    return [repr(data)[2:-1], data.hex(), *in_base64]
