@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 
 from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -22,6 +22,7 @@ from server.errors import (
     BadParameter,
     CallEnded,
     CallerLeft,
+    CallerLost,
     EngineFailed,
     ParleyError,
     ProtocolViolated,
@@ -29,8 +30,9 @@ from server.errors import (
     Undecodable,
 )
 from server.logs import call_id
+from server.outbox import Event, Outbox, Reply
 from server.reception import Reception
-from server.session import Event, Reply, Session, SessionParams
+from server.session import Session, SessionParams
 from server.wire.kyutai import AudioReceived, KyutaiProtocol, Malformed, ProtocolError
 
 log = logging.getLogger(__name__)
@@ -40,6 +42,8 @@ PART_S = 1.0  # and the goodbye this long
 COMPLAIN_EVERY_S = 1.0
 MAX_UNDECODABLE = 50  # packets in a row: one second that is no Opus
 _AT_ONCE = 8  # messages read, or packets of one message decoded, before the loop may turn to others
+_NO_CLOSE_CODE = (1005, 1006)  # RFC 6455 §7.4.1; also where there was no close frame at all
+_OWN_CLOSE_CODES = 3000  # and up: a client's own, and no goodbye
 _MAX_REASON_BYTES = 123  # RFC 6455 §5.5: what a close frame holds beside its code
 
 
@@ -50,11 +54,12 @@ class Connection:
         self._socket = socket
         self._reception = reception
         self._wants_events = socket.query_params.get("events") == "1"
-        self._is_accepted = False
+        self._is_accepted = self._is_greeted = False
         self._wire = KyutaiProtocol()
         self._decoder = OpusDecoder()
         self._assembler = FrameAssembler()
         self._encoder = OpusEncoder()
+        self._lost_pages = 0
         self._undecodable = 0  # packets in a row
         self._complained_at = float("-inf")
 
@@ -72,45 +77,53 @@ class Connection:
                 await self._part(why)
 
     async def _call(self) -> CallEnded:
-        try:
-            params = SessionParams.from_query(self._socket.query_params)
-        except BadParameter as error:
-            self._reception.note_refusal(error)
-            raise
+        door = self._door()
         if self._wants_events:
             await self._accept()
-        with self._reception.admit(params, may_wait=self._wants_events) as session:
+        with door as session:
             call_id.set(session.call)
             if not self._is_accepted:
                 await self._accept()
+            outbox = session.outbox
             async with asyncio.TaskGroup() as tasks:
-                listener = tasks.create_task(self._listen(session))
-                speaker = tasks.create_task(self._speak(session))
-                why = await session.over()
+                listener = tasks.create_task(self._listen(session, outbox))
+                speaker = tasks.create_task(self._speak(session, outbox))
+                why = await outbox.over()
                 if why.drains:
                     await asyncio.wait({speaker}, timeout=DRAIN_S)
                 listener.cancel()
                 speaker.cancel()
             return why
 
+    def _door(self) -> AbstractContextManager[Session]:
+        query = self._socket.query_params
+        if self._wants_events and "resume" in query:
+            return self._reception.resume(query["resume"])
+        try:
+            params = SessionParams.from_query(query)
+        except BadParameter as error:
+            self._reception.note_refusal(error)
+            raise
+        return self._reception.admit(params, self._wants_events)
+
     # ── From the caller
 
-    async def _listen(self, session: Session) -> None:
+    async def _listen(self, session: Session, outbox: Outbox) -> None:
         try:
             for number in itertools.count(1):
                 message = await self._socket.receive()
                 if message["type"] == "websocket.disconnect":
-                    raise CallerLeft("The caller hung up.")
+                    raise _departure(message["code"])
                 payload = message.get("bytes") or message.get("text") or b""
                 session.counts["received_bytes"] += len(payload)
-                if not session.ended:
-                    await self._receive(payload, session)
+                if not outbox.ended:
+                    await self._receive(payload, session, outbox)
                 if number % _AT_ONCE == 0:  # thousands may have come at once, and `receive` would not wait
                     await asyncio.sleep(0)
         except CallEnded as why:
-            session.end(why)
+            session.hang_up(outbox, why)
 
-    async def _receive(self, message: bytes | str, session: Session) -> None:
+    async def _receive(self, message: bytes | str, session: Session, outbox: Outbox) -> None:
         try:
             events = self._wire.receive(message)
         except ProtocolError as error:
@@ -119,21 +132,24 @@ class Connection:
             self._tell_lost_pages(session)
         for event in events:
             match event:
-                case AudioReceived(packets) if session.greeted_at is not None:
-                    await self._hear(packets, session)
+                case AudioReceived(packets) if self._is_greeted:
+                    await self._hear(packets, session, outbox)
                 case Malformed(reason):
                     self._complain(reason, session)
                 case _:  # audio from before the greeting would stay as lag; the rest is not for us
                     pass
 
     def _tell_lost_pages(self, session: Session) -> None:
-        lost = self._wire.lost_pages - session.counts["lost_pages"]
+        lost = self._wire.lost_pages - self._lost_pages
         if lost:
+            self._lost_pages += lost
             session.counts["lost_pages"] += lost
             session.tell({"type": "skip", "frames": lost})  # a page is a frame, as a rule
 
-    async def _hear(self, packets: Sequence[bytes], session: Session) -> None:
+    async def _hear(self, packets: Sequence[bytes], session: Session, outbox: Outbox) -> None:
         for number, packet in enumerate(packets, start=1):
+            if outbox.ended:  # meanwhile; the session may go on over another socket
+                return
             try:
                 pcm = self._decoder.decode(packet)
                 self._undecodable = 0
@@ -158,15 +174,14 @@ class Connection:
 
     # ── To the caller
 
-    async def _speak(self, session: Session) -> None:
-        try:
-            while (item := await session.next()) is not None:
+    async def _speak(self, session: Session, outbox: Outbox) -> None:
+        # Who has left is not noticed here but by the listener, who is told how.
+        with suppress(CallerLeft):
+            while (item := await outbox.next()) is not None:
                 if isinstance(item, Reply):
                     await self._say(item, session)
                 else:
                     await self._tell(item, session)
-        except CallEnded as why:
-            session.end(why)
 
     async def _say(self, reply: Reply, session: Session) -> None:
         if reply.piece:
@@ -194,12 +209,21 @@ class Connection:
                 await self._send(self._wire.error(event["sentence"]), session)
                 return
             case "ready":
-                await self._send(self._wire.handshake(), session)
-                session.counts["begun"] += session.greeted_at is None
-                session.greeted_at = self._reception.clock.now()
-                log.info("call started")
+                await self._greet(event, session)
+                return
         if self._wants_events:
             await self._send(self._wire.metadata(event), session)
+
+    async def _greet(self, ready: Event, session: Session) -> None:
+        """The handshake comes last: who has been greeted holds the token."""
+        if self._wants_events:
+            await self._send(self._wire.metadata(ready), session)
+        await self._send(self._wire.handshake(), session)
+        self._is_greeted = True
+        if session.greeted_at is None:
+            session.counts["begun"] += 1
+            session.greeted_at = self._reception.clock.now()
+            log.info("call started")
 
     async def _part(self, why: ParleyError) -> None:
         """Tell the caller why there is no call, or none any more."""
@@ -234,6 +258,13 @@ class Connection:
         counts["sent_bytes"] += len(message)
         with _caller_may_leave():
             await self._socket.send_bytes(message)
+
+
+def _departure(close_code: int) -> CallerLeft:
+    """A goodbye, or a loss."""
+    if close_code in _NO_CLOSE_CODE or close_code >= _OWN_CLOSE_CODES:
+        return CallerLost("The caller is gone without a goodbye.")
+    return CallerLeft("The caller hung up.")
 
 
 @contextmanager

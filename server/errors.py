@@ -7,8 +7,11 @@
     │   └── ServerStopping
     └── CallEnded              a call is over, or will not begin; also no slot is held any more
         ├── CallerLeft         1000  nobody is left to be told
+        │   └── CallerLost           no goodbye either: the caller may come back
+        ├── TakenOver          1000  the caller goes on over another socket
         ├── LimitReached       1000  the length that was asked for, or that the operator allows
         ├── BadParameter       1008  a query parameter out of range or not a number
+        ├── CannotResume       1008  the conversation that is asked for is over, or was never here
         ├── NeverSpoke         1008  no audio since the greeting
         ├── GoneQuiet          1008  no audio for a long time
         ├── NotListening       1008  the caller takes nothing of what is sent
@@ -67,6 +70,17 @@ class CallerLeft(CallEnded):
     drains = False
 
 
+class CallerLost(CallerLeft):
+    code = "lost"
+
+
+class TakenOver(CallEnded):
+    code = "taken_over"
+    close_code = 1000
+    is_fault = False
+    drains = False
+
+
 class LimitReached(CallEnded):
     code = "limit"
     close_code = 1000
@@ -75,6 +89,11 @@ class LimitReached(CallEnded):
 
 class BadParameter(CallEnded):
     code = "parameter"
+    close_code = 1008
+
+
+class CannotResume(CallEnded):
+    code = "resume"
     close_code = 1008
 
 

@@ -15,7 +15,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 import server
-from server.errors import BadParameter, CallEnded, ParleyError, Refused
+from server.errors import BadParameter, CallEnded, CannotResume, ParleyError, Refused
 from server.metrics import Histogram
 from server.reception import Reception
 
@@ -28,6 +28,10 @@ COUNTERS = {
     "late": ("parley_frames_late", "Frames that came after silence was heard in their place, and were dropped."),
     "skipped": ("parley_frames_skipped", "Frames dropped to be live again: the engine behind, or a caller too fast."),
     "unsent": ("parley_frames_unsent", "Replies dropped because their caller did not take them."),
+    "parked": ("parley_calls_lost", "Connections lost whose call was kept, and those taken over."),
+    "resumed": ("parley_calls_resumed", "Calls taken up again by a caller who came back."),
+    "expired": ("parley_calls_expired", "Parked calls that ended since their caller did not come back in time."),
+    "evicted": ("parley_calls_evicted", "Parked calls that ended since another caller took the slot."),
     "concealed": ("parley_packets_concealed", "Packets that Opus could not decode, each of which was concealed."),
     "lost_pages": ("parley_pages_lost", "Ogg pages that were lost, by their numbers."),
     "malformed": ("parley_messages_malformed", "Messages that made no sense and were ignored."),
@@ -68,14 +72,18 @@ class Exposition(Collector):
         yield about
         yield GaugeMetricFamily("parley_ready", "1 while calls are taken.", reception.status == "ready")
         yield GaugeMetricFamily("parley_slots", "Calls at once; 0 until the model is ready.", reception.slots)
-        yield GaugeMetricFamily("parley_calls_running", "Calls that hold a slot.", reception.running)
+        yield GaugeMetricFamily("parley_calls_running", "Calls that hold a slot and are talked in.", reception.running)
+        yield GaugeMetricFamily("parley_calls_parked", "Calls that hold a slot for a lost caller.", reception.parked)
         yield GaugeMetricFamily("parley_calls_waiting", "Callers in line for a slot.", reception.waiting)
 
     def _counters(self) -> Iterator[Metric]:
         counts, metrics = self._reception.counts, self._reception.metrics
         for key, (name, meaning) in COUNTERS.items():
             yield CounterMetricFamily(name, meaning, counts[key])
-        ended, refused = dict.fromkeys(_codes(CallEnded), 0), dict.fromkeys([*_codes(Refused), BadParameter.code], 0)
+        ended, refused = (
+            dict.fromkeys(_codes(CallEnded), 0),
+            dict.fromkeys([*_codes(Refused), BadParameter.code, CannotResume.code], 0),
+        )
         yield _by_reason("parley_calls_ended", "Calls that ended, by why.", ended | metrics.ended)
         yield _by_reason("parley_calls_refused", "Callers turned away, by why.", refused | metrics.refused)
 

@@ -70,7 +70,6 @@ class Metrics:
         self.counts: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()  # by the code of `errors.py`
         self.ended: Counter[str] = Counter()  # the same
-        self.call_s = Window()
         # Per frame, from its offer to the socket: before the step, after it, all but the model, everything.
         self.frames = {name: Histogram(FRAME_BOUNDS_S) for name in ("wait", "send", "server", "turnaround")}
         self.windows = {name: Window() for name in ("step", *self.frames)}
@@ -84,7 +83,6 @@ class Metrics:
     def add_call(self, code: str, seconds: float) -> None:
         """A call that had begun is over."""
         self.ended[code] += 1
-        self.call_s.add(seconds)
         self.calls.add(seconds)
 
     def add_step(self, callers: int, seconds: float) -> None:

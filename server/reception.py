@@ -1,46 +1,52 @@
-"""Who gets a call, in which order, and until when: the event loop's side of the engine.
+"""Who gets a call, and until when: the event loop's side of the engine.
 
-Admission is a synchronous count on one loop, so it cannot race: first come, first served, and no slot is
-promised twice. Owns every session from `admit` to its end. Knows no sockets and no wire.
+Owns every session from `admit` to its end, over as many sockets as it takes: one that lost its socket keeps its slot
+for a while, unless somebody else wants it (`seats.py`). Knows no sockets and no wire.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
-from server.engine.bridge import Bridge, Broken, Close, Closed, Failed, Notice, Open, Opened, Ready, Stepped, Stop
+from server.engine.bridge import Bridge, Broken, Closed, Command, Failed, Notice, Opened, Ready, Stepped, Stop
 from server.engine.clock import Clock, WallClock
 from server.engine.engine import Engine
 from server.engine.runner import ModelCard, Runner
 from server.engine.watchdog import PATIENCE_LOOKS, Watchdog
 from server.errors import (
     CallBroken,
+    CallEnded,
     CallerLeft,
+    CannotResume,
     EngineFailed,
-    GoneQuiet,
-    NeverSpoke,
-    NotListening,
     ParleyError,
     Refused,
     Restarting,
     ServerFull,
     ServerStarting,
     ServerStopping,
+    TakenOver,
 )
 from server.metrics import Metrics
-from server.session import Session, SessionParams
+from server.patience import at_its_end
+from server.resuming import Tokens
+from server.seats import Seats
+from server.session import Session, SessionParams, SessionState
 from server.settings import Settings
 
 log = logging.getLogger(__name__)
 
 WATCH_EVERY_S = 1.0
 PING_AFTER_S = 4.0  # clients of today hang up after 10 s without a message
+PARTING_S = 3.0  # for all calls to end, once they have been told to
 _THREAD_STOPS_WITHIN_S = 1.0
+_RESTARTING = "The server is restarting. Call again in a moment."
 
 Status = Literal["starting", "ready", "stopping", "failed"]
 
@@ -55,12 +61,11 @@ class Reception:
         self.status: Status = "starting"
         self.reason = "The model is loading."  # why the status is not ready
         self.card = ModelCard(name=settings.model, demo=False, notice="The model is loading.")
-        self.slots = 0  # how many calls the model takes at once: known when it is ready
         self.failed = asyncio.Event()
         self._make_runner = make_runner
-        self._free = 0
-        self._line: list[Session] = []
-        self._sessions: set[Session] = set()
+        self._seats = Seats(self.clock, self._submit, self._on_left)
+        self._tokens = Tokens(settings.server_id)
+        self._drained_at = math.inf  # when calls are ended, by the clock
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -72,16 +77,32 @@ class Reception:
         self._engine = Engine(self._make_runner, self._bridge, self.clock)
         self._engine.start()
 
-    async def drain(self, timeout_s: float) -> None:
-        """Take no more callers, end every call politely, and wait for that within `timeout_s`."""
+    async def drain(self, grace_s: float) -> None:
+        """Take no more callers, let those who talk go on for `grace_s`, and end what is left politely; bounded."""
         if self.status != "failed":
             self.status, self.reason = "stopping", "The server is stopping."
-        for session in list(self._sessions):
-            session.end(Restarting("The server is restarting. Call again in a moment."))
+            self._drained_at = self.clock.now() + grace_s
+            for session in self._seats.in_line():
+                session.end(Restarting(_RESTARTING))
+            for session in self._seats:
+                self._tell_drain(session)
+            await self._emptied(grace_s)
+        for session in self._seats:
+            self._end(session, Restarting(_RESTARTING))
+        if not await self._emptied(PARTING_S):
+            log.warning("calls did not end in time", extra={"calls": len(self._seats)})
+
+    async def _emptied(self, within_s: float) -> bool:
         try:
-            await asyncio.wait_for(self._empty.wait(), timeout_s)
+            await asyncio.wait_for(self._empty.wait(), within_s)
         except TimeoutError:
-            log.warning("calls did not end in time", extra={"calls": len(self._sessions)})
+            return False
+        return True
+
+    def _tell_drain(self, session: Session) -> None:
+        left_s = self._drained_at - self.clock.now()
+        if 0 < left_s < math.inf:
+            session.tell({"type": "drain", "left_s": round(left_s)})
 
     def stop(self) -> None:
         """End the engine thread. A step under way may outlive this; the thread is a daemon."""
@@ -92,52 +113,86 @@ class Reception:
     # ── Admission
 
     @property
+    def slots(self) -> int:
+        """How many calls the model takes at once; 0: not known yet."""
+        return self._seats.slots
+
+    @property
     def running(self) -> int:
-        return self.slots - self._free
+        return self._seats.running
+
+    @property
+    def parked(self) -> int:
+        return self._seats.parked
 
     @property
     def waiting(self) -> int:
-        return len(self._line)
+        return self._seats.waiting
 
     @property
     def counts(self) -> Counter[str]:
         """What was counted so far, calls in progress included."""
         counts = Counter({**self.metrics.counts, "refused": self.metrics.refused.total()})
-        for session in self._sessions:
+        for session in self._seats:
             counts.update(session.counts)
         return counts
 
     @contextmanager
-    def admit(self, params: SessionParams, may_wait: bool) -> Iterator[Session]:
-        """A session that has a slot, or a place in line, until the block is left. Raises Refused."""
-        self._refuse_unless_open(may_wait)
-        session = Session(params, self.clock, self._bridge.wake, self.settings.max_call_s)
-        self._sessions.add(session)
+    def admit(self, params: SessionParams, wants_events: bool) -> Iterator[Session]:
+        """A new session that has a slot, or a place in line, until the block is left. Raises Refused.
+
+        Who wants events may wait in line, and resume.
+        """
+        self._refuse_unless_open(wants_events)
+        resume_s = self.settings.resume_s if wants_events else 0.0
+        session = Session(params, self.clock, self._bridge.wake, self.settings.max_call_s, resume_s)
         self._empty.clear()
-        self._line.append(session)
-        if self._free:
-            self._seat_next()
-        else:
-            self._tell_place(session)
-        try:
+        self._seats.join(session)
+        with self._served(session):
             yield session
+
+    @contextmanager
+    def resume(self, token: str) -> Iterator[Session]:
+        """The session that is `token`'s, from where it stood, until the block is left. Raises CannotResume."""
+        session = self._tokens.redeem(token)
+        if session is None or session.ended:
+            refusal = CannotResume("That conversation is over, or was never here. Call again to begin a new one.")
+            self.note_refusal(refusal)
+            raise refusal
+        if session.state is SessionState.RUNNING:  # its socket only seems alive
+            session.park(TakenOver("The call goes on over another connection."))
+        session.resume(self._tokens.issue(session))
+        self._tell_drain(session)
+        log.info("call resumed", extra={"call": session.call})
+        with self._served(session):
+            yield session
+
+    @contextmanager
+    def _served(self, session: Session) -> Iterator[None]:
+        """One socket's time with a session."""
+        outbox = session.outbox
+        try:
+            yield
         finally:
-            session.end(CallerLeft("The caller hung up."))
-            self._release(session)
-            self._sessions.discard(session)
-            if not self._sessions:
-                self._empty.set()
-            self._sum_up(session)
+            if session.outbox is not outbox:
+                pass  # it goes on over another one
+            elif session.state is SessionState.PARKED:
+                log.info("call parked")
+                self._seats.fill()
+            else:
+                session.end(CallerLeft("The caller hung up."))
+                self._seats.leave(session)
 
     def _refuse_unless_open(self, may_wait: bool) -> None:
         refusal: Refused | None = None
+        is_full = self._seats.is_full
         if self.status == "starting":
             refusal = ServerStarting("The model is still loading. Call again in a moment.")
         elif self.status != "ready":
             refusal = ServerStopping("The server is stopping. Call again in a moment.")
-        elif not self._free and not may_wait:
+        elif is_full and not may_wait:
             refusal = ServerFull("All lines are busy. Call again in a moment.")
-        elif not self._free and len(self._line) >= self.settings.max_waiting:
+        elif is_full and self.waiting >= self.settings.max_waiting:
             refusal = ServerFull("All lines are busy and the line is full. Call again later.")
         if refusal:
             self.note_refusal(refusal)
@@ -148,41 +203,29 @@ class Reception:
         self.metrics.refused[why.code] += 1
         log.info("call refused", extra={"reason": why.code, "running": self.running})
 
-    def _seat_next(self) -> None:
-        """Promise free slots to the first in line, and tell the others where they are."""
-        while self._free and self._line:
-            self._free -= 1
-            self._bridge.submit(Open(self._line.pop(0)))
-            self._tell_places()
+    def _end(self, session: Session, why: CallEnded) -> None:
+        """End a call; with one that is parked nobody else is left to let go of it."""
+        was_parked = session.state is SessionState.PARKED
+        session.end(why)
+        if was_parked:
+            self._seats.leave(session)
 
-    def _tell_places(self) -> None:
-        for session in self._line:
-            self._tell_place(session)
-
-    def _tell_place(self, session: Session) -> None:
-        position = self._line.index(session) + 1
-        call_s = self.metrics.call_s.median_s()
-        ahead_s = None if call_s is None else round(position * call_s / self.slots)
-        session.tell({"type": "queue", "position": position, "ahead_s": ahead_s})
-
-    def _release(self, session: Session) -> None:
-        if session in self._line:
-            self._line.remove(session)
-            session.close()
-            self._tell_places()
-        else:
-            self._bridge.submit(Close(session))
-
-    def _sum_up(self, session: Session) -> None:
+    def _on_left(self, session: Session) -> None:
+        self._tokens.forget(session)
+        if not self._seats:
+            self._empty.set()
         assert session.ended is not None
         why, now = session.ended.code, self.clock.now()
         self.metrics.add_counts({"calls": 1, **session.counts})
         if session.greeted_at is None:
             self.metrics.counts["left_line"] += 1
         else:
-            self.metrics.add_call(why, now - session.greeted_at)  # without its time in line, to which this is added up
+            self.metrics.add_call(why, now - session.greeted_at)
         fields = {"call": session.call, "why": why, "duration_s": round(now - session.came_at, 1)}
         log.info("call ended", extra={**fields, **_summary(session)})
+
+    def _submit(self, command: Command) -> None:
+        self._bridge.submit(command)
 
     # ── What the engine has to tell
 
@@ -199,11 +242,9 @@ class Reception:
                 case Opened(session):
                     if not session.ended:
                         self.metrics.lines.add(self.clock.now() - session.came_at)
-                        session.open()
+                        session.open(self._tokens.issue(session) if session.resume_s else None)
                 case Closed(session):
                     session.close()
-                    self._free += 1
-                    self._seat_next()
                 case Ready(card, slots):
                     self._on_ready(card, slots)
                 case Failed(reason):
@@ -211,7 +252,7 @@ class Reception:
 
     def _on_ready(self, card: ModelCard, slots: int) -> None:
         self.card = card
-        self.slots = self._free = slots
+        self._seats.open(slots)
         if self.status == "starting":
             self.status, self.reason = "ready", ""
         notice = {"notice": card.notice} if card.notice else {}
@@ -221,15 +262,16 @@ class Reception:
         if not session.ended:  # else it breaks once more, on its way out
             session.counts["broken"] += 1
             log.error("a call broke", extra={"call": session.call})
-            session.end(CallBroken("The model computed something that is no number, so this call ends; call again."))
+            why = CallBroken("The model computed something that is no number, so this call ends; call again.")
+            self._end(session, why)
 
     def _on_failed(self, reason: str) -> None:
         if self.status == "failed":
             return
         self.status, self.reason = "failed", reason
         log.error("the engine failed", extra={"reason": reason})
-        for session in list(self._sessions):
-            session.end(EngineFailed("The server failed and ends this call; it is our fault."))
+        for session in self._seats:
+            self._end(session, EngineFailed("The server failed and ends this call; it is our fault."))
         self.failed.set()
 
     # ── Watching over calls
@@ -242,23 +284,18 @@ class Reception:
             if watchdog.hangs(self._engine.turn):
                 self._on_failed(f"A step of the model has not ended for {PATIENCE_LOOKS} s.")
             now = self.clock.now()
-            for session in list(self._sessions):
+            for session in self._seats:
                 self.look_after(session, now)
+            self._seats.tell_places()
 
     def look_after(self, session: Session, now: float) -> None:
         """End a call that nobody takes part in any more; tell the others how it goes."""
-        limits = self.settings
-        if session.stalled_s(now) > limits.stalled_s:
-            session.end(NotListening("Nothing that was sent to you is being read, so the call ends."))
-        elif session.greeted_at is None:
-            return
-        elif session.heard_at is None:
-            if now - session.greeted_at > limits.first_audio_s:
-                session.end(NeverSpoke(f"No audio came within {limits.first_audio_s:g} s, so the call ends."))
-        elif now - session.heard_at > limits.quiet_s:
-            session.end(GoneQuiet(f"No audio has come for {limits.quiet_s:g} s, so the call ends."))
+        why = at_its_end(session, now, self.settings)
+        if why:
+            session.counts["expired"] += session.state is SessionState.PARKED
+            self._end(session, why)
         session.tell_stats()
-        if now - session.taken_at > PING_AFTER_S:
+        if now - session.outbox.taken_at > PING_AFTER_S:
             session.tell({"type": "ping"})
 
 

@@ -32,7 +32,7 @@ async def info(request: Request) -> dict[str, Any]:
     """Who answers here, how many can call, and how it goes."""
     reception = _reception(request.app)
     settings = reception.settings
-    limits = ("max_waiting", "max_call_s", "first_audio_s", "quiet_s")
+    limits = ("max_waiting", "max_call_s", "first_audio_s", "quiet_s", "resume_s")
     return {
         "name": "Parley",
         "model": reception.card.name,
@@ -43,6 +43,7 @@ async def info(request: Request) -> dict[str, Any]:
         "frame_ms": round(FRAME_S * 1000),
         "slots": reception.slots,
         "running": reception.running,
+        "parked": reception.parked,
         "waiting": reception.waiting,
         "limits": {name: getattr(settings, name) for name in limits},
         "voices": [],

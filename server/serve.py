@@ -41,7 +41,6 @@ log = logging.getLogger(__name__)
 NOT_STARTED = 1
 WRONG_SETTING = 2  # as argparse says it
 FAILED = 3
-DRAIN_S = 3.0  # for calls to end after a signal; 5 s in all with what follows
 _CLOSE_S = 1  # for sockets whose peers do not answer the close
 REQUEST_HEAD_S = 10.0  # from the connection to the end of a request's head
 _UNREAD_S = 20.0  # a peer whose window stays shut for this long is gone
@@ -195,7 +194,7 @@ class PoliteServer(uvicorn.Server):
             self._ending = asyncio.create_task(self._end())
 
     async def _end(self) -> None:
-        await self._reception.drain(DRAIN_S)
+        await self._reception.drain(self._reception.settings.drain_s)
         self.should_exit = True
 
     async def _end_on_failure(self) -> None:

@@ -1,28 +1,26 @@
 """One conversation: its parameters, its states and its two bounded queues.
 
 The inbox goes from the event loop to the engine thread and is the only thing both touch, under a lock; all
-else belongs to the event loop. Knows no socket, no Opus and no slot.
+else belongs to the event loop. A conversation may outlive its socket: it is parked, its time and its model stand still,
+and with the next socket it goes on. Knows no socket, no Opus and no slot.
 """
 
 from __future__ import annotations
 
-import asyncio
 import enum
 import secrets
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from server.audio.framing import FRAME_S, Pcm
 from server.engine.clock import Clock
 from server.engine.inbox import Inbox, Offered
-from server.errors import BadParameter, CallEnded, LimitReached
+from server.errors import BadParameter, CallEnded, CallerLost, LimitReached
 from server.metrics import Window
+from server.outbox import Event, Outbox, Reply
 
-OUTBOX_FRAMES = 25  # 2 s: what a caller who does not listen may leave unsent
 LIMIT_NOTICE_FRAMES = 125  # 10 s before the end of a call of limited length its caller is told
 
 
@@ -71,35 +69,22 @@ def _sentence(error: ValidationError, name: str | None = None) -> str:
 class SessionState(enum.Enum):
     WAITING = "waiting"  # in line, or on its way into a slot
     RUNNING = "running"
+    PARKED = "parked"  # its socket is lost; it stands still in its slot
     DRAINING = "draining"  # over; what was said before is still sent
     CLOSED = "closed"  # holds nothing
 
 
 _NEXT = {
     SessionState.WAITING: {SessionState.RUNNING, SessionState.CLOSED},
-    SessionState.RUNNING: {SessionState.DRAINING},
+    SessionState.RUNNING: {SessionState.PARKED, SessionState.DRAINING},
+    SessionState.PARKED: {SessionState.RUNNING, SessionState.DRAINING},
     SessionState.DRAINING: {SessionState.CLOSED},
     SessionState.CLOSED: set[SessionState](),
 }
 
-Event = dict[str, Any]  # what is told with ?events=1
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What one step made of one frame."""
-
-    pcm: Pcm | None  # [FRAME_SAMPLES]; None: nothing was said, the model's delays still fill
-    piece: str  # "" for none
-    to_silence: bool
-    offered_at: float
-    wait_s: float  # from the offer to the step
-    step_s: float
-    model_s: float  # the step, and what of the wait was for the step before it
-
 
 class Session:
-    """A caller's conversation, from the line to its end."""
+    """A caller's conversation, from the line to its end. Owner: the event loop."""
 
     def __init__(
         self,
@@ -107,29 +92,31 @@ class Session:
         clock: Clock,
         wake_engine: Callable[[], None] = lambda: None,
         max_call_s: float | None = None,
+        resume_s: float = 0.0,
     ) -> None:
+        """`resume_s`: how long it may be parked; 0: it ends with its socket."""
         self.call = secrets.token_hex(4)
         self.params = params
         self.state = SessionState.WAITING
         self.ended: CallEnded | None = None
         self.counts: Counter[str] = Counter()
         self.turnaround = Window()
+        self.resume_s = resume_s
         self._clock = clock
         self._wake_engine = wake_engine
 
         max_frames = _max_frames(params.max_steps, max_call_s)
         self.inbox = Inbox(max_frames)
         self._replies_left = max_frames
+        self.outbox = Outbox(clock)
 
-        self._events: dict[str, Event] = {}  # at most one of each type, oldest first
-        self._replies: deque[Reply] = deque()
         self._steps, self._step_s, self._wait_s = 0, 0.0, 0.0  # since the last stats
-        self._outbox_filled = asyncio.Event()
-        self._over = asyncio.Event()
+        self._missed_frames = 0  # at the break, on either side
+        # Seconds by the clock; those of the call are moved on by the time for which it was parked.
         self.came_at = clock.now()
         self.greeted_at: float | None = None
         self.heard_at: float | None = None  # when audio last came
-        self.taken_at = clock.now()  # when the outbox was last empty or taken from
+        self.parked_at = self.resumed_at = float("-inf")
 
     def offer(self, pcm: Pcm) -> None:
         """Hand one frame f32 [1920] to the engine; what is late or too much is skipped, counted and told."""
@@ -140,7 +127,7 @@ class Session:
                 self.tell({"type": "skip", "frames": 1})
         self._wake_engine()
 
-    # ── The model's voice, and what else the caller is told. Event loop only.
+    # ── The model's voice, and what else the caller is told
 
     def deliver(self, reply: Reply) -> None:
         """Queue what a step said. What a caller does not take for two seconds is dropped and counted."""
@@ -151,28 +138,18 @@ class Session:
         self._steps += 1
         self._step_s += reply.step_s
         self._wait_s += reply.wait_s
-        if not self._has_outgoing:
-            self.taken_at = self._clock.now()
-        self._replies.append(reply)
-        if len(self._replies) > OUTBOX_FRAMES:
-            self._replies.popleft()
+        if self.state is SessionState.PARKED:  # the step was under way
+            self.counts["unsent"] += 1
+            self._missed_frames += 1
+        elif not self.outbox.say(reply):
             self.counts["unsent"] += 1
             self.tell({"type": "skip", "frames": 1})
-        self._outbox_filled.set()
         if self._replies_left is not None:
             self._count_down(self._replies_left - 1)
 
     def tell(self, event: Event) -> None:
-        """Queue an event. A newer one of the same type takes the place of one not yet sent; skips add up."""
-        if self.ended:
-            return
-        if not self._has_outgoing:
-            self.taken_at = self._clock.now()
-        before = self._events.get(event["type"])
-        if before is not None and event["type"] == "skip":
-            event = {**event, "frames": before["frames"] + event["frames"]}
-        self._events[event["type"]] = event
-        self._outbox_filled.set()
+        """Queue an event for whoever listens now; nobody does while the session is parked, or over."""
+        self.outbox.tell(event)
 
     def tell_stats(self) -> None:
         """Tell how the steps since the last time went, if there were any."""
@@ -181,62 +158,75 @@ class Session:
             self.tell({"type": "stats", "step_ms": step_ms, "wait_ms": wait_ms})
             self._steps, self._step_s, self._wait_s = 0, 0.0, 0.0
 
-    async def next(self) -> Reply | Event | None:
-        """What to send next, events first; None when the call is over and all was taken."""
-        while not self._has_outgoing:
-            if self.ended:
-                return None
-            self._outbox_filled.clear()
-            await self._outbox_filled.wait()
-        self.taken_at = self._clock.now()
-        if self._events:
-            return self._events.pop(next(iter(self._events)))
-        return self._replies.popleft()
-
-    @property
-    def _has_outgoing(self) -> bool:
-        return bool(self._events or self._replies)
-
-    def stalled_s(self, now: float) -> float:
-        """For how long the caller has taken nothing of what waits for it."""
-        return now - self.taken_at if self._has_outgoing else 0.0
-
     def _count_down(self, left: int) -> None:
         self._replies_left = left
         if left == LIMIT_NOTICE_FRAMES:
             self.tell({"type": "limit", "left_s": round(LIMIT_NOTICE_FRAMES * FRAME_S)})
-        if left == 0:
+        self._end_at_limit()
+
+    def _end_at_limit(self) -> None:
+        if self._replies_left == 0 and self.state is not SessionState.PARKED:
             self.end(LimitReached("The call has reached its length."))
 
-    # ── Its life. Event loop only.
+    # ── Its life
 
-    def open(self) -> None:
-        """It has its slot: the model hears from here on."""
+    def open(self, token: str | None = None) -> None:
+        """It has its slot: the model hears from here on. `token` is what it can be taken up again with."""
         self._move(SessionState.RUNNING)
-        self.tell({"type": "ready", "call": self.call, "seed": self.params.text_seed, "resume": None})
+        self._tell_ready(token, {})
+
+    def hang_up(self, outbox: Outbox, why: CallEnded) -> None:
+        """The socket that `outbox` is for ends the call, or loses it; one that the call has left changes nothing."""
+        if outbox is not self.outbox:
+            return
+        is_told = self.greeted_at is not None  # its token, too
+        if isinstance(why, CallerLost) and self.state is SessionState.RUNNING and is_told and self.resume_s > 0:
+            self.park(why)
+        else:
+            self.end(why)
+
+    def park(self, why: CallEnded) -> None:
+        """Its socket has no more of it: nothing is heard or said, and the model stands still, until it goes on."""
+        self._move(SessionState.PARKED)
+        self.parked_at = self._clock.now()
+        unsent, unheard = self.outbox.end(why), self.inbox.stand_still()
+        self.counts.update(unsent=unsent, skipped=unheard, parked=1)
+        self._missed_frames = unsent + unheard
+
+    def resume(self, token: str) -> None:
+        """It goes on, with an outbox for the new socket; the caller is told what it missed."""
+        self._move(SessionState.RUNNING)
+        now = self.resumed_at = self._clock.now()
+        assert self.greeted_at is not None, "only who was greeted is parked"
+        gap_s = now - (self.greeted_at if self.heard_at is None else self.heard_at)
+        stood_s = now - self.parked_at
+        self.greeted_at += stood_s
+        self.heard_at = None if self.heard_at is None else self.heard_at + stood_s
+        self.outbox = Outbox(self._clock)
+        self.inbox.go_on(now)
+        self.counts["resumed"] += 1
+        self._tell_ready(token, {"gap_s": round(gap_s, 2)})
+        if self._missed_frames:
+            self.tell({"type": "skip", "frames": self._missed_frames})
+        self._end_at_limit()
+        self._wake_engine()
 
     def end(self, why: CallEnded) -> None:
         """The call is over, for the first reason that is given."""
         if self.ended:
             return
         self.ended = why
-        if not why.drains:
-            self._events.clear()
-            self._replies.clear()
-        if self.state is SessionState.RUNNING:
+        self.outbox.end(why)
+        if self.state in (SessionState.RUNNING, SessionState.PARKED):
             self._move(SessionState.DRAINING)
-        self._over.set()
-        self._outbox_filled.set()
-
-    async def over(self) -> CallEnded:
-        """Wait for the end, and why."""
-        await self._over.wait()
-        assert self.ended is not None
-        return self.ended
 
     def close(self) -> None:
         """It holds no slot and no place in line any more."""
         self._move(SessionState.CLOSED)
+
+    def _tell_ready(self, token: str | None, more: Event) -> None:
+        ready = {"type": "ready", "call": self.call, "seed": self.params.text_seed, "resume": token}
+        self.tell(ready | ({"resume_s": self.resume_s} if token else {}) | more)
 
     def _move(self, to: SessionState) -> None:
         if to not in _NEXT[self.state]:

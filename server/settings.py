@@ -42,3 +42,18 @@ class Settings(BaseSettings):
     quiet_s: float = Field(default=120, gt=0, description="seconds without any audio after which a call ends")
     log_format: Literal["text", "json"] = Field(default="text", description="what a line of the log is")
     stalled_s: float = Field(default=10, gt=0, description="seconds a caller may take nothing of what is sent")
+    # What becomes of calls whose socket is lost, and of all of them at the end.
+    resume_s: float = Field(
+        default=20,
+        ge=0,
+        le=3600,
+        description="seconds for which a caller who lost the connection may come back; 0: none",
+    )
+    drain_s: float = Field(
+        default=3, ge=0, le=86_400, description="seconds that calls may go on for when the server is told to stop"
+    )
+    server_id: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9_-]{0,32}$",
+        description="what resume tokens begin with, so that a balancer sends their callers to this server",
+    )

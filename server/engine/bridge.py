@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from server.engine.runner import ModelCard
-from server.session import Reply, Session
+from server.outbox import Reply
+from server.session import Session
 
 # ── Commands: event loop → engine
 

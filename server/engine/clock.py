@@ -61,6 +61,13 @@ class CallClock:
         self._resumed_at = 0.0
         self._since_resumed = 0  # frames heard
 
+    def begun_anew(self, now: float) -> CallClock:
+        """One whose time goes on from `now`, if it had begun, and that is owed nothing."""
+        clock = CallClock()
+        if self.silence_due_at is not None:
+            clock.silence_due_at = now + SILENCE_AFTER_S
+        return clock
+
     def hears(self, now: float) -> bool:
         """A frame came. False: it is late, silence was heard in its place."""
         was_standing = self._owed and self._since_resumed == 0

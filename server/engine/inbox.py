@@ -48,6 +48,7 @@ class Inbox:
         self._clock = CallClock()
         self._pace = Pace()
         self._frames_left = max_frames
+        self._stands_still = False
 
     def offer(self, pcm: Pcm, now: float) -> Offered:
         """Event loop: hand over one frame f32 [1920]."""
@@ -63,7 +64,7 @@ class Inbox:
     def take(self, now: float) -> Frame | None:
         """Engine thread: the next frame to step, silence when it is due, or None."""
         with self._lock:
-            if self._frames_left == 0:
+            if self._frames_left == 0 or self._stands_still:
                 return None
             if self._frames:
                 frame = self._frames.popleft()
@@ -75,7 +76,22 @@ class Inbox:
                 self._frames_left -= 1
             return frame
 
+    def stand_still(self) -> int:
+        """Event loop: give nothing more, no silence either; how many frames were thrown away."""
+        with self._lock:
+            self._stands_still = True
+            thrown_away = len(self._frames)
+            self._frames.clear()
+            return thrown_away
+
+    def go_on(self, now: float) -> None:
+        """Event loop: the caller's time goes on after a standstill of any length. No frame of before is late."""
+        with self._lock:
+            self._clock = self._clock.begun_anew(now)
+            self._pace = Pace()
+            self._stands_still = False
+
     @property
     def silence_due_at(self) -> float | None:
         """When `take` has silence to give if nothing comes; None before the first frame, after the last."""
-        return None if self._frames_left == 0 else self._clock.silence_due_at
+        return None if self._frames_left == 0 or self._stands_still else self._clock.silence_due_at

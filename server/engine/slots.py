@@ -13,7 +13,8 @@ import numpy as np
 from server.audio.framing import FRAME_SAMPLES
 from server.engine.batch import Batch, StepResult, buckets
 from server.engine.inbox import Frame
-from server.session import Reply, Session
+from server.outbox import Reply
+from server.session import Session
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from server import connection
 from server.audio.framing import Pcm
 from server.audio.opus import OpusEncoder
-from server.session import OUTBOX_FRAMES
+from server.outbox import OUTBOX_FRAMES
 from server.wire.kyutai import AudioForm, KyutaiProtocol
 from tests.server.conftest import Serve, Served
 from tests.server.phone import PATIENCE_S, Phone, dial, speech, until

@@ -40,13 +40,13 @@ async def reception_of(
     reception.stop()
 
 
-def admit(reception: Reception, may_wait: bool = True) -> tuple[Session, AbstractContextManager[Session]]:
-    door = reception.admit(SessionParams(), may_wait)
+def admit(reception: Reception, events: bool = True) -> tuple[Session, AbstractContextManager[Session]]:
+    door = reception.admit(SessionParams(), events)
     return door.__enter__(), door
 
 
 async def place(session: Session) -> int:
-    event = await session.next()
+    event = await session.outbox.next()
     assert isinstance(event, dict) and event["type"] == "queue"
     return event["position"]
 
@@ -65,15 +65,15 @@ async def test_first_come_first_served():
         assert (reception.running, reception.waiting) == (1, 1)
         for door in (third_door, fourth_door):
             door.__exit__(None, None, None)
-        await until(lambda: reception.running == 0)
-        assert {session.state for session, _ in callers} == {SessionState.CLOSED}
+        await until(lambda: {session.state for session, _ in callers} == {SessionState.CLOSED})
+        assert (reception.running, reception.waiting) == (0, 0)
 
 
 async def test_a_full_server_says_so_to_those_who_cannot_wait_and_to_those_beyond_the_line():
     async with reception_of(TalkingRunner(1), max_waiting=1) as reception:
         doors = [admit(reception)[1]]
         with pytest.raises(ServerFull, match="busy"):
-            admit(reception, may_wait=False)
+            admit(reception, events=False)
         doors.append(admit(reception)[1])
         with pytest.raises(ServerFull, match="line is full"):
             admit(reception)
@@ -88,10 +88,10 @@ async def test_a_slot_promised_to_one_in_line_is_not_given_to_one_at_the_door():
         second, second_door = admit(reception)
         first_door.__exit__(None, None, None)
         with pytest.raises(ServerFull):
-            admit(reception, may_wait=False)
+            admit(reception, events=False)
         await until(lambda: second.state is SessionState.RUNNING)
         with pytest.raises(ServerFull):
-            admit(reception, may_wait=False)
+            admit(reception, events=False)
         second_door.__exit__(None, None, None)
 
 
@@ -101,7 +101,7 @@ async def test_coming_and_going_at_random_loses_no_slot():
 
         async def caller() -> None:
             await asyncio.sleep(generator.random() * 0.05)
-            with reception.admit(SessionParams(), may_wait=True) as session:
+            with reception.admit(SessionParams(), wants_events=True) as session:
                 if generator.random() < 0.7:
                     await until(lambda: session.state is SessionState.RUNNING)
                     session.offer(speech(1)[0])
@@ -110,11 +110,11 @@ async def test_coming_and_going_at_random_loses_no_slot():
         async with asyncio.timeout(PATIENCE_S):
             await asyncio.gather(*(caller() for _ in range(32)))
         await until(lambda: reception.running == 0)
-        assert reception.waiting == 0 and reception._free == 3
+        assert (reception.running, reception.waiting, reception.parked) == (0, 0, 0)
         reception._engine.check_integrity()
         assert {slot for slot, _ in runner.started} <= {0, 1, 2}
         gc.collect()
-        assert not reception._sessions
+        assert not reception._seats
 
 
 async def test_nobody_is_let_in_before_the_model_is_warm():
@@ -126,8 +126,8 @@ async def test_nobody_is_let_in_before_the_model_is_warm():
 async def test_a_server_that_stops_ends_calls_and_takes_none():
     async with reception_of(TalkingRunner(1)) as reception:
         session, door = admit(reception)
-        draining = asyncio.create_task(reception.drain(PATIENCE_S))
-        why = await session.over()
+        draining = asyncio.create_task(reception.drain(grace_s=0))
+        why = await session.outbox.over()
         assert (why.code, why.close_code) == ("restarting", 1012)
         with pytest.raises(ServerStopping):
             admit(reception)
@@ -143,7 +143,7 @@ async def test_a_failure_of_the_engine_ends_every_call_with_its_fault():
     async with reception_of(TalkingRunner(2, before_step=fall)) as reception:
         callers = [admit(reception) for _ in range(3)]
         callers[0][0].offer(speech(1)[0])
-        assert all([isinstance(await session.over(), EngineFailed) for session, _ in callers])
+        assert all([isinstance(await session.outbox.over(), EngineFailed) for session, _ in callers])
         assert (reception.status, reception.reason) == ("failed", "the device fell off the bus")
         assert reception.failed.is_set()
         for _, door in callers:
@@ -158,7 +158,7 @@ async def test_a_call_that_breaks_ends_alone_and_is_counted_once():
         await until(lambda: broken.state is SessionState.RUNNING)
         for session in (sound, broken, broken):
             session.offer(speech(1)[0])
-        assert isinstance(await broken.over(), CallBroken)
+        assert isinstance(await broken.outbox.over(), CallBroken)
         await until(lambda: len(runner.batches) == 2 and sound.counts["heard"] == 1)
         broken_door.__exit__(None, None, None)
         await until(lambda: reception.running == 1)
@@ -176,7 +176,7 @@ async def test_calls_that_nobody_takes_part_in_are_ended():
         silent, quiet, deaf = sessions
         now = reception.clock.now()
         for session in (silent, quiet):
-            await session.next()
+            await session.outbox.next()
             session.greeted_at = now
         quiet.heard_at = now
         reception.look_after(silent, now + limits.first_audio_s - 1)
@@ -184,8 +184,8 @@ async def test_calls_that_nobody_takes_part_in_are_ended():
         reception.look_after(deaf, now + limits.stalled_s - 1)
         assert [session.ended for session in sessions] == [None] * 3
         for session in (silent, quiet):
-            while session._has_outgoing:
-                await session.next()
+            while not session.outbox.is_empty:
+                await session.outbox.next()
         reception.look_after(silent, now + limits.first_audio_s + 1)
         reception.look_after(quiet, now + limits.quiet_s + 1)
         reception.look_after(deaf, now + limits.stalled_s + 1)
@@ -205,7 +205,7 @@ async def test_time_in_line_is_no_time_of_a_call():
         second.greeted_at = clock.now()
         clock.advance(60)
         second_door.__exit__(None, None, None)
-        assert reception.metrics.call_s.median_s() == 60
+        assert list(reception._seats._line._lengths_s) == [60]
 
 
 async def test_the_log_says_what_kind_of_model_answers(caplog: pytest.LogCaptureFixture):

@@ -6,7 +6,8 @@ import pytest
 
 from server.engine.inbox import INBOX_FRAMES
 from server.errors import BadParameter, CallerLeft, EngineFailed, LimitReached, Restarting
-from server.session import OUTBOX_FRAMES, Reply, Session, SessionParams, SessionState
+from server.outbox import OUTBOX_FRAMES, Reply
+from server.session import Session, SessionParams, SessionState
 from tests.fakes import FakeClock
 from tests.server.phone import speech
 
@@ -22,8 +23,8 @@ def reply(piece: str = "") -> Reply:
 async def everything(session: Session) -> list[object]:
     """All that waits to be sent, without waiting for more."""
     sent: list[object] = []
-    while session._has_outgoing:
-        sent.append(await session.next())
+    while not session.outbox.is_empty:
+        sent.append(await session.outbox.next())
     return sent
 
 
@@ -45,9 +46,9 @@ def test_what_is_wrong_with_a_seed_is_said_of_the_seed():
 def test_a_state_that_cannot_follow_is_named():
     session = new_session()
     session.open()
-    with pytest.raises(RuntimeError, match="a session that is running becomes draining, not running"):
+    with pytest.raises(RuntimeError, match="a session that is running becomes draining or parked, not running"):
         session.open()
-    with pytest.raises(RuntimeError, match="running becomes draining, not closed"):
+    with pytest.raises(RuntimeError, match="running becomes draining or parked, not closed"):
         session.close()
     session.end(CallerLeft())
     session.close()
@@ -68,7 +69,7 @@ async def test_the_first_reason_to_end_stands():
     session.open()
     session.end(Restarting("going down"))
     session.end(CallerLeft())
-    assert isinstance(await session.over(), Restarting)
+    assert isinstance(await session.outbox.over(), Restarting)
 
 
 async def test_what_was_said_before_the_end_is_still_sent_and_nothing_after():
@@ -80,7 +81,7 @@ async def test_what_was_said_before_the_end_is_still_sent_and_nothing_after():
     session.tell({"type": "ping"})
     pieces = [item.piece for item in await everything(session) if isinstance(item, Reply)]
     assert pieces == ["a"]
-    assert await session.next() is None
+    assert await session.outbox.next() is None
 
 
 async def test_a_fault_of_ours_drops_what_waits():
@@ -88,16 +89,16 @@ async def test_a_fault_of_ours_drops_what_waits():
     session.open()
     session.deliver(reply("a"))
     session.end(EngineFailed("broken"))
-    assert await session.next() is None
+    assert await session.outbox.next() is None
 
 
 async def test_next_wakes_for_a_reply_and_for_the_end():
     session = new_session()
-    waiting = asyncio.create_task(session.next())
+    waiting = asyncio.create_task(session.outbox.next())
     await asyncio.sleep(0)
     session.deliver(reply("late"))
     assert isinstance(await waiting, Reply)
-    waiting = asyncio.create_task(session.next())
+    waiting = asyncio.create_task(session.outbox.next())
     await asyncio.sleep(0)
     session.end(CallerLeft())
     assert await waiting is None
@@ -125,8 +126,8 @@ async def test_a_caller_who_does_not_listen_keeps_two_seconds_at_most_and_is_tol
     for number in range(OUTBOX_FRAMES + 3):
         session.deliver(reply(str(number)))
     assert session.counts["unsent"] == 3
-    assert await session.next() == {"type": "skip", "frames": 3}
-    first = await session.next()
+    assert await session.outbox.next() == {"type": "skip", "frames": 3}
+    first = await session.outbox.next()
     assert isinstance(first, Reply) and first.piece == "3"
 
 
@@ -134,13 +135,13 @@ async def test_stalled_is_how_long_nothing_was_taken_of_what_waits():
     clock = FakeClock()
     session = Session(SessionParams(), clock)
     clock.advance(60)
-    assert session.stalled_s(clock.now()) == 0, "nothing waits"
+    assert session.outbox.stalled_s(clock.now()) == 0, "nothing waits"
     session.deliver(reply())
     session.deliver(reply())
     clock.advance(3)
-    assert session.stalled_s(clock.now()) == pytest.approx(3)
-    await session.next()
-    assert session.stalled_s(clock.now()) == 0
+    assert session.outbox.stalled_s(clock.now()) == pytest.approx(3)
+    await session.outbox.next()
+    assert session.outbox.stalled_s(clock.now()) == 0
 
 
 async def test_stats_are_means_since_the_last_ones():
@@ -148,7 +149,7 @@ async def test_stats_are_means_since_the_last_ones():
     session.tell_stats()
     assert await everything(session) == []
     session.deliver(reply())
-    await session.next()
+    await session.outbox.next()
     session.tell_stats()
     session.tell_stats()
     assert await everything(session) == [{"type": "stats", "step_ms": 4.0, "wait_ms": 2.0}]
