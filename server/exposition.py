@@ -80,10 +80,8 @@ class Exposition(Collector):
         counts, metrics = self._reception.counts, self._reception.metrics
         for key, (name, meaning) in COUNTERS.items():
             yield CounterMetricFamily(name, meaning, counts[key])
-        ended, refused = (
-            dict.fromkeys(_codes(CallEnded), 0),
-            dict.fromkeys([*_codes(Refused), BadParameter.code, CannotResume.code], 0),
-        )
+        ended = dict.fromkeys(_codes(CallEnded), 0)
+        refused = dict.fromkeys([*_codes(Refused), BadParameter.code, CannotResume.code], 0)
         yield _by_reason("parley_calls_ended", "Calls that ended, by why.", ended | metrics.ended)
         yield _by_reason("parley_calls_refused", "Callers turned away, by why.", refused | metrics.refused)
 

@@ -7,7 +7,6 @@ of who counts, and no format (`exposition.py` has the names).
 from __future__ import annotations
 
 import asyncio
-import statistics
 from array import array
 from bisect import bisect_left
 from collections import Counter
@@ -37,9 +36,6 @@ class Window:
         else:
             self._samples_s[self._added % _WINDOW] = seconds
         self._added += 1
-
-    def median_s(self) -> float | None:
-        return statistics.median(self._samples_s) if self._samples_s else None
 
     def percentiles_ms(self) -> dict[str, float]:
         """p50, p95 and p99 in ms; empty when there is no sample yet."""
