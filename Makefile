@@ -6,6 +6,8 @@ TORCH_INDEX ?=
 DEMO ?= build/demo
 # The Python of a GPU machine, for test-gpu.
 GPU_PYTHON ?= python3
+# How many callers to measure there, for gpu-check; what does not fit is refused with how many do.
+GPU_CALLERS ?= 1,2,4,8
 # What to add to a command: make run ARGS="--model kyutai/moshiko-pytorch-bf16 --device cuda"
 ARGS ?=
 
@@ -19,7 +21,7 @@ apt = dpkg -s $(1) >/dev/null 2>&1 || { $(SUDO) apt-get update -q && \
 	{ echo "Please install $(1) with your system's package manager, then run this again."; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-gpu check fmt bench fuzz demo-model demo-eval
+.PHONY: help setup run test test-gpu gpu-check check fmt bench fuzz demo-model demo-eval
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -38,6 +40,13 @@ test: .venv/installed-dev ## Run all tests, a real browser's included
 # Nothing of Parley need be installed there, so pytest's plugins and our settings of them stay out.
 test-gpu: ## Run what only a GPU settles, with any Python that has torch, Triton and pytest (GPU_PYTHON=…)
 	$(GPU_PYTHON) -m pytest -c /dev/null --rootdir=. --import-mode=importlib -ra tests/gpu tests/model/kernels $(ARGS)
+
+gpu-check: test-gpu ## The same, and measure kernels and steps there, 7B shapes; about 8 minutes (GPU_CALLERS=…)
+	@mkdir -p artifacts
+	$(GPU_PYTHON) -m model.kernels.tune --out artifacts/kernels.json
+	$(GPU_PYTHON) -m model.bench --device cuda --callers $(GPU_CALLERS) --json artifacts/steps-bf16.json
+	$(GPU_PYTHON) -m model.bench --device cuda --callers $(GPU_CALLERS) --json artifacts/steps-8bit.json \
+		--weights 8bit --kv 8bit
 
 check: .venv/installed-dev $(TSC) ## Check format, lint, types (the page's too) and who may import whom
 	$(BIN)/ruff format --check .

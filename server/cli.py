@@ -1,4 +1,4 @@
-"""`parley serve | run | load | plan`: where everything is put together.
+"""`parley serve | run | load | bench | plan`: where everything is put together.
 
 Each subcommand lives in a module of its own, imported only when it is asked for: `load` and the echo need
 no torch.
@@ -19,6 +19,7 @@ _COMMANDS = {
     "serve": ("server.serve", "answer calls: the web page and /api/chat"),
     "run": ("server.run", "let the model answer a sound file"),
     "load": ("server.load", "call a server many times at once and measure"),
+    "bench": ("model.bench", "measure a model's step on this machine, by callers"),
     "plan": ("model.plan", "say how many callers a GPU would hold, before you rent it"),
 }
 

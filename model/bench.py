@@ -1,0 +1,267 @@
+"""`python -m model.bench` = `parley bench`: how long a step takes here, by callers and by how full their windows are.
+
+The shape is a checkpoint's or the published 7B's; the weights are random and made on the device, since a step's time
+does not depend on them. Steps run as they do in the server, one after another, every caller in each; stages are timed
+by themselves, without the recording or the graph that joins them. Knows no server and no sound.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from model.checkpoint import config_at, outline
+from model.config import duplex_config
+from model.device import find_device, refuse_unfit, slots_on
+from model.duplex import Duplex, DuplexState
+from model.errors import ModelError
+from model.footprint import work
+from model.gpus import known
+from model.published import FRAME_SAMPLES
+from model.quantize import CHOSEN
+from model.recorded import PLAN
+from model.roofline import FRAME_S, step_time
+from model.state import rows
+from model.stepper import is_small, make_stepper
+
+STAGES = ("encode", "temporal", "depth", "decode")
+_STAGE_RUNS = 10
+_WARM_UP_STEPS = 3
+
+Row = dict[str, Any]
+
+
+@torch.no_grad()
+def make_weights_(duplex: Duplex, device: torch.device) -> None:
+    """Give an outline memory on the device, and small random numbers."""
+    for part in (duplex.mimi, duplex.temporal, duplex.depth):
+        part.to_empty(device=device)
+        for parameter in part.parameters():
+            if not parameter.is_floating_point():
+                parameter.random_(-127, 128)
+            elif parameter.dim() == 1:
+                parameter.fill_(0.01)  # norms and scales: what is added stays small
+            else:
+                parameter.normal_(0, 0.02)
+    duplex.to(device).eval()
+
+
+@torch.no_grad()
+def fill_(state: DuplexState, frames: int, positions_a_frame: int) -> None:
+    """Let every slot have heard so many frames, and choose as most callers do."""
+    state.delays.offset.fill_(frames)
+    state.temporal.length.fill_(frames)
+    for codec in (state.encoder, state.decoder):
+        codec.transformer.length.fill_(frames * positions_a_frame)
+    state.encoder.started.fill_(True)
+    choices = state.sampling
+    for temperature, top_k, value, most in (
+        (choices.text_temperature, choices.text_top_k, 0.7, 25),
+        (choices.audio_temperature, choices.audio_top_k, 0.8, 250),
+    ):
+        temperature.fill_(value)
+        top_k.fill_(most)
+
+
+@torch.inference_mode()
+def measure(
+    duplex: Duplex, kv: torch.dtype | None, callers: Sequence[int], fills: Sequence[float], steps: int
+) -> Iterator[Row]:
+    """One row for each fill (a share of the context) and number of callers, as they are measured."""
+    device = duplex.delays.delays.device
+    state = duplex.make_state(max(callers), kv)
+    if is_small(duplex):
+        torch.set_num_threads(1)  # as it is served
+    stepper = make_stepper(duplex, state, sorted(callers))
+    gpu = known(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
+    for fill in fills:
+        frames = max(1, round(fill * duplex.config.temporal.context))
+        for count in callers:
+            fill_(state, frames, duplex.mimi.config.downsample)
+            pcm, active = torch.randn(count, FRAME_SAMPLES) * 0.1, torch.ones(count, dtype=torch.bool)
+
+            def step(pcm: torch.Tensor = pcm, active: torch.Tensor = active, frames: int = frames) -> None:
+                stepper.begin(pcm, active, PLAN, frames)()
+
+            taken_s = _clocked(step, device, steps)
+            planned_s = step_time(work(duplex, kv, frames), gpu, count).total_s if gpu else None
+            yield {
+                "callers": count,
+                "frames": frames,
+                "step_s": {"p50": _at(taken_s, 0.5), "p99": _at(taken_s, 0.99), "max": max(taken_s)},
+                "stages_s": _stages_s(duplex, rows(state, count), frames),
+                "planned_s": planned_s,
+            }
+
+
+def _stages_s(duplex: Duplex, state: DuplexState, longest: int) -> dict[str, float]:
+    """The median of each stage."""
+    config, device, slots = duplex.config, duplex.delays.delays.device, len(state.delays.offset)
+    pcm, active = torch.randn(slots, FRAME_SAMPLES, device=device) * 0.1, torch.ones(slots, device=device) > 0
+    column = torch.zeros(slots, 1, 1 + config.n_q, dtype=torch.int64, device=device)
+    hidden = torch.zeros(slots, config.temporal.dim, dtype=duplex.temporal.text_embedding.dtype, device=device)
+    runs: dict[str, Callable[[], object]] = {
+        "encode": lambda: duplex.mimi.encode(pcm, state.encoder, active),
+        "temporal": lambda: duplex.temporal(column, state.temporal, active, longest),
+        "depth": lambda: duplex.depth.generate(column[:, 0, 0], hidden, lambda logits, _: logits.argmax(-1)),
+        "decode": lambda: duplex.mimi.decode(column[..., 1 : 1 + config.dep_q], state.decoder, active),
+    }
+    return {name: _at(_clocked(_playable(runs[name], device), device, _STAGE_RUNS), 0.5) for name in STAGES}
+
+
+def _playable(run: Callable[[], object], device: torch.device) -> Callable[[], object]:
+    """What does the same without the host's part in it: on a GPU, a graph."""
+    if device.type != "cuda":
+        return run
+    stream = torch.cuda.Stream(device)
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        run()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, stream=stream):
+        run()
+    return graph.replay
+
+
+def _clocked(run: Callable[[], object], device: torch.device, times: int) -> list[float]:
+    """Seconds of each of so many runs, after a few that do not count."""
+    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    taken_s = []
+    for _ in range(_WARM_UP_STEPS + times):
+        wait()
+        started_s = time.perf_counter()
+        run()
+        wait()
+        taken_s.append(time.perf_counter() - started_s)
+    return taken_s[_WARM_UP_STEPS:]
+
+
+def _at(samples: list[float], share: float) -> float:
+    return sorted(samples)[min(len(samples) - 1, int(share * len(samples)))]
+
+
+def table_lines(measured: Iterable[Row]) -> Iterator[str]:
+    """For people, in ms, as rows come. `all / one`: how many times one caller's step it takes to serve so many."""
+    yield f"{'callers':>7} {'window':>7}  {'step p50':>8} {'p99':>7} {'all / one':>9}  " + "".join(
+        f"{name:>10}" for name in (*STAGES, "by plan")
+    )
+    alone: dict[int, float] = {}
+    for row in measured:
+        step, planned = row["step_s"], row["planned_s"]
+        if row["callers"] == 1:
+            alone[row["frames"]] = step["p50"]
+        times = f"{step['p50'] / alone[row['frames']]:.1f}×" if row["frames"] in alone else "-"
+        stages = "".join(f"{1e3 * row['stages_s'][name]:10.2f}" for name in STAGES)
+        yield (
+            f"{row['callers']:7} {row['frames']:7,}  {1e3 * step['p50']:8.2f} {1e3 * step['p99']:7.2f} {times:>9}  "
+            f"{stages}{f'{1e3 * planned:.2f}' if planned else '-':>10}"
+        )
+
+
+def draw(figures: dict[str, Any], path: Path) -> None:
+    """Step over callers, a line for each window; needs matplotlib, which raises ImportError where it is missing."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for frames in dict.fromkeys(row["frames"] for row in figures["rows"]):
+        of_window = [row for row in figures["rows"] if row["frames"] == frames]
+        callers = [row["callers"] for row in of_window]
+        (line,) = axes.plot(
+            callers, [1e3 * row["step_s"]["p50"] for row in of_window], "o-", label=f"{frames:,} frames"
+        )
+        axes.plot(callers, [1e3 * row["step_s"]["p99"] for row in of_window], ":", color=line.get_color())
+        if all(row["planned_s"] for row in of_window):
+            axes.plot(callers, [1e3 * row["planned_s"] for row in of_window], "--", color=line.get_color(), alpha=0.5)
+    axes.axhline(1e3 * FRAME_S, color="gray", linewidth=0.8)
+    axes.set(xlabel="callers", ylabel="a step, ms (dotted: p99; dashed: by plan)", title=figures["title"], ylim=0)
+    axes.legend(title="behind each caller")
+    figure.savefig(path)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "shape", nargs="?", type=Path, metavar="DIR", help="checkpoint directory or config.json (default: Moshi 7B)"
+    )
+    parser.add_argument("--callers", type=_numbers(int), default=[1, 2, 4, 8, 16], help="(default 1,2,4,8,16)")
+    parser.add_argument("--fills", type=_numbers(float), default=[0.1, 1.0], help="shares of a window (default 0.1,1)")
+    parser.add_argument("--steps", type=int, default=100, help="timed for each row (default %(default)s)")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="(default auto)")
+    parser.add_argument("--weights", choices=["bf16", "8bit"], default="bf16", help="on a CPU bf16 means float32")
+    parser.add_argument("--kv", choices=["bf16", "8bit"], default="bf16", help="keys and values; the same")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there too, in seconds")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw them: .svg, .png or .pdf (needs matplotlib)")
+    parser.add_argument("--rows", type=Path, metavar="FILE", help="measure nothing: take the rows of such a --json")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, print, write and draw; the exit status."""
+    try:
+        figures = json.loads(args.rows.read_text()) if args.rows else _figures(args)
+        if args.rows:
+            print(figures["title"], *table_lines(figures["rows"]), sep="\n")
+        if args.json:
+            args.json.write_text(json.dumps(figures, indent=1) + "\n")
+        if args.plot:
+            draw(figures, args.plot)
+    except (ModelError, OSError, ValueError) as error:
+        print(f"parley bench: {error}", file=sys.stderr)
+        return 1
+    except ImportError:
+        print("parley bench: a plot needs matplotlib: pip install matplotlib, or --json, and --rows where it is.")
+        return 1
+    return 0
+
+
+def _figures(args: argparse.Namespace) -> dict[str, Any]:
+    device = find_device(args.device)
+    dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
+    refuse_unfit(device, dtype)
+    weights, kv = (CHOSEN if choice == "8bit" else None for choice in (args.weights, args.kv))
+    duplex = outline(config_at(args.shape) if args.shape else duplex_config(None, None), dtype, weights)
+    slots_on(device, duplex, kv, max(args.callers), usual=1, way_out="measure fewer --callers")
+    make_weights_(duplex, device)
+    held = [f"{what} {choice}" for what, choice in (("weights", weights), ("keys", kv)) if choice]
+    chip = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    numbers = ", ".join([str(dtype), *held]).replace("torch.", "")
+    title = f"{args.shape if args.shape else 'Moshi 7B'} in {numbers} on {chip}, torch {torch.__version__}"
+    print(title)
+    measured: list[Row] = []
+
+    def kept() -> Iterator[Row]:
+        for row in measure(duplex, kv, sorted(args.callers), args.fills, args.steps):
+            measured.append(row)
+            yield row
+
+    for line in table_lines(kept()):
+        print(line, flush=True)
+    return {"title": title, "date": time.strftime("%Y-%m-%d"), "chip": chip, "rows": measured}
+
+
+def _numbers(kind: type[int] | type[float]) -> Callable[[str], list[Any]]:
+    def numbers(text: str) -> list[Any]:
+        values = [kind(part) for part in text.split(",")]
+        if not all(value > 0 for value in values):
+            raise argparse.ArgumentTypeError(f"{text} is not above 0")
+        return values
+
+    numbers.__name__ = f"list of {kind.__name__}"
+    return numbers
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`python -m model.bench`."""
+    parser = argparse.ArgumentParser(prog="python -m model.bench", description=__doc__)
+    add_arguments(parser)
+    return run(parser.parse_args(argv))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

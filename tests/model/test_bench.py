@@ -1,0 +1,66 @@
+"""`parley bench` as people call it. Its figures are not judged: that is for the people who read them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from model.bench import STAGES, fill_, main, make_weights_
+from model.checkpoint import config_at, outline
+
+
+def test_rows_for_people_and_for_programs(babble_directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    rows, plot = tmp_path / "rows.json", tmp_path / "steps.svg"
+    flags = ["--callers", "2,1", "--fills", "0.5,1", "--steps", "2", "--device", "cpu"]
+    assert main([str(babble_directory), *flags, "--weights", "8bit", "--kv", "8bit", "--json", str(rows)]) == 0
+    printed = capsys.readouterr().out
+    figures = json.loads(rows.read_text())
+    context = config_at(babble_directory).temporal.context
+    assert [(row["callers"], row["frames"]) for row in figures["rows"]] == [
+        (callers, frames) for frames in (context // 2, context) for callers in (1, 2)
+    ]
+    for row in figures["rows"]:
+        assert 0 < row["step_s"]["p50"] <= row["step_s"]["p99"] <= row["step_s"]["max"]
+        assert set(row["stages_s"]) == set(STAGES)
+        assert all(row["stages_s"].values())
+        assert row["planned_s"] is None
+    assert "weights int8, keys int8 on CPU" in printed
+    assert len(printed.splitlines()) == 2 + len(figures["rows"])
+
+    assert main(["--rows", str(rows), "--plot", str(plot)]) == 0
+    assert capsys.readouterr().out == printed
+    assert plot.read_text().count("frames") >= 2
+
+
+@torch.inference_mode()
+def test_what_is_measured_is_a_step_that_speaks(babble_directory: Path):
+    """A call in its midst, with numbers that are some: not a first frame, and no NaN."""
+    duplex = outline(config_at(babble_directory), torch.float32)
+    make_weights_(duplex, torch.device("cpu"))
+    state = duplex.make_state(2)
+    fill_(state, 30, duplex.mimi.config.downsample)
+    frame = duplex.step(torch.randn(2, 1920), state)
+    assert frame.spoken.all()
+    assert frame.finite.all()
+    assert (state.temporal.length == 31).all()
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["nowhere"], "There is no checkpoint directory"),
+        (["--callers", "100000"], "lower --slots"),
+        (["--rows", "nowhere.json"], "nowhere.json"),
+    ],
+)
+def test_what_cannot_be_measured_is_one_sentence(
+    flags: list[str], told: str, babble_directory: Path, capsys: pytest.CaptureFixture[str]
+):
+    shape = [] if flags == ["nowhere"] else [str(babble_directory)]
+    assert main([*shape, *flags, "--device", "cpu"]) == 1
+    complaint = capsys.readouterr().err
+    assert told in complaint
+    assert len(complaint.splitlines()) == 1
