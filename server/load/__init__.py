@@ -4,6 +4,7 @@ Speaks Kyutai's `/api/chat`, so it measures any server of that protocol. Imports
 and the codec; knows no engine and no model.
 """
 
-from server.load.command import add_arguments, run
+from server.load.arguments import add_arguments
+from server.load.command import run
 
 __all__ = ["add_arguments", "run"]

@@ -1,137 +1,121 @@
-"""The command `parley load`: its arguments, its run, its table."""
+"""The command `parley load`: a run from the first call to the last file."""
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import json
+import math
+import os
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from typing import TextIO
 
-from tqdm import tqdm
-
-from server.audio.framing import FRAME_S
 from server.audio.wav import SoundFileError
-from server.load.caller import Caller, CallRecord
-from server.load.figures import GAP_S, LATE_MS, PLAYER_BUFFER_S, summary
+from server.load.arguments import FORMS
+from server.load.campaign import Campaign
+from server.load.crowd import Habits
+from server.load.display import Display
+from server.load.plan import Plan, rising, search
+from server.load.results import Results, results, write_csv, write_json
+from server.load.server_metrics import Sampler
 from server.load.speech import encoded_speech
-from server.wire.kyutai import AudioForm
+from server.load.table import table
+from server.load.workers import WorkerLost, Workers
 
-_OWN_LATENESS_MS = 10.0  # beyond this the machine that measures is part of what is measured
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("url", type=_chat_url, metavar="http://HOST:PORT", help="the server to call")
-    parser.add_argument("-n", dest="callers", type=_positive(int), default=1, help="callers at once (default: 1)")
-    parser.add_argument(
-        "-s", dest="seconds", type=_positive(float), default=10.0, help="seconds each one talks (default: 10)"
-    )
-    parser.add_argument("--wav", type=Path, metavar="F", help="what they say; invented speech by default")
-    parser.add_argument("--json", type=Path, metavar="F", help="write the figures there too")
-    parser.add_argument(
-        "--form",
-        type=AudioForm,
-        choices=list(AudioForm),
-        default=AudioForm.OGG,
-        metavar="{ogg,raw}",
-        help="Ogg pages of 80 ms as Kyutai's clients send, or raw packets of 20 ms as the page does (default: ogg)",
-    )
+HOLD_S = 20.0  # each step, when it is not said
+CALLERS_PER_PROCESS = 200
+_SEARCHED = [1, 512]
+_WRITERS = {"json": write_json, "csv": write_csv}
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make the calls and print what came of them. 0 when every caller was served to the end, else 1."""
+    """Make the calls and tell what came of them: 0 when every call was served to the end, or a number was found."""
+    with ExitStack() as open_files:
+        try:
+            habits = _habits(args)
+            files = {
+                name: open_files.enter_context(_opened(getattr(args, name))) for name in _WRITERS if getattr(args, name)
+            }
+        except (SoundFileError, _NotWritable) as error:
+            return _complain(str(error))
+        try:
+            figures, is_whole = _figures(args, habits)
+        except WorkerLost:
+            return _complain("a process of callers ended by itself; was it killed?")
+        print(table(figures))
+        for name, file in files.items():
+            _WRITERS[name](file, figures)
+    if not is_whole:
+        return 130
+    is_good = figures["found"]["callers"] > 0 if figures["found"] else not figures["failed"]
+    return 0 if is_good else 1
+
+
+def _habits(args: argparse.Namespace) -> Habits:
+    """What the callers do. Raises SoundFileError."""
+    return Habits(
+        url=args.url,
+        talk=args.seconds,
+        speeches=[encoded_speech(path) for path in args.wav or [None]],
+        forms=FORMS[args.form],
+        think=args.think,
+        is_once=not (args.ramp or args.hold or args.find),
+        faults=args.faults,
+        headers={"Authorization": f"Bearer {args.token}"} if args.token else {},
+    )
+
+
+def _figures(args: argparse.Namespace, habits: Habits) -> tuple[Results, bool]:
+    """The run itself; its figures, and whether it came to its end. Raises WorkerLost."""
+    levels = args.ramp or (_SEARCHED if args.find else [args.callers])
+    processes = args.workers or min(math.ceil(levels[-1] / CALLERS_PER_PROCESS), os.cpu_count() or 1)
+    sampler = Sampler(habits.url, habits.headers)
+    is_whole = True
+    with Workers(habits, processes) as workers, Display() as display:
+        workers.wait_until_ready()
+        sampler.start()
+        campaign = Campaign(workers, sampler, display.look)
+        try:
+            if habits.is_once:
+                campaign.once(args.callers, habits.talk.longest_s)
+            else:
+                campaign.hold(_plan(args, levels), args.hold or HOLD_S, args.find)
+        except KeyboardInterrupt:
+            campaign.interrupt()
+            is_whole = False
+        sampler.stop()
+        ended_at = time.perf_counter()
+    settings = {
+        "url": args.url,
+        "form": args.form,
+        "seconds": str(args.seconds),
+        "think_s": str(args.think),
+        "processes": processes,
+    }
+    return results(campaign, settings, args.find, ended_at), is_whole
+
+
+def _plan(args: argparse.Namespace, levels: list[int]) -> Plan:
+    return search(levels[0], levels[-1]) if args.find else rising(levels)
+
+
+class _NotWritable(Exception):
+    """The message names the file and says why."""
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[TextIO]:
+    """A file to write to, opened before the run and not after it. Raises _NotWritable."""
     try:
-        speech = encoded_speech(args.wav)
-    except SoundFileError as error:
-        print(f"parley load: {error}", file=sys.stderr)
-        return 2
-    try:
-        figures_file = args.json.open("w", encoding="utf-8") if args.json else None  # before the run, not after it
+        file = path.open("w", encoding="utf-8")
     except OSError as error:
-        print(f"parley load: cannot write {args.json}: {error.strerror}", file=sys.stderr)
-        return 2
-    calls = asyncio.run(_call_all(args.url, args.form, speech, args.callers, args.seconds))
-    figures = {"url": args.url, "form": args.form.value, "seconds": args.seconds, **summary(calls)}
-    print(_table(figures))
-    if figures_file:
-        with figures_file:
-            figures_file.write(json.dumps(figures, indent=2) + "\n")
-    return 1 if figures["failed"] else 0
+        raise _NotWritable(f"cannot write {path}: {error.strerror}") from error
+    with file:
+        yield file
 
 
-async def _call_all(
-    url: str, form: AudioForm, speech: list[list[bytes]], callers: int, seconds: float
-) -> list[CallRecord]:
-    """All calls at once, begun evenly over one frame, each at another place of the speech."""
-    frames = max(1, round(seconds / FRAME_S))
-
-    async def one(k: int) -> CallRecord:
-        await asyncio.sleep(k * FRAME_S / callers)
-        at = k * len(speech) // callers
-        caller = Caller(url, form, speech[at:] + speech[:at], frames)
-        await caller.talk(progress.update)
-        return caller.record
-
-    with tqdm(total=callers * frames, unit="frame", leave=False, disable=None) as progress:
-        return await asyncio.gather(*map(one, range(callers)))
-
-
-def _table(figures: dict[str, Any]) -> str:
-    def spread(name: str) -> str:
-        values = figures[name]
-        if values["p50"] is None:
-            return "-"
-        return " · ".join(f"{key} {value:,.1f}" for key, value in values.items()) + " ms"
-
-    late = figures["late_share"]
-    rows = [
-        ("calls", f"{figures['callers']} of {figures['seconds']:g} s, {figures['form']}, to {figures['url']}"),
-        ("admitted", f"{figures['admitted']} of {figures['callers']}"),
-        ("failed", str(figures["failed"])),
-        *(("", f"{count} × {reason}") for reason, count in figures["failures"].items()),
-        ("greeted after", spread("greeted_after_ms")),
-        (
-            "frames",
-            f"{figures['frames_sent']:,} sent, {figures['frames_received']:,} received, "
-            f"{figures['frames_missing']:,} missing",
-        ),
-        ("turnaround", spread("turnaround_ms")),
-        (f"over {LATE_MS:.0f} ms", "-" if late is None else f"{late:.2%}"),
-        ("gaps", f"{figures['packet_gaps']:,} over {GAP_S * 1e3:.0f} ms"),
-        ("underruns", f"{figures['underruns']:,} with {PLAYER_BUFFER_S * 1e3:.0f} ms of buffer"),
-        ("text", f"{figures['text_pieces']:,} pieces"),
-        ("own lateness", spread("own_lateness_ms")),
-    ]
-    lines = [f"{name:<14} {value}" for name, value in rows]
-    own_p99 = figures["own_lateness_ms"]["p99"]
-    if own_p99 is not None and own_p99 > _OWN_LATENESS_MS:
-        lines.append("This machine was itself too busy to keep the pace; the figures are not the server's alone.")
-    return "\n".join(lines)
-
-
-def _chat_url(text: str) -> str:
-    """`http://HOST:PORT`, with or without the path, as the WebSocket address of /api/chat."""
-    try:
-        parts = urlsplit(text)
-        _ = parts.port  # raises when there can be no such port
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no address: {error}") from error
-    scheme = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}.get(parts.scheme)
-    if scheme is None or not parts.hostname:
-        raise argparse.ArgumentTypeError(f"{text!r} is no address such as http://localhost:8998")
-    path = parts.path.rstrip("/").removesuffix("/api/chat") + "/api/chat"
-    return urlunsplit((scheme, parts.netloc, path, parts.query, ""))
-
-
-def _positive(kind: type[int] | type[float]) -> Callable[[str], float]:
-    def number(text: str) -> float:
-        value = kind(text)
-        if not 0 < value < float("inf"):
-            raise argparse.ArgumentTypeError(f"{text} is not above 0")
-        return value
-
-    number.__name__ = kind.__name__
-    return number
+def _complain(sentence: str) -> int:
+    print(f"parley load: {sentence}", file=sys.stderr)
+    return 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from server.load.caller import GREETING_WITHIN_S
+from server.load.call import GREETING_WITHIN_S
 from tests.bench import reference
 from tests.bench.calls import Figures, call, call_rows
 from tests.bench.parley import parley, timings_ms

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from server.audio.framing import FRAME_S
-from server.load.caller import GREETING_WITHIN_S
+from server.load.call import GREETING_WITHIN_S
 from server.load.figures import LATE_MS
 from tests.bench.processes import ROOT, BenchError, Server
 from tests.bench.report import Row
@@ -58,7 +58,7 @@ def _served(figures: Figures) -> str:
 
 
 def _frames(figures: Figures) -> str:
-    wanted = figures["callers"] * round(figures["seconds"] / FRAME_S)
+    wanted = figures["callers"] * round(float(figures["seconds"]) / FRAME_S)
     return f"{figures['frames_received']:,} of {wanted:,}"
 
 

@@ -41,3 +41,25 @@ async def test_callers_are_served_and_the_one_too_many_is_refused(serve: Serve, 
 
     status, said = await load(served.url, "-n", "1", "-s", "0.8", "--form", form)
     assert status == 0, said
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_more_and_more_callers_until_the_server_holds_no_more(serve: Serve, tmp_path: Path) -> None:
+    served = await serve("--model", "echo", "--slots", "3")
+    files = {name: tmp_path / f"run.{name}" for name in ("json", "csv")}
+    to_files = [word for name, path in files.items() for word in (f"--{name}", str(path))]
+    generous = "p99=2000,late=100"  # on a busy machine the slots alone shall end it
+    status, said = await load(
+        served.url, "--find", generous, "--ramp", "1..16", "--hold", "2", "-s", "1..30", "--workers", "2", *to_files
+    )
+    figures = json.loads(files["json"].read_text())
+    assert status == 0, said
+    assert [step["callers"] for step in figures["steps"]] == [1, 2, 4, 3]
+    assert [step["held"] for step in figures["steps"]] == [True, True, False, True]
+    assert figures["found"]["callers"] == 3
+    assert figures["found"]["failed_at"] == 4
+    assert figures["found"]["ended_by"].startswith("its slots")
+    assert figures["steps"][-1]["server"]["slots"] == 3
+    assert "The server holds 3 callers" in said
+    assert sum(row["frames_sent"] for row in figures["over_time"]) > 50
+    assert files["csv"].read_text().count("\n") == len(figures["over_time"]) + 1

@@ -43,11 +43,21 @@ def test_addresses(given: str, called: str) -> None:
         ["http://a", "-s", "nan"],
         ["http://a", "-s", "inf"],
         ["http://a", "--form", "mp3"],
+        ["http://a", "--ramp", "9..3"],
+        ["http://a", "--hold", "0"],
+        ["http://a", "--find", "fast"],
+        ["http://a", "--workers", "0"],
     ],
 )
 def test_what_cannot_be_asked_for(argv: list[str]) -> None:
     with pytest.raises(argparse.ArgumentError):
         parse(*argv)
+
+
+def test_the_help_tells_every_argument(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse("--help")
+    assert "p99=80,late=1" in capsys.readouterr().out
 
 
 def test_nobody_there_is_told_and_is_no_success(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

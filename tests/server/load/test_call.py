@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -12,9 +14,13 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
 from server.audio.framing import FRAME_S
-from server.load import caller as caller_module
-from server.load.caller import LEAST_INTERVAL, Caller, CallRecord
+from server.load import call as call_module
+from server.load import troubles
+from server.load.call import LEAST_INTERVAL, Call, Errand
+from server.load.record import CallRecord
+from server.load.troubles import Cut, Faults, Trouble
 from server.wire.kyutai import AudioForm, AudioReceived, KyutaiProtocol
+from tests.server.load.records import until
 
 SPEECH = [[bytes([0x68, frame, packet]) * 20 for packet in range(4)] for frame in range(3)]
 FRAMES = 6
@@ -31,9 +37,9 @@ async def serving(script: Script, **options: object) -> AsyncIterator[str]:
 
 async def call(script: Script, form: AudioForm = AudioForm.OGG, **options: object) -> CallRecord:
     async with serving(script, **options) as url:
-        caller = Caller(url, form, SPEECH, FRAMES)
-        await caller.talk(lambda: None)
-        return caller.record
+        call = Call(Errand(url, form, SPEECH, FRAMES))
+        await call.talk()
+        return call.record
 
 
 async def echo(socket: ServerConnection) -> None:
@@ -128,7 +134,7 @@ async def test_a_broken_connection_is_a_failure() -> None:
 
 
 async def test_a_server_that_never_greets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(caller_module, "GREETING_WITHIN_S", 0.05)
+    monkeypatch.setattr(call_module, "GREETING_WITHIN_S", 0.05)
 
     async def silent(socket: ServerConnection) -> None:
         await socket.wait_closed()
@@ -136,7 +142,7 @@ async def test_a_server_that_never_greets(monkeypatch: pytest.MonkeyPatch) -> No
     record = await call(silent)
     assert record.failure is not None
     assert record.failure.startswith("no greeting")
-    assert record.sent_at == []
+    assert list(record.sent_at) == []
 
 
 async def test_a_server_that_breaks_the_protocol() -> None:
@@ -152,7 +158,131 @@ async def test_a_server_that_breaks_the_protocol() -> None:
 async def test_nobody_there() -> None:
     async with serving(echo) as url:
         pass
-    caller = Caller(url, AudioForm.OGG, SPEECH, FRAMES)
-    await caller.talk(lambda: None)
-    assert caller.record.failure is not None
-    assert caller.record.failure.startswith("cannot connect")
+    call = Call(Errand(url, AudioForm.OGG, SPEECH, FRAMES))
+    await call.talk()
+    assert call.record.failure is not None
+    assert call.record.failure.startswith("cannot connect")
+
+
+async def test_a_message_in_fragments_is_one_message() -> None:
+    async def slices(socket: ServerConnection) -> None:
+        wire = KyutaiProtocol()
+        await socket.send([wire.handshake()])
+        async for message in socket:
+            for event in wire.receive(message):
+                if isinstance(event, AudioReceived):
+                    for answer in wire.audio(event.packets):
+                        await socket.send([answer[:1], answer[1:30], answer[30:]])
+
+    record = await call(slices)
+    assert record.failure is None
+    assert len(record.heard_at) == FRAMES
+
+
+async def test_a_caller_who_hangs_up_has_not_failed() -> None:
+    async with serving(echo) as url:
+        call = Call(Errand(url, AudioForm.RAW, SPEECH, 1000))
+        talking = asyncio.create_task(call.talk())
+        await until(lambda: len(call.record.heard_at) >= 2)
+        call.hang_up()
+        await talking
+    assert call.record.failure is None
+    assert call.record.over_at
+    assert len(call.record.heard_at) == len(call.record.sent_at) < 10
+
+
+async def test_what_one_hangs_up_before_the_greeting_is_no_failure() -> None:
+    async def silent(socket: ServerConnection) -> None:
+        await socket.wait_closed()
+
+    async with serving(silent) as url:
+        call = Call(Errand(url, AudioForm.OGG, SPEECH, FRAMES))
+        asyncio.get_running_loop().call_later(0.1, call.hang_up)
+        await call.talk()
+    assert call.record.failure is None
+
+
+async def troubled(faults: Faults, form: AudioForm = AudioForm.RAW, frames: int = 25) -> Call:
+    async with serving(echo) as url:
+        call = Call(Errand(url, form, SPEECH, frames), trouble=Trouble(faults, seed=1))
+        await call.talk()
+        return call
+
+
+async def test_what_is_lost_was_not_sent() -> None:
+    record = (await troubled(Faults(loss=50))).record
+    assert record.failure is None
+    assert 5 < len(record.sent_at) < 20
+    assert len(record.heard_at) == len(record.sent_at)
+    assert len(record.late_by_s) == 100
+
+
+async def test_a_stalled_line_lets_everything_through_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(troubles, "STALL_S", (0.5, 0.5))
+    record = (await troubled(Faults(stall=60))).record
+    assert record.failure is None
+    assert len(record.heard_at) == len(record.sent_at) == 25
+    gaps = [b - a for a, b in itertools.pairwise(record.heard_at)]
+    assert max(gaps) > 0.4  # nothing came
+    assert min(gaps) < 0.01  # then all of it
+
+
+@pytest.mark.parametrize(("faults", "cut"), [(Faults(drop=120), Cut.GONE), (Faults(reconnect=120), Cut.RECONNECTS)])
+async def test_a_cut_line_is_no_failure_of_the_server(faults: Faults, cut: Cut) -> None:
+    goodbyes: list[int | None] = []
+
+    async def listen(socket: ServerConnection) -> None:
+        await echo(socket)
+        goodbyes.append(socket.close_code)
+
+    async with serving(listen) as url:
+        call = Call(Errand(url, AudioForm.OGG, SPEECH, 100), trouble=Trouble(faults, seed=1))
+        await call.talk()
+    assert call.cut is cut
+    assert call.record.was_cut
+    assert call.record.failure is None
+    assert 0 < call.spoken_frames < 100
+
+
+async def test_what_a_server_tells_those_who_ask() -> None:
+    async def talkative(socket: ServerConnection) -> None:
+        wire = KyutaiProtocol()
+        await socket.send(wire.metadata({"type": "ready", "resume": "the-token"}))
+        await socket.send(wire.handshake())
+        await socket.recv()
+        await socket.send(wire.metadata({"type": "skip", "frames": 3}))
+        for nonsense in (
+            '{"type": "skip", "frames": -1}',
+            '{"type": "skip"}',
+            '{"type": "ready", "resume": null}',
+            "{}",
+        ):
+            await socket.send(b"\x04" + nonsense.encode())
+        await socket.wait_closed()
+
+    async with serving(talkative) as url:
+        call = Call(Errand(url, AudioForm.OGG, SPEECH, FRAMES))
+        await call.talk()
+    assert call.resume == "the-token"
+    assert call.record.skips == [(1, 3)]
+
+
+async def test_a_server_that_reads_nothing_is_not_sent_ever_more() -> None:
+    loud = [[bytes([0x68]) * 5_000] * 4]
+
+    is_enough = asyncio.Event()
+
+    async def deaf(socket: ServerConnection) -> None:
+        socket.transport.pause_reading()
+        await socket.send(KyutaiProtocol().handshake())
+        await is_enough.wait()
+        socket.transport.abort()
+
+    async with serving(deaf) as url:
+        call = Call(Errand(url, AudioForm.RAW, loud * 200, 100_000))
+        call._interval_s = 0.0001
+        talking = asyncio.create_task(call.talk())
+        await until(lambda: call.record.unsent_samples)
+        call.hang_up()
+        is_enough.set()
+        await talking

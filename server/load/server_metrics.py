@@ -1,0 +1,142 @@
+"""What the server says of itself meanwhile: its `/metrics`, asked now and then from a thread, and made into figures.
+
+A server without them is measured all the same. Knows the names of `server/exposition.py`, HTTP and Prometheus's text.
+"""
+
+from __future__ import annotations
+
+import time
+import urllib.error
+import urllib.request
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from threading import Event, Thread
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from prometheus_client.parser import text_string_to_metric_families
+
+ASKS_EVERY_S = 2.0
+_ANSWERS_WITHIN_S = 2.0
+_MOST_BYTES = 1_000_000
+_HISTOGRAMS = {
+    "step_ms": "parley_step_seconds",
+    "wait_ms": "parley_frame_wait_seconds",
+    "server_ms": "parley_server_seconds",
+    "turnaround_ms": "parley_turnaround_seconds",
+    "loop_lag_ms": "parley_loop_lag_seconds",
+}
+
+
+@dataclass
+class Sample:
+    """One answer of `/metrics`. Label values are added up."""
+
+    at: float
+    values: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    buckets: dict[str, dict[float, float]] = field(default_factory=dict)  # [name][le]: how many took up to le seconds
+
+
+def parse(text: str, at: float) -> Sample:
+    """Raises ValueError when this is no such text."""
+    sample = Sample(at)
+    for family in text_string_to_metric_families(text):
+        for name, labels, value, *_ in family.samples:
+            if name.endswith("_bucket"):
+                buckets = sample.buckets.setdefault(family.name, defaultdict(float))
+                buckets[float(labels["le"])] += value
+            else:
+                sample.values[name] += value
+    return sample
+
+
+class Sampler:
+    """Asks from `start` to `stop`. `between` says what a stretch of time looked like to the server."""
+
+    def __init__(self, chat_url: str, headers: Mapping[str, str]) -> None:
+        parts = urlsplit(chat_url)
+        scheme = "https" if parts.scheme == "wss" else "http"
+        path = parts.path.removesuffix("/api/chat") + "/metrics"
+        self._request = urllib.request.Request(urlunsplit((scheme, parts.netloc, path, "", "")), headers=dict(headers))
+        self._samples: list[Sample] = []
+        self._stopped = Event()
+        self._thread = Thread(target=self._ask_on, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    @property
+    def last(self) -> Sample | None:
+        return self._samples[-1] if self._samples else None
+
+    def between(self, from_at: float, to_at: float) -> dict[str, Any] | None:
+        """Its figures of that time; None when it has told too little."""
+        samples = [sample for sample in list(self._samples) if from_at - ASKS_EVERY_S <= sample.at <= to_at]
+        return server_figures(samples) if len(samples) > 1 else None
+
+    def _ask_on(self) -> None:
+        while self._ask() and not self._stopped.wait(ASKS_EVERY_S):
+            pass
+
+    def _ask(self) -> bool:
+        """Whether to go on asking."""
+        try:
+            with urllib.request.urlopen(self._request, timeout=_ANSWERS_WITHIN_S) as answer:
+                self._samples.append(parse(answer.read(_MOST_BYTES).decode(), time.perf_counter()))
+        except urllib.error.HTTPError:
+            return bool(self._samples)  # it has no such page, or not for us
+        except ValueError:
+            return False
+        except OSError:
+            return True
+        return True
+
+
+def server_figures(samples: Sequence[Sample]) -> dict[str, Any]:
+    """What changed from the first sample to the last, and the most that was there in between."""
+    first, last = samples[0], samples[-1]
+    span_s = max(last.at - first.at, 1e-9)
+
+    def grown(name: str) -> float:
+        return last.values[name] - first.values[name]
+
+    def most(name: str) -> float:
+        return max(sample.values[name] for sample in samples)
+
+    gpu_total = last.values["parley_gpu_memory_total_bytes"]
+    return {
+        "slots": int(last.values["parley_slots"]),
+        "running": int(most("parley_calls_running")),
+        "waiting": int(most("parley_calls_waiting")),
+        "frames_skipped": int(grown("parley_frames_skipped_total")),
+        "refused": int(grown("parley_calls_refused_total")),
+        "cpu_share": round(grown("process_cpu_seconds_total") / span_s, 3),
+        "resident_bytes": int(most("process_resident_memory_bytes")),
+        "gpu_memory_share": round(most("parley_gpu_memory_used_bytes") / gpu_total, 3) if gpu_total else None,
+        **{key: _percentiles_ms(first, last, name) for key, name in _HISTOGRAMS.items()},
+    }
+
+
+def _percentiles_ms(first: Sample, last: Sample, name: str) -> dict[str, float | None]:
+    before, after = first.buckets.get(name, {}), last.buckets.get(name, {})
+    counts = {le: after[le] - before.get(le, 0) for le in sorted(after)}
+    return {key: quantile_ms(counts, q) for key, q in (("p50", 0.5), ("p99", 0.99))}
+
+
+def quantile_ms(counts: Mapping[float, float], q: float) -> float | None:
+    """A quantile of cumulative buckets {le: count}, straight within its bucket, as PromQL's histogram_quantile."""
+    total = max(counts.values(), default=0)
+    if not total:
+        return None
+    lower_s, below = 0.0, 0.0
+    for le, count in counts.items():
+        if count >= q * total:
+            if le == float("inf"):
+                return round(1e3 * lower_s, 2)
+            return round(1e3 * (lower_s + (le - lower_s) * (q * total - below) / max(count - below, 1e-9)), 2)
+        lower_s, below = le, count
+    return None
