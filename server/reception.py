@@ -9,12 +9,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
-from server.engine.bridge import Bridge, Broken, Closed, Command, Failed, Notice, Opened, Ready, Stepped, Stop
+from server.engine.bridge import (
+    Bridge,
+    Broken,
+    Check,
+    Checked,
+    Closed,
+    Command,
+    Failed,
+    Notice,
+    Opened,
+    Ready,
+    Stepped,
+    Stop,
+)
 from server.engine.clock import Clock, WallClock
 from server.engine.engine import Engine
 from server.engine.runner import ModelCard, Runner
@@ -66,6 +79,7 @@ class Reception:
         self._seats = Seats(self.clock, self._submit, self._on_left)
         self._tokens = Tokens(settings.server_id)
         self._drained_at = math.inf  # when calls are ended, by the clock
+        self._checks: deque[asyncio.Future[str | None]] = deque()  # asked of the engine and not yet answered
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -245,6 +259,8 @@ class Reception:
                         session.open(self._tokens.issue(session) if session.resume_s else None)
                 case Closed(session):
                     session.close()
+                case Checked(problem):
+                    self._checks.popleft().set_result(problem)
                 case Ready(card, slots):
                     self._on_ready(card, slots)
                 case Failed(reason):
@@ -275,6 +291,15 @@ class Reception:
         self.failed.set()
 
     # ── Watching over calls
+
+    async def check_integrity(self) -> None:
+        """Assert, with the engine and while calls go on, that no slot is lost or held twice. Needs a live engine."""
+        self._seats.check_integrity()
+        checked = asyncio.get_running_loop().create_future()
+        self._checks.append(checked)
+        self._submit(Check(frozenset(self._seats.seated())))
+        problem = await checked
+        assert problem is None, problem
 
     async def watch(self) -> None:
         """Once a second, look after the engine and every session; for ever."""

@@ -92,6 +92,15 @@ class Seats:
             greeted = [session.greeted_at for session in self.seated()]
             self._line.tell_places(0.0 if at is None else now - at for at in greeted)
 
+    def check_integrity(self) -> None:
+        """Assert what must hold at any time."""
+        seated = self.seated()
+        assert self.slots - self._free == len(seated), f"{self._free} of {self.slots} slots free, {len(seated)} held"
+        assert all(session in self._sessions for session in self._line), "one in line is no session"
+        assert not (self._line and self._free), "somebody waits, and a slot is free"
+        states = {session.state for session in self._sessions}
+        assert SessionState.CLOSED not in states, "a session is closed and holds a slot"
+
     def _parked(self) -> list[Session]:
         return [session for session in self._sessions if session.state is SessionState.PARKED]
 

@@ -34,11 +34,18 @@ class Close:
 
 
 @dataclass(frozen=True, slots=True)
+class Check:
+    """See whether all that must hold between ticks does, and whether these and no others have slots."""
+
+    seated: frozenset[Session]
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """End the thread."""
 
 
-Command = Open | Close | Stop
+Command = Open | Close | Check | Stop
 
 # ── Notices: engine → event loop
 
@@ -76,13 +83,18 @@ class Broken:
 
 
 @dataclass(frozen=True, slots=True)
+class Checked:
+    problem: str | None  # None: all is well
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """The runner could not be made, or a step raised. The thread has ended."""
 
     reason: str
 
 
-Notice = Ready | Opened | Closed | Stepped | Broken | Failed
+Notice = Ready | Opened | Closed | Stepped | Broken | Checked | Failed
 
 
 class Bridge:

@@ -15,6 +15,8 @@ from server.engine.batch import StepResult
 from server.engine.bridge import (
     Bridge,
     Broken,
+    Check,
+    Checked,
     Close,
     Closed,
     Command,
@@ -29,6 +31,7 @@ from server.engine.bridge import (
 from server.engine.clock import Clock
 from server.engine.runner import Runner
 from server.engine.slots import Gathered, Slots, Times
+from server.session import Session
 
 log = logging.getLogger(__name__)
 
@@ -114,6 +117,8 @@ class Engine:
             case Close(session):
                 self._runner.stop(self._slots.free(session))
                 return Closed(session)
+            case Check(seated):
+                return Checked(self._problem(seated))
             case Stop():
                 self._stopping = True
                 return None
@@ -127,6 +132,13 @@ class Engine:
         """How long until a standing microphone is due a frame of silence; None: until someone rings."""
         due_at = self._slots.silence_due_at()
         return None if due_at is None else max(0.0, due_at - self._clock.now())
+
+    def _problem(self, seated: frozenset[Session]) -> str | None:
+        try:
+            self.check_integrity()
+            assert self._slots.seated() == seated, "slots are held by others than those to whom they were given"
+        except AssertionError as error:
+            return str(error)
 
     def check_integrity(self) -> None:
         """Assert what must hold between ticks."""

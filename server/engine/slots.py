@@ -111,6 +111,10 @@ class Slots:
         dues = [due for s in self._sessions[: self._rows] if s and (due := s.inbox.silence_due_at) is not None]
         return min(dues, default=None)
 
+    def seated(self) -> set[Session]:
+        """Who has a slot."""
+        return {session for session in self._sessions if session}
+
     def _vacate(self, slot: int) -> None:
         self._sessions[slot] = None
         self._pcm[slot] = 0.0

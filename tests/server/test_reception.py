@@ -11,8 +11,10 @@ from contextlib import AbstractContextManager, asynccontextmanager
 
 import pytest
 
+from server.engine.bridge import Close, Open
 from server.errors import (
     CallBroken,
+    CallerLeft,
     EngineFailed,
     GoneQuiet,
     NeverSpoke,
@@ -111,10 +113,27 @@ async def test_coming_and_going_at_random_loses_no_slot():
             await asyncio.gather(*(caller() for _ in range(32)))
         await until(lambda: reception.running == 0)
         assert (reception.running, reception.waiting, reception.parked) == (0, 0, 0)
-        reception._engine.check_integrity()
+        await reception.check_integrity()
         assert {slot for slot, _ in runner.started} <= {0, 1, 2}
         gc.collect()
         assert not reception._seats
+
+
+async def test_a_slot_that_is_lost_is_noticed():
+    async with reception_of(TalkingRunner(2)) as reception:
+        _, door = admit(reception)
+        await reception.check_integrity()
+        stray = Session(SessionParams(), reception.clock)
+        reception._submit(Open(stray))  # behind the back of those who count
+        with pytest.raises(AssertionError, match="held by others"):
+            await reception.check_integrity()
+        stray.end(CallerLeft("It was never there."))
+        reception._submit(Close(stray))
+        reception._seats._free -= 1
+        with pytest.raises(AssertionError, match="0 of 2 slots free, 1 held"):
+            await reception.check_integrity()
+        reception._seats._free += 1
+        door.__exit__(None, None, None)
 
 
 async def test_nobody_is_let_in_before_the_model_is_warm():

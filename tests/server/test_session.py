@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from server.engine.inbox import INBOX_FRAMES
-from server.errors import BadParameter, CallerLeft, EngineFailed, LimitReached, Restarting
+from server.errors import BadParameter, CallerLeft, CallerLost, EngineFailed, LimitReached, Restarting
 from server.outbox import OUTBOX_FRAMES, Reply
 from server.session import Session, SessionParams, SessionState
 from tests.fakes import FakeClock
@@ -142,6 +142,95 @@ async def test_stalled_is_how_long_nothing_was_taken_of_what_waits():
     assert session.outbox.stalled_s(clock.now()) == pytest.approx(3)
     await session.outbox.next()
     assert session.outbox.stalled_s(clock.now()) == 0
+
+
+def parked(clock: FakeClock, **choices: object) -> Session:
+    """One that was greeted and lost its socket."""
+    session = Session(SessionParams(**choices), clock, resume_s=20)  # type: ignore[arg-type]
+    session.open("token")
+    session.greeted_at = clock.now()
+    session.hang_up(session.outbox, CallerLost("gone"))
+    assert session.state is SessionState.PARKED
+    return session
+
+
+@pytest.mark.parametrize(
+    ("resume_s", "greeted", "why"),
+    [(0, True, CallerLost("gone")), (20, False, CallerLost("gone")), (20, True, CallerLeft("bye"))],
+    ids=["did not ask", "has no token", "said goodbye"],
+)
+def test_only_who_may_come_back_is_parked(resume_s: float, greeted: bool, why: CallerLeft):
+    clock = FakeClock()
+    session = Session(SessionParams(), clock, resume_s=resume_s)
+    session.open()
+    session.greeted_at = clock.now() if greeted else None
+    session.hang_up(session.outbox, why)
+    assert session.ended is why and session.state is SessionState.DRAINING
+
+
+async def test_what_was_not_sent_at_the_break_is_counted_and_told():
+    clock = FakeClock()
+    session = Session(SessionParams(), clock, resume_s=20)
+    session.open("first")
+    session.greeted_at = clock.now()
+    for frame in speech(3):
+        session.offer(frame)
+    session.deliver(reply("unsent"))
+    lost = session.outbox
+    session.hang_up(lost, CallerLost("gone"))
+    session.deliver(reply("of the step under way"))
+    assert await lost.next() is None and isinstance(await lost.over(), CallerLost)
+    assert (session.counts["unsent"], session.counts["skipped"]) == (2, 3)
+    clock.advance(4)
+    session.resume("second")
+    ready, skip = await everything(session)
+    assert ready == {
+        "type": "ready", "call": session.call, "seed": 0, "resume": "second", "resume_s": 20, "gap_s": 4.0
+    }  # fmt: skip
+    assert skip == {"type": "skip", "frames": 5}
+    session.hang_up(lost, CallerLeft("the old socket closes at last"))
+    assert session.state is SessionState.RUNNING
+
+
+async def test_a_call_that_breaks_twice_tells_only_what_is_new():
+    session = parked(FakeClock())
+    session.deliver(reply())
+    session.resume("second")
+    assert [event["type"] for event in await everything(session) if isinstance(event, dict)] == ["ready", "skip"]
+    session.hang_up(session.outbox, CallerLost("again"))
+    session.resume("third")
+    assert [event["type"] for event in await everything(session) if isinstance(event, dict)] == ["ready"]
+
+
+def test_time_parked_is_no_time_of_the_call():
+    clock = FakeClock()
+    session = Session(SessionParams(), clock, resume_s=20)
+    session.open()
+    session.greeted_at = clock.now()
+    clock.advance(5)
+    session.offer(speech(1)[0])
+    clock.advance(1)
+    session.park(CallerLost("gone"))
+    clock.advance(15)
+    session.resume("token")
+    assert clock.now() - session.greeted_at == 6 and session.heard_at is not None
+    assert clock.now() - session.heard_at == 1
+
+
+async def test_a_call_whose_last_step_was_under_way_ends_when_it_is_taken_up_again():
+    session = parked(FakeClock(), max_steps=1)
+    session.deliver(reply())
+    assert session.ended is None, "the caller is told that it is the limit, not that there is nothing to go on with"
+    session.resume("token")
+    assert isinstance(session.ended, LimitReached)
+    assert [event["type"] for event in await everything(session) if isinstance(event, dict)] == ["ready", "skip"]
+
+
+def test_a_parked_call_that_ends_drains_as_any():
+    session = parked(FakeClock())
+    session.end(Restarting("going down"))
+    assert session.state is SessionState.DRAINING
+    session.close()
 
 
 async def test_stats_are_means_since_the_last_ones():

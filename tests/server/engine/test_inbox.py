@@ -56,6 +56,40 @@ def test_no_more_frames_are_taken_than_the_call_may_last():
     assert inbox.silence_due_at is None
 
 
+def test_nothing_is_given_while_it_stands_still_and_no_time_passes():
+    inbox = Inbox()
+    for frame in speech(3):
+        inbox.offer(frame, 0.0)
+    assert inbox.take(0.0)
+    assert inbox.stand_still() == 2, "what had not been taken"
+    assert inbox.take(0.0) is None and inbox.take(60.0) is None and inbox.silence_due_at is None
+    inbox.go_on(60.0)
+    assert inbox.silence_due_at == 60.0 + SILENCE_AFTER_S, "a microphone that stays mute is silence again"
+    assert inbox.take(60.1) is None
+    frame = speech(1)[0]
+    assert inbox.offer(frame, 60.1) is Offered.TAKEN, "not late: no silence was heard in its place"
+    taken = inbox.take(60.1)
+    assert taken and np.array_equal(taken.pcm, frame)
+
+
+def test_who_had_not_spoken_has_still_not_begun():
+    inbox = Inbox()
+    inbox.stand_still()
+    inbox.go_on(60.0)
+    assert inbox.silence_due_at is None and inbox.take(100.0) is None
+
+
+def test_a_standstill_leaves_the_frames_that_are_left():
+    inbox = Inbox(max_frames=2)
+    inbox.offer(speech(1)[0], 0.0)
+    assert inbox.take(0.0)
+    inbox.stand_still()
+    inbox.go_on(1.0)
+    for frame in speech(2):
+        inbox.offer(frame, 1.0)
+    assert inbox.take(1.0) and inbox.take(1.0) is None
+
+
 def test_who_sends_faster_than_time_passes_is_skipped_though_the_engine_takes_all():
     inbox = Inbox()
     fates = []
