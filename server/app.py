@@ -9,11 +9,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
+from server.doors.door import Door
+from server.doors.doors import Doors
 from server.exposition import Exposition
 from server.reception import Reception
 from server.routes import router
@@ -21,8 +24,8 @@ from server.routes import router
 WEB = Path(__file__).resolve().parents[1] / "web"
 
 
-def create_app(reception: Reception) -> FastAPI:
-    """The application around `reception`, which starts and stops with it."""
+def create_app(reception: Reception, doors: Doors) -> FastAPI:
+    """The application around `reception`, which starts and stops with it; all who come pass `doors`."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -41,7 +44,11 @@ def create_app(reception: Reception) -> FastAPI:
     app = FastAPI(title="Parley", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.reception = reception
     app.state.exposition = Exposition(reception)
+    app.state.doors = doors
     app.add_middleware(GZipMiddleware, compresslevel=6)  # the page is text but for its font; calls are not touched
+    app.add_middleware(Door, doors=doors, on_refused=reception.note_refusal)
+    if origins := reception.settings.allowed_origin:  # outermost: their pages may read why they are turned away
+        app.add_middleware(CORSMiddleware, allow_origins=origins, allow_headers=["Authorization"])
     app.include_router(router)
     app.mount("/", _Page(directory=WEB, html=True, check_dir=False))
     return app

@@ -12,21 +12,27 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 
-from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from server.audio.framing import PACKET_SAMPLES, FrameAssembler
 from server.audio.opus import OpusDecodeError, OpusDecoder, OpusEncoder
 from server.audio.packet import packet_samples
+from server.doors.doors import Doors
+from server.doors.refusal import refusal
+from server.doors.tokens import SUBPROTOCOL
+from server.doors.visitor import Visitor
 from server.errors import (
     BadParameter,
     CallEnded,
     CallerLeft,
     CallerLost,
     EngineFailed,
+    Forbidden,
     ParleyError,
     ProtocolViolated,
     Refused,
+    TokenUsed,
+    TooManyCalls,
     Undecodable,
 )
 from server.logs import call_id
@@ -50,10 +56,12 @@ _MAX_REASON_BYTES = 123  # RFC 6455 §5.5: what a close frame holds beside its c
 class Connection:
     """Serves one WebSocket request of `/api/chat`."""
 
-    def __init__(self, socket: WebSocket, reception: Reception) -> None:
+    def __init__(self, socket: WebSocket, reception: Reception, doors: Doors) -> None:
         self._socket = socket
         self._reception = reception
-        self._wants_events = socket.query_params.get("events") == "1"
+        self._doors = doors
+        self._visitor: Visitor = socket.scope["visitor"]
+        self._wants_events = self._visitor.wants_events
         self._is_accepted = self._is_greeted = False
         self._wire = KyutaiProtocol()
         self._decoder = OpusDecoder()
@@ -77,34 +85,38 @@ class Connection:
                 await self._part(why)
 
     async def _call(self) -> CallEnded:
-        door = self._door()
-        if self._wants_events:
-            await self._accept()
-        with door as session:
-            call_id.set(session.call)
-            if not self._is_accepted:
+        try:
+            door, place = self._door(), self._doors.place(self._visitor)
+        except (BadParameter, TooManyCalls, TokenUsed) as error:
+            self._reception.note_refusal(error)
+            raise
+        with place:
+            if self._wants_events:
                 await self._accept()
-            outbox = session.outbox
-            async with asyncio.TaskGroup() as tasks:
-                listener = tasks.create_task(self._listen(session, outbox))
-                speaker = tasks.create_task(self._speak(session, outbox))
-                why = await outbox.over()
-                if why.drains:
-                    await asyncio.wait({speaker}, timeout=DRAIN_S)
-                listener.cancel()
-                speaker.cancel()
-            return why
+            with door as session:
+                call_id.set(session.call)
+                if not self._is_accepted:
+                    await self._accept()
+                return await self._converse(session)
 
     def _door(self) -> AbstractContextManager[Session]:
         query = self._socket.query_params
-        if self._wants_events and "resume" in query:
+        if self._visitor.resumes:
             return self._reception.resume(query["resume"])
-        try:
-            params = SessionParams.from_query(query)
-        except BadParameter as error:
-            self._reception.note_refusal(error)
-            raise
+        params = SessionParams.from_query(query).at_most(self._visitor.max_call_s)
         return self._reception.admit(params, self._wants_events)
+
+    async def _converse(self, session: Session) -> CallEnded:
+        outbox = session.outbox
+        async with asyncio.TaskGroup() as tasks:
+            listener = tasks.create_task(self._listen(session, outbox))
+            speaker = tasks.create_task(self._speak(session, outbox))
+            why = await outbox.over()
+            if why.drains:
+                await asyncio.wait({speaker}, timeout=DRAIN_S)
+            listener.cancel()
+            speaker.cancel()
+        return why
 
     # ── From the caller
 
@@ -229,10 +241,10 @@ class Connection:
         """Tell the caller why there is no call, or none any more."""
         if isinstance(why, CallerLeft):
             return
-        if isinstance(why, Refused) and not self._is_accepted:
-            await self._deny(why)
-            return
         if not self._is_accepted:
+            if isinstance(why, Forbidden) or (isinstance(why, Refused) and not self._wants_events):
+                await self._deny(why)
+                return
             await self._accept()
         if not isinstance(why, CallEnded) or why.is_fault:
             await self._send(self._wire.error(str(why)))
@@ -242,15 +254,13 @@ class Connection:
         with _caller_may_leave():
             await self._socket.close(why.close_code, reason)
 
-    async def _deny(self, why: Refused) -> None:
-        body = {"error": {"code": why.code, "message": str(why)}}
-        response = JSONResponse(body, 503, headers={"Retry-After": str(why.retry_after_s)})
+    async def _deny(self, why: Refused | Forbidden) -> None:
         with _caller_may_leave():
-            await self._socket.send_denial_response(response)
+            await self._socket.send_denial_response(refusal(why))
 
     async def _accept(self) -> None:
         with _caller_may_leave():
-            await self._socket.accept()
+            await self._socket.accept(SUBPROTOCOL if SUBPROTOCOL in self._socket.scope["subprotocols"] else None)
         self._is_accepted = True
 
     async def _send(self, message: bytes, session: Session | None = None) -> None:

@@ -1,10 +1,19 @@
 """Every way in which a call is turned away or ends, and what its caller is told.
 
     ParleyError
+    ├── Forbidden              the door stays shut: HTTP 4xx before the upgrade
+    │   ├── TokenMissing       401
+    │   ├── TokenInvalid       401
+    │   ├── TokenExpired       401
+    │   ├── TokenUsed          401  a call token is good for one call; 1008 if another took it in this moment
+    │   ├── ForeignHost        403  a name that is none of this server's
+    │   ├── ForeignOrigin      403  a page of another site
+    │   └── BodyUnwanted       413
     ├── Refused                no call for now: HTTP 503 before the upgrade, close 1013 after it
     │   ├── ServerFull
     │   ├── ServerStarting
-    │   └── ServerStopping
+    │   ├── ServerStopping
+    │   └── TooManyCalls       429 instead of 503
     └── CallEnded              a call is over, or will not begin; also no slot is held any more
         ├── CallerLeft         1000  nobody is left to be told
         │   └── CallerLost           no goodbye either: the caller may come back
@@ -16,6 +25,7 @@
         ├── GoneQuiet          1008  no audio for a long time
         ├── NotListening       1008  the caller takes nothing of what is sent
         ├── Undecodable        1008  packet after packet that is no Opus
+        ├── TooMuchSent        1008  more than any voice needs
         ├── ProtocolViolated   as the wire says (1003, 1007, 1008)
         ├── Restarting         1012  the server stops
         ├── CallBroken         1011  our fault: the model's numbers for this call are none any more
@@ -37,10 +47,49 @@ class ParleyError(Exception):
     close_code: int
 
 
+class Forbidden(ParleyError):
+    """Not this visitor, or not like this."""
+
+    close_code = 1008
+    http_status: ClassVar[int] = 401
+
+
+class TokenMissing(Forbidden):
+    code = "token_missing"
+
+
+class TokenInvalid(Forbidden):
+    code = "token_invalid"
+
+
+class TokenExpired(Forbidden):
+    code = "token_expired"
+
+
+class TokenUsed(Forbidden):
+    code = "token_used"
+
+
+class ForeignHost(Forbidden):
+    code = "host"
+    http_status = 403
+
+
+class ForeignOrigin(Forbidden):
+    code = "origin"
+    http_status = 403
+
+
+class BodyUnwanted(Forbidden):
+    code = "body"
+    http_status = 413
+
+
 class Refused(ParleyError):
     """There is no call to be had now; later there may be."""
 
     close_code = 1013
+    http_status: ClassVar[int] = 503
     retry_after_s: ClassVar[int] = 5
 
 
@@ -54,6 +103,11 @@ class ServerStarting(Refused):
 
 class ServerStopping(Refused):
     code = "stopping"
+
+
+class TooManyCalls(Refused):
+    code = "too_many"
+    http_status = 429
 
 
 class CallEnded(ParleyError):
@@ -115,6 +169,11 @@ class NotListening(CallEnded):
 
 class Undecodable(CallEnded):
     code = "undecodable"
+    close_code = 1008
+
+
+class TooMuchSent(CallEnded):
+    code = "flood"
     close_code = 1008
 
 

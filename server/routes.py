@@ -24,7 +24,7 @@ def _reception(app: FastAPI) -> Reception:
 @router.websocket("/api/chat")
 async def chat(socket: WebSocket) -> None:
     """A call, in Kyutai's protocol."""
-    await Connection(socket, _reception(socket.app)).run()
+    await Connection(socket, _reception(socket.app), socket.app.state.doors).run()
 
 
 @router.api_route("/api/info", methods=_READ)

@@ -14,6 +14,7 @@ import asyncio
 import errno
 import logging
 import os
+import re
 import signal
 import socket
 import sys
@@ -22,12 +23,14 @@ from collections.abc import Callable
 from types import FrameType
 from typing import get_args
 
-import h11
 import uvicorn
 from pydantic import ValidationError
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from server.app import create_app
+from server.doors.address import announcement
+from server.doors.doors import Doors
+from server.doors.http import ImpatientHttp
+from server.doors.sockets import allow_many_sockets, listen
 from server.engine.echo_runner import EchoRunner
 from server.engine.engine import THREAD_NAME as ENGINE_THREAD
 from server.engine.runner import Runner
@@ -42,23 +45,21 @@ NOT_STARTED = 1
 WRONG_SETTING = 2  # as argparse says it
 FAILED = 3
 _CLOSE_S = 1  # for sockets whose peers do not answer the close
-REQUEST_HEAD_S = 10.0  # from the connection to the end of a request's head
-_UNREAD_S = 20.0  # a peer whose window stays shut for this long is gone
-_BACKLOG = 2048
-_OPEN_FILES = 10_240  # macOS allows no more
-_LOOPBACKS = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # where every address is listened on
-_SEND_BUFFER_BYTES = 65_536  # 10 s of speech: more would only hide that a caller does not read
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add one flag for each of the operator's settings."""
     for name, field in Settings.model_fields.items():
-        default = "" if field.default is None else f" (default {field.default})"
+        flag = f"--{name.replace('_', '-')}"
+        if field.annotation is bool:
+            parser.add_argument(flag, default=argparse.SUPPRESS, action="store_true", help=field.description)
+            continue
+        default = ",".join(field.default) if isinstance(field.default, tuple) else field.default
         parser.add_argument(
-            f"--{name.replace('_', '-')}",
+            flag,
             default=argparse.SUPPRESS,
             metavar=_metavar(name, get_args(field.annotation)),
-            help=f"{field.description}{default}",
+            help=field.description if default in (None, "") else f"{field.description} (default {default})",
         )
 
 
@@ -74,12 +75,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         settings = Settings(**flags)
     except ValidationError as error:
-        name = str(error.errors()[0]["loc"][0])
-        # One for each kind of value that a setting may have.
-        problems = [problem["msg"].removeprefix("Input ") for problem in error.errors() if problem["loc"][0] == name]
-        print(
-            f"parley: --{name.replace('_', '-')} (or PARLEY_{name.upper()}) {', or '.join(problems)}", file=sys.stderr
-        )
+        print(f"parley: {_what_is_wrong(error)}", file=sys.stderr)
         return WRONG_SETTING
     write_logs_as(settings.log_format)
     try:
@@ -87,12 +83,22 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         print(f"parley: {_why_not_bound(settings, error)}", file=sys.stderr)
         return NOT_STARTED
-    _allow_many_sockets()
+    allow_many_sockets()
     status = asyncio.run(serve(settings, runner_maker(settings), listener))
     if any(thread.name == ENGINE_THREAD for thread in threading.enumerate()):  # it hangs, and a device's last rites too
         logging.shutdown()
         os._exit(status)
     return status
+
+
+def _what_is_wrong(error: ValidationError) -> str:
+    """The first setting that makes no sense, or those that contradict each other."""
+    said = [(problem["loc"], re.sub("^(Input|Value error,) ", "", problem["msg"])) for problem in error.errors()]
+    if not (first := said[0][0]):
+        return said[0][1]
+    name = str(first[0])
+    problems = [sentence for where, sentence in said if where[0] == name]  # one for each kind of value it may have
+    return f"--{name.replace('_', '-')} (or PARLEY_{name.upper()}) {', or '.join(problems)}"
 
 
 def _why_not_bound(settings: Settings, error: OSError) -> str:
@@ -129,42 +135,18 @@ async def serve(settings: Settings, make_runner: Callable[[], Runner], listener:
     return FAILED if reception.slots else NOT_STARTED
 
 
-class ImpatientHttp(H11Protocol):
-    """Uvicorn's HTTP, but who does not come to the end of a request's head is hung up on; it would wait for ever."""
-
-    _hang_up: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._hang_up = self.loop.call_later(REQUEST_HEAD_S, transport.close)
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self.conn.their_state is not h11.IDLE:
-            self._be_patient()
-        elif self._hang_up is None:  # the beginning of another request
-            self._hang_up = self.loop.call_later(REQUEST_HEAD_S, self.transport.close)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        self._be_patient()
-
-    def _be_patient(self) -> None:
-        if self._hang_up is not None:
-            self._hang_up.cancel()
-            self._hang_up = None
-
-
 class PoliteServer(uvicorn.Server):
     """Uvicorn, but the first signal ends calls politely; it would close their sockets without a word."""
 
     def __init__(self, reception: Reception) -> None:
+        self._doors = Doors(reception.settings)
         super().__init__(
             uvicorn.Config(
-                create_app(reception),
+                create_app(reception, self._doors),
                 http=ImpatientHttp,
                 log_config=None,
                 access_log=False,
+                forwarded_allow_ips=list(reception.settings.trusted_proxy),
                 ws="websockets-sansio",
                 ws_max_size=MAX_MESSAGE_BYTES,
                 ws_per_message_deflate=False,  # Opus does not compress
@@ -179,7 +161,9 @@ class PoliteServer(uvicorn.Server):
         await super().startup(sockets)
         self._failure = asyncio.create_task(self._end_on_failure())
         for listener in sockets or []:
-            print(f"Parley is listening on {_where(*listener.getsockname()[:2])}", flush=True)
+            host, port = listener.getsockname()[:2]
+            scheme = "https" if self.config.is_ssl else "http"
+            print(announcement(host, port, scheme, self._doors.made_token), flush=True)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._ending is None and not self.should_exit:
@@ -200,40 +184,3 @@ class PoliteServer(uvicorn.Server):
     async def _end_on_failure(self) -> None:
         await self._reception.failed.wait()
         self.end()
-
-
-def _where(host: str, port: int) -> str:
-    """The address to open in a browser on this machine."""
-    if host in _LOOPBACKS:
-        return f"all addresses of this machine, here http://{_LOOPBACKS[host]}:{port}"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _allow_many_sockets() -> None:
-    """Raise the soft limit on open files, often 1024: connections that never speak must not shut others out."""
-    if sys.platform != "win32":
-        import resource
-
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
-        if soft != resource.RLIM_INFINITY and soft < wanted:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A bound TCP socket. Raises OSError."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # Named as TCP, since asyncio turns Nagle's delay off only for sockets that say so.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    # Inherited by accepted sockets: a caller who stops reading is noticed, and holds no socket for ever.
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(_UNREAD_S * 1000))
-    try:
-        listener.bind((host, port))
-        listener.listen(_BACKLOG)
-    except OSError:
-        listener.close()
-        raise
-    return listener

@@ -56,6 +56,10 @@ class SessionParams(BaseModel):
         except ValidationError as error:
             raise BadParameter(_sentence(error)) from None
 
+    def at_most(self, seconds: float | None) -> SessionParams:
+        """The same for a call that lasts no longer than this."""
+        return self.model_copy(update={"max_steps": _max_frames(self.max_steps, seconds)})
+
 
 def _sentence(error: ValidationError, name: str | None = None) -> str:
     """The first of what is wrong, in words that name the parameter."""

@@ -6,14 +6,21 @@ argument.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+import ipaddress
+import re
+from pathlib import Path
+from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 SLOTS_WITHOUT_GPU = 8
 Slots: TypeAlias = Annotated[int, Field(ge=1, le=1024)]
 Precision: TypeAlias = Literal["bf16", "8bit"]
+_split = BeforeValidator(lambda value: re.split(r"[,\s]+", value.strip(", ")) if isinstance(value, str) else value)
+Several: TypeAlias = Annotated[tuple[str, ...], NoDecode, _split]  # separated by commas
+LEAST_TOKEN_CHARS = 16
+LEAST_KEY_CHARS = 32  # RFC 7518 §3.2, for HS256
 
 
 class Settings(BaseSettings):
@@ -57,3 +64,75 @@ class Settings(BaseSettings):
         pattern=r"^[A-Za-z0-9_-]{0,32}$",
         description="what resume tokens begin with, so that a balancer sends their callers to this server",
     )
+
+    # Who gets in (server/doors)
+    token: SecretStr | None = Field(
+        default=None, description="what callers must show; made and printed when it is needed and not given"
+    )
+    public: bool = Field(
+        default=False, description="anybody may call, without a token; one that is given is for /metrics"
+    )
+    call_token_key: SecretStr | None = Field(
+        default=None, description="key with which a site's back end signs short-lived tokens for its visitors"
+    )
+    allowed_host: Several = Field(
+        default=(), description="more names by which this server is reached, e.g. behind a proxy; * for any part"
+    )
+    allowed_origin: Several = Field(
+        default=(), description="sites whose pages may call too, e.g. https://example.com; * for any"
+    )
+    trusted_proxy: Several = Field(
+        default=("127.0.0.1", "::1"), description="addresses or networks of proxies whose X-Forwarded-* are believed"
+    )
+    tls: Literal["off", "self"] = Field(default="off", description="self: https with a certificate made here")
+    tls_cert: Path | None = Field(default=None, description="https with this certificate (PEM, with its chain)")
+    tls_key: Path | None = Field(default=None, description="and this key")
+    max_calls_per_caller: int = Field(
+        default=4, ge=1, description="calls at once from one address, or of one sub of call tokens; not on localhost"
+    )
+    max_sockets: int = Field(default=4096, ge=16, description="connections at once, of any kind")
+    max_sockets_per_address: int = Field(default=256, ge=1, description="of these from one address; not on localhost")
+    max_bytes_per_s: int = Field(
+        default=64_000, ge=1000, description="what one call may send for long; Opus needs 3,000 to 16,000"
+    )
+
+    @field_validator("token")
+    @classmethod
+    def _token_travels(cls, token: SecretStr | None) -> SecretStr | None:
+        if token and not re.fullmatch(rf"[A-Za-z0-9._~-]{{{LEAST_TOKEN_CHARS},}}", token.get_secret_value()):
+            raise ValueError(f"should be {LEAST_TOKEN_CHARS} or more letters, digits and any of . _ ~ -")
+        return token
+
+    @field_validator("call_token_key")
+    @classmethod
+    def _key_is_long(cls, key: SecretStr | None) -> SecretStr | None:
+        if key and len(key.get_secret_value()) < LEAST_KEY_CHARS:
+            raise ValueError(f"should be {LEAST_KEY_CHARS} or more characters")
+        return key
+
+    @field_validator("allowed_origin")
+    @classmethod
+    def _origins_are_such(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        if wrong := [o for o in origins if o != "*" and not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]-]+", o)]:
+            raise ValueError(f"should be sites such as https://example.com, without a path; not {wrong[0]}")
+        return origins
+
+    @field_validator("trusted_proxy")
+    @classmethod
+    def _proxies_are_addresses(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in proxies:
+            try:
+                ipaddress.ip_network(proxy)
+            except ValueError:
+                raise ValueError(f"should be addresses or networks such as 10.0.0.0/8; not {proxy}") from None
+        return proxies
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        if self.public and self.call_token_key:
+            raise ValueError("With --public anybody may call, so leave --call-token-key out, or --public.")
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("A certificate comes with its key: give both --tls-cert and --tls-key.")
+        if self.tls == "self" and self.tls_cert:
+            raise ValueError("--tls self makes a certificate of its own: leave it out, or --tls-cert and --tls-key.")
+        return self

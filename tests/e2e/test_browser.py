@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from playwright.async_api import Browser, Page, Route, expect
 
-from tests.e2e.browsing import MIC_HZ, open_page
+from tests.e2e.browsing import FOREIGN_HOST, MIC_HZ, open_page
 from tests.e2e.conftest import Serve
 from tests.e2e.tap import tap
 
@@ -145,7 +145,11 @@ async def test_an_unplugged_microphone_is_replaced(pages: Browser, serve: Serve)
 
 
 async def test_without_https_from_another_machine(pages: Browser, serve: Serve):
-    page = await open_page(pages, (await serve("--model", "echo")).foreign_url, microphone=False)
+    page = await open_page(
+        pages,
+        (await serve("--model", "echo", "--public", "--allowed-host", FOREIGN_HOST)).foreign_url,
+        microphone=False,
+    )
     await expect_failure(page, "over https", "https://")
     await expect(page.get_by_role("button", name="Start talking")).to_be_disabled()
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import pytest
 
 from server import reception as reception_module
+from server.doors.sockets import listen
 from server.engine import clock
 from server.engine.runner import Runner
 from server.reception import Reception
-from server.serve import PoliteServer, listen, runner_maker
+from server.serve import PoliteServer, runner_maker
 from server.settings import Settings
 from tests.server.phone import PATIENCE_S, until
 

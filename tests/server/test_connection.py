@@ -10,6 +10,8 @@ import pytest
 from starlette.websockets import WebSocket
 
 from server.connection import Connection
+from server.doors.doors import Doors
+from server.doors.visitor import Visitor
 from server.engine.echo_runner import EchoRunner
 from server.reception import Reception
 from server.settings import Settings
@@ -39,16 +41,19 @@ def flooded_socket(message: bytes, on_read: Callable[[], object]) -> WebSocket:
         if event.get("bytes") == b"\0":
             asyncio.get_running_loop().call_soon(greeted.set)
 
-    return WebSocket({"type": "websocket", "query_string": b"", "headers": [], "path": "/"}, receive, send)
+    scope = {"type": "websocket", "query_string": b"", "headers": [], "path": "/", "subprotocols": []}
+    return WebSocket({**scope, "visitor": Visitor(True, False, False, caller=None)}, receive, send)
 
 
 @pytest.mark.parametrize("message", [b"", b"\1\xf8\xff\xfe", b"\4{}"], ids=["empty", "audio", "metadata"])
 async def test_others_get_their_turn_while_one_caller_floods(message: bytes):
-    reception = Reception(Settings(model="echo", slots=1), lambda: EchoRunner(1))
+    settings = Settings(model="echo", slots=1)
+    reception = Reception(settings, lambda: EchoRunner(1))
     reception.start()
     await until(lambda: reception.status == "ready")
     turn, turns_of_reads = 0, set[int]()
-    connection = Connection(flooded_socket(message, lambda: turns_of_reads.add(turn)), reception)
+    socket = flooded_socket(message, lambda: turns_of_reads.add(turn))
+    connection = Connection(socket, reception, Doors(settings))
     call = asyncio.create_task(connection.run())
     async with asyncio.timeout(PATIENCE_S):
         while not call.done():

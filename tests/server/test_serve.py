@@ -17,7 +17,8 @@ from contextlib import asynccontextmanager
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from server.serve import listen, serve
+from server.doors.sockets import listen
+from server.serve import serve
 from server.settings import Settings
 from tests.fakes import TalkingRunner
 from tests.server.conftest import Serve
@@ -109,7 +110,9 @@ async def test_every_address_is_announced_by_one_that_can_be_opened():
         async with asyncio.timeout(PATIENCE_S):
             line = (await running.stdout.readline()).decode()
         assert "all addresses" in line
-        assert (await asyncio.to_thread(get, line.split()[-1] + "/healthz"))[0] == 200
+        address, _, token = line.split()[-1].partition("/#token=")
+        assert (await asyncio.to_thread(get, address + "/api/info"))[0] == 401
+        assert (await asyncio.to_thread(get, f"{address}/api/info?token={token}"))[0] == 200
     finally:
         running.kill()
         await running.wait()
@@ -269,7 +272,7 @@ BEGUN = b"GET /healthz HTTP/1.1\r\nHost: here\r\n"
 async def test_who_does_not_ask_is_hung_up_on(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, begun: bytes, asked_before: bool
 ):
-    monkeypatch.setattr("server.serve.REQUEST_HEAD_S", 0.5)
+    monkeypatch.setattr("server.doors.http.REQUEST_HEAD_S", 0.5)
     served = await serve()
     reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
     async with asyncio.timeout(PATIENCE_S):
@@ -282,7 +285,7 @@ async def test_who_does_not_ask_is_hung_up_on(
 
 
 async def test_who_asked_in_time_is_not_hung_up_on(serve: Serve, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("server.serve.REQUEST_HEAD_S", 0.5)
+    monkeypatch.setattr("server.doors.http.REQUEST_HEAD_S", 0.5)
     served = await serve()
     async with dial(served.chat) as phone:
         await phone.greeting()

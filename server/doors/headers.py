@@ -1,0 +1,31 @@
+"""What every answer tells the browser: what the page may do, and that nobody else may do anything with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+# The scripts of the page and of its worker, which has a codec in WebAssembly to fall back to; nothing from elsewhere.
+_CONTENT_SECURITY_POLICY = {
+    "default-src": "'none'",
+    "script-src": "'self' 'wasm-unsafe-eval'",
+    "style-src": "'self'",
+    "font-src": "'self'",
+    "img-src": "'self'",
+    "connect-src": "'self'",
+    "worker-src": "'self'",
+    "manifest-src": "'self'",
+    "base-uri": "'none'",
+    "form-action": "'none'",
+}
+
+
+def security_headers(framed_by: Iterable[str]) -> list[tuple[bytes, bytes]]:
+    """For every answer. `framed_by`: origins that may show the page within theirs."""
+    policy = {**_CONTENT_SECURITY_POLICY, "frame-ancestors": " ".join(["'self'", *framed_by])}
+    headers = {
+        "Content-Security-Policy": "; ".join(f"{name} {value}" for name, value in policy.items()),
+        "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+    }
+    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
