@@ -10,7 +10,7 @@
 
 import { DelayGauge } from './delay-gauge.js';
 import { CallFailure } from './failure.js';
-import { askReadiness, chatUrl } from './net/server.js';
+import { askInfo, askReadiness, chatUrl, protocols } from './net/server.js';
 
 /** Close codes that are nobody's fault. */
 const NORMAL = new Set([1000, 1001, 1005]);
@@ -19,9 +19,8 @@ const NORMAL = new Set([1000, 1001, 1005]);
 const FAILURE_OF_CODE = { 1008: 'refused', 1011: 'failed', 1012: 'stopping', 1013: 'full' };
 
 /** @type {Record<string, import('./failure.js').FailureCode>} the server's words for it are finer than close codes */
-const FAILURE_OF_REASON = { full: 'full', starting: 'starting', stopping: 'stopping' };
+const FAILURE_OF_REASON = { full: 'full', starting: 'starting', stopping: 'stopping', resume: 'conversation-lost' };
 
-const RECONNECT_FOR_MS = 20000; // a server keeps a lost caller's place about as long
 const FIRST_RETRY_MS = 250;
 const LONGEST_RETRY_MS = 4000;
 
@@ -32,6 +31,7 @@ export class Call {
   id = '';
   seed = /** @type {number | null} */ (null);
   #base;
+  #token;
   #choices;
   #tell;
   #worker;
@@ -42,18 +42,21 @@ export class Call {
   #reason = '';
   /** What broke on our side before the line was closed. */
   #broken = '';
-  #resume = '';
+  #resume = ''; // the token that goes on with this conversation, where the server gives one
+  #resumeForMs = 0; // how long the server keeps the conversation of a line that is lost
   #lostAtMs = 0; // when the server was last heard, while the line is lost
   #retries = 0;
   #retry = 0;
 
   /**
    * @param {string} base the server's address
+   * @param {string} token what opens its door; '' where it is open
    * @param {{[name: string]: string | number | null | undefined}} choices query parameters
    * @param {(type: string, detail: object) => void} tell
    */
-  constructor(base, choices, tell) {
+  constructor(base, token, choices, tell) {
     this.#base = base;
+    this.#token = token;
     this.#choices = choices;
     this.#tell = tell;
     this.#worker = startWorker(new URL('net/worker.js', import.meta.url));
@@ -85,6 +88,7 @@ export class Call {
 
   /** @param {import('./audio/graph.js').BufferReport} report @param {number} deviceMs */
   onBuffer({ waitMs, late, concealed }, deviceMs) {
+    if (this.#over) return;
     this.#gauge.onBuffer(waitMs, deviceMs);
     const before = this.#countsBefore;
     this.#count({ late: before.late + late, concealed: before.concealed + concealed });
@@ -123,7 +127,8 @@ export class Call {
     this.#retry = 0;
     if (this.state === 'preparing') this.#enter('dialling');
     this.#reason = '';
-    this.#worker.postMessage({ type: 'dial', url: chatUrl(this.#base, this.#choices, this.#resume) });
+    const url = chatUrl(this.#base, this.#choices, this.#resume);
+    this.#worker.postMessage({ type: 'dial', url, protocols: protocols(this.#token), resumes: this.#resume !== '' });
   }
 
   #greet() {
@@ -135,7 +140,7 @@ export class Call {
   #onEvent(event) {
     switch (event.type) {
       case 'ready':
-        return this.#onReady(String(event.call ?? ''), Number(event.seed), String(event.resume ?? ''));
+        return this.#onReady(event);
       case 'queue':
         this.#enter('waiting');
         return this.#tell('queue', { position: Number(event.position), aheadS: Number(event.ahead_s) });
@@ -145,51 +150,60 @@ export class Call {
         return this.#gauge.onServer(Number(event.step_ms), Number(event.wait_ms));
       case 'limit':
         return this.#tell('limit', { leftS: Number(event.left_s) });
+      case 'drain':
+        return this.#tell('drain', { leftS: Number(event.left_s) });
       case 'end':
         this.#reason = String(event.reason ?? '');
     }
   }
 
-  /** @param {string} id @param {number} seed @param {string} resume a token, or '' where the server has none to give */
-  #onReady(id, seed, resume) {
-    const resumed = id === this.id;
-    this.id = id;
-    this.seed = Number.isFinite(seed) ? seed : null;
-    this.#resume = resume;
+  /** @param {{[name: string]: unknown}} event */
+  #onReady({ call, seed, resume, resume_s: resumeS }) {
+    this.id = String(call ?? '');
+    this.seed = Number.isFinite(seed) ? Number(seed) : null;
+    this.#resume = String(resume ?? '');
+    this.#resumeForMs = (Number(resumeS) || 0) * 1000;
     if (!this.#lostAtMs) return;
     const lostS = (performance.now() - this.#lostAtMs) / 1000;
     this.#lostAtMs = 0;
-    this.#tell('gap', { lostS, resumed });
+    this.#tell('gap', { lostS });
   }
 
   /** @param {{code: number, said: string, opened: boolean, quietMs: number}} closed */
   async #onClosed({ code, said, opened, quietMs }) {
     if (this.#broken) return this.#fail(new CallFailure('broken', this.#broken));
     const known = FAILURE_OF_REASON[this.#reason] ?? FAILURE_OF_CODE[code];
-    if (this.#resume && this.#lostAtMs && code === 1008) return this.#beginAnew();
     if (known) return this.#fail(new CallFailure(known, said));
     if (NORMAL.has(code)) return this.#end({ by: 'server', reason: this.#reason });
-    if (this.state === 'live' || this.#lostAtMs) return this.#reconnect(quietMs);
+    if (this.#resume && (this.state === 'live' || this.#lostAtMs)) return this.#reconnect(quietMs);
     if (opened) return this.#fail(new CallFailure('connection-lost'));
-    const readiness = await askReadiness(this.#base);
-    this.#fail(new CallFailure(readiness === 'ready' ? 'refused' : readiness));
+    this.#fail(await this.#whyRefused());
   }
 
-  /** The line was lost without a word: try again and again, for as long as a server may keep the place. @param {number} quietMs */
+  /** A browser hides what a server says to a socket that it refuses. */
+  async #whyRefused() {
+    const readiness = await askReadiness(this.#base);
+    if (readiness !== 'ready') return new CallFailure(readiness);
+    try {
+      await askInfo(this.#base, this.#token);
+    } catch (error) {
+      if (error instanceof CallFailure) return error;
+    }
+    return new CallFailure('refused');
+  }
+
+  /** The line was lost without a word: try again and again, while the server keeps the conversation. @param {number} quietMs */
   #reconnect(quietMs) {
     const now = performance.now();
     this.#lostAtMs ||= now - quietMs;
+    const leftMs = this.#resumeForMs - (now - this.#lostAtMs);
+    if (leftMs <= 0) return this.#fail(new CallFailure('connection-lost'));
+    const isNew = this.state !== 'reconnecting';
     this.#enter('reconnecting');
-    if (now - this.#lostAtMs > RECONNECT_FOR_MS) return this.#fail(new CallFailure('connection-lost'));
-    const waitMs = Math.min(FIRST_RETRY_MS * 2 ** this.#retries, LONGEST_RETRY_MS);
+    if (isNew) this.#tell('lost', { leftS: leftMs / 1000 });
+    const waitMs = Math.min(FIRST_RETRY_MS * 2 ** this.#retries, LONGEST_RETRY_MS, leftMs);
     this.#retries += 1;
     this.#retry = setTimeout(() => this.#dial(), waitMs);
-  }
-
-  /** The server no longer knows the conversation. */
-  #beginAnew() {
-    this.#resume = '';
-    this.#dial();
   }
 
   /** @param {Partial<import('./parley.js').Counts>} changed */

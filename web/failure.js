@@ -2,7 +2,8 @@
 
 /**
  * @typedef {'insecure' | 'no-codec' | 'microphone-denied' | 'microphone-missing' | 'microphone-busy' | 'microphone-lost'
- *   | 'starting' | 'full' | 'stopping' | 'failed' | 'forbidden' | 'unreachable' | 'connection-lost' | 'refused' | 'broken'} FailureCode
+ *   | 'starting' | 'full' | 'stopping' | 'failed' | 'token' | 'forbidden' | 'unreachable' | 'connection-lost'
+ *   | 'conversation-lost' | 'refused' | 'broken'} FailureCode
  */
 
 export class CallFailure extends Error {

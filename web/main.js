@@ -9,6 +9,7 @@ import { CallFailure } from './failure.js';
 import { Parley, obstacle } from './parley.js';
 import { Clock } from './ui/clock.js';
 import { DelayView } from './ui/delay.js';
+import { Door, takeToken } from './ui/door.js';
 import { Lanes } from './ui/lanes.js';
 import { Manner } from './ui/manner.js';
 import { recall } from './ui/memory.js';
@@ -35,10 +36,11 @@ const STATES = {
   reconnecting: { button: 'End call', line: 'The connection was lost. Reconnecting…' },
   ended: { button: 'Start talking', line: 'Call ended.' },
 };
+const RESTARTS = 'The server is about to restart, and this call ends with it.';
 const MUTED = 'Muted. Hold the space bar or the microphone button to talk.';
 const TALKING = 'You are heard while you hold.';
 
-const call = new Parley(document.baseURI, recall());
+const call = new Parley(document.baseURI, { ...recall(), token: takeToken() });
 Object.assign(window, { parley: { call } });
 
 const talk = byId('talk', HTMLButtonElement);
@@ -50,6 +52,7 @@ const delay = new DelayView(byId('delay', HTMLButtonElement), byId('delay-card',
 const clock = new Clock(byId('clock', HTMLElement));
 const mic = new MicButton(call);
 const check = new MicCheck(call, mic, lanes, status);
+const door = new Door(call, refuse);
 const record = new RecordButton(call, note);
 const manner = new Manner(call, note);
 new Sound(call, note);
@@ -61,6 +64,10 @@ let nowS = 0; // on the call's own clock
 let hinted = false;
 
 talk.addEventListener('click', () => (call.inCall ? call.stop() : void call.start()));
+door.onToken = () => {
+  status.say('');
+  void introduce();
+};
 mic.onChange = () => {
   record.muted = !mic.open;
   if (call.state === 'live') status.say(liveLine());
@@ -92,9 +99,14 @@ function join() {
   on('counts', (detail) => delay.count(detail));
   on('device', (detail) => note(deviceChange(detail)));
   on('leak', ({ heard }) => hint(heard));
-  on('gap', ({ lostS, resumed }) => {
+  on('lost', ({ leftS }) => status.say(STATES.reconnecting.line, leftS));
+  on('gap', ({ lostS }) => {
     lanes.addGap(lostS);
-    transcript.addGap(nowS, lostS, resumed);
+    transcript.addGap(nowS, lostS);
+  });
+  on('drain', ({ leftS }) => {
+    clock.end(leftS);
+    status.say(RESTARTS, leftS);
   });
 }
 
@@ -123,7 +135,11 @@ async function goLive() {
   // Under the fingers is now what is wanted next: the space bar must not end the call.
   if (document.activeElement === talk) mic.focus();
   clock.start(info?.limits?.max_call_s);
-  await introduceServer(); // it may be another model than when the page was opened
+  try {
+    await introduceServer(); // it may be another model than when the page was opened
+  } catch {
+    // The door is closed again: the token was good for one call, which is this one.
+  }
 }
 
 /** @param {import('./parley.js').Ending} ending */
@@ -136,7 +152,7 @@ function showEnding(ending) {
   hint(false);
   if (document.activeElement?.matches('.controls button')) talk.focus();
   if (transcript.empty) document.body.dataset.state = 'idle'; // nothing to read again: back to the welcome
-  if (ending.by === 'failure') status.fail(explain(ending.failure));
+  if (ending.by === 'failure') refuse(ending.failure);
   if (ending.by === 'server') status.say(farewell(ending.reason));
 }
 
@@ -158,13 +174,24 @@ async function introduce() {
     byId('mic', HTMLButtonElement).disabled = true;
     status.fail(explain(found));
   }
-  for (;;) {
-    const readiness = await call.readiness();
-    if (!found && call.state === 'idle' && !check.running) showReadiness(readiness);
-    // Asked last: what it says once the server is ready stays true, what it says before does not.
-    if ((await introduceServer()) && readiness === 'ready') return;
-    await new Promise((resolve) => setTimeout(resolve, READINESS_POLL_MS));
+  try {
+    for (;;) {
+      const readiness = await call.readiness();
+      if (!found && call.state === 'idle' && !check.running) showReadiness(readiness);
+      // Asked last: what it says once the server is ready stays true, what it says before does not.
+      if ((await introduceServer()) && readiness === 'ready') return;
+      await new Promise((resolve) => setTimeout(resolve, READINESS_POLL_MS));
+    }
+  } catch (failure) {
+    if (!found && !call.inCall) refuse(/** @type {CallFailure} */ (failure));
   }
+}
+
+/** No call, and why; where a token is wanted, it is asked for. @param {CallFailure} failure */
+function refuse(failure) {
+  status.fail(explain(failure));
+  door.closed = failure.code === 'token';
+  talk.disabled = failure.code === 'token';
 }
 
 /** @param {import('./net/server.js').Readiness} readiness */
@@ -174,11 +201,13 @@ function showReadiness(readiness) {
   else status.fail(explain(new CallFailure(readiness)));
 }
 
-/** Name the model and what it offers, and show its notice. @returns {Promise<boolean>} false when the server does not tell */
+/** Name the model and what it offers, and show its notice. @returns {Promise<boolean>} false when the server does not tell @throws {CallFailure} */
 async function introduceServer() {
   const told = await call.info();
   if (!told) return false;
   info = tools.info = told;
+  door.closed = false;
+  talk.disabled = obstacle() !== null;
   byId('model', HTMLElement).textContent = told.model;
   const notice = byId('notice', HTMLElement);
   notice.textContent = told.notice ?? '';

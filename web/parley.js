@@ -31,8 +31,10 @@
  * | `device`  | `{kind: 'microphone' \| 'speaker', change: 'changed' \| 'lost', label}` | another took over, or none is left |
  * | `devices` | `{microphones, speakers}`, each `[{id, label}]` | something was plugged in or out |
  * | `leak`    | `{heard}` | the loudspeaker is heard in the microphone (headphones would help), or no longer |
- * | `gap`     | `{lostS, resumed}`; not `resumed`: a new conversation began | a lost line is live again |
+ * | `lost`    | `{leftS}` for which the server keeps the conversation | the line is lost, and dialled again |
+ * | `gap`     | `{lostS}` | a lost line is live again, in the same conversation |
  * | `limit`   | `{leftS}` | the server ends the call soon |
+ * | `drain`   | `{leftS}` | the server restarts soon, and the call ends |
  *
  * `atS` counts seconds since the call was first live (before that, since the microphone was opened), on the sound's own
  * clock; `span` counts stretches of 1024 samples, 21 ms, on the same clock, so that both voices and the words fall into
@@ -57,6 +59,7 @@
  * @property {string} [speaker] likewise
  * @property {Partial<Processing>} [processing] all on by default
  * @property {Choices} [choices]
+ * @property {string} [token] what opens the server's door, where it wants one
  * @property {number} [volume] 0…1
  */
 
@@ -81,6 +84,8 @@ export class Parley extends EventTarget {
   state = 'idle';
   /** @type {Choices} for the next call; change them as you like */
   choices;
+  /** What opens the server's door; '' where it is open. For the next call. */
+  token;
   #url;
   #equipment;
   #muted = false;
@@ -95,10 +100,12 @@ export class Parley extends EventTarget {
    * @param {string | URL} [url] the server's address, with its path prefix if any; by default the page's own
    * @param {Options} [options]
    */
-  constructor(url = document.baseURI, { microphone = '', speaker = '', processing = {}, choices = {}, volume = 1 } = {}) {
+  constructor(url = document.baseURI, options = {}) {
+    const { microphone = '', speaker = '', processing = {}, choices = {}, token = '', volume = 1 } = options;
     super();
     this.#url = new URL(url, document.baseURI).href;
     this.choices = choices;
+    this.token = token;
     this.#equipment = new Equipment({ microphone, speaker, processing, volume }, (type, detail) => this.#onSound(type, detail));
     this.#equipment.onReplaced = (graph) => this.#join(graph);
     this.#equipment.onBuffer = (report, deviceMs) => this.#call?.onBuffer(report, deviceMs);
@@ -129,7 +136,7 @@ export class Parley extends EventTarget {
   /** Begin a call, with the choices and devices of now. Call it inside a click. Never throws. */
   async start() {
     if (this.inCall) return;
-    const call = new Call(this.#url, { ...this.choices }, (type, detail) => this.#onCall(call, type, detail));
+    const call = new Call(this.#url, this.token, { ...this.choices }, (type, detail) => this.#onCall(call, type, detail));
     this.#call = call;
     this.#hasBeenLive = false;
     this.#enter('preparing');
@@ -223,9 +230,9 @@ export class Parley extends EventTarget {
     return this.#equipment.list();
   }
 
-  /** Who answers there: model, voices, limits; null when nobody does. */
+  /** Who answers there: model, voices, limits; null when nobody does. @throws {CallFailure} when a token is wanted */
   info() {
-    return askInfo(this.#url);
+    return askInfo(this.#url, this.token);
   }
 
   /** Whether a call would be taken now. */
@@ -239,8 +246,14 @@ export class Parley extends EventTarget {
   #onCall(call, type, detail) {
     if (call !== this.#call || !this.inCall) return;
     if (type !== 'state') this.#tell(type, detail);
-    else if (detail.ending) this.#end(detail.ending);
+    else if (detail.ending) void this.#playOut(call, detail.ending);
     else this.#enter(detail.state);
+  }
+
+  /** What the other side has said is heard to its end. @param {Call} call @param {Ending} ending */
+  async #playOut(call, ending) {
+    if (ending.by !== 'caller' && this.state === 'live') await this.#equipment.playOut();
+    if (call === this.#call) this.#end(ending);
   }
 
   /** What the equipment tells, with its clock's time made the call's. @param {string} type @param {any} detail */

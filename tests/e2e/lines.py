@@ -23,6 +23,7 @@ ANYWHERE = {"Access-Control-Allow-Origin": "*"}
 # The strictest that a call can live with.
 POLICY = "default-src 'none'; script-src 'self'; worker-src 'self'; connect-src 'self'"
 CHUNK_BYTES = 65536
+RESUME_S = 20
 
 
 class CuttableLine:
@@ -82,14 +83,17 @@ def _certificate() -> ssl.SSLContext:
 class PuppetServer:
     """The page's files, and an echo that does what a test wants: it says a word with every frame, and it resumes calls.
 
-    Every line gets a new token, good until the next; a token that is not good is refused with 1008. It is there at
-    once, and never late, which a model's server on a busy machine is not.
+    Every line gets a new token, good until the next; one that is not good is refused. It is there at once and never late,
+    which a model's server on a busy machine is not.
     """
 
     def __init__(self) -> None:
         self.tokens: list[str] = []  # as each line brought it
         self.heard_packets = 0
         self.is_silent = False  # hears, and says nothing
+        self.said: list[bytes] = []  # the last frame's messages
+        self.keeps_calls = True  # gives tokens
+        self.goodbyes: list[int | None] = []  # the close code of each line that the page ended
         self.queries: list[dict[str, list[str]]] = []
         self.pages: dict[str, str] = {"/bare": ""}  # path → HTML
         self.before: dict[str, str] = {}  # path → what a script begins with
@@ -116,6 +120,12 @@ class PuppetServer:
     def forget(self) -> None:
         """No token given before is good any more."""
         self._valid = ""
+
+    async def hang_up(self, reason: str) -> None:
+        """End whoever is on the line, politely."""
+        await self.send(b"\x04" + json.dumps({"type": "end", "reason": reason}).encode())
+        for line in list(self._lines):
+            await line.close(1000)
 
     async def send(self, message: bytes) -> None:
         """To whoever is on the line."""
@@ -145,18 +155,23 @@ class PuppetServer:
         self.queries.append(query)
         self.tokens.append(token)
         if token and token != self._valid:
-            await line.close(1008, "That conversation is over.")
+            await line.send(b"\x05That conversation is over.")
+            await line.send(b'\x04{"type": "end", "reason": "resume"}')
+            await line.close(1008)
             return
         self._calls += not token
         self._given += 1
         self._valid = f"token-{self._given}"
         self._lines.add(line)
-        await line.send(b"\x00")
-        ready = {"type": "ready", "call": f"call-{self._calls}", "seed": 7, "resume": self._valid}
+        ready = {"type": "ready", "call": f"call-{self._calls}", "seed": 7, "resume": None}
+        if self.keeps_calls:
+            ready |= {"resume": self._valid, "resume_s": RESUME_S}
         await line.send(b"\x04" + json.dumps(ready).encode())
+        await line.send(b"\x00")
         with contextlib.suppress(ConnectionClosed):
             await self._echo(line)
         self._lines.discard(line)
+        self.goodbyes.append(line.close_code)
 
     async def _echo(self, line: ServerConnection) -> None:
         frame: list[bytes] = []
@@ -169,6 +184,7 @@ class PuppetServer:
                 await line.send(b"\x02" + f" {number // PACKETS_PER_FRAME}".encode())
                 for message in frame:
                     await line.send(message)
+                self.said = frame.copy()
                 frame.clear()
 
 

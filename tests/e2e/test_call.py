@@ -15,7 +15,7 @@ from playwright.async_api import Browser, Page, expect
 
 from tests.e2e.browsing import open_page
 from tests.e2e.conftest import Serve
-from tests.e2e.lines import CuttableLine, PuppetServer
+from tests.e2e.lines import RESUME_S, CuttableLine, PuppetServer
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -31,7 +31,8 @@ CALL = """async (options) => {
       if (performance.now() > end) throw new Error(`not within patience: ${test}; ${JSON.stringify(window.last)}`);
   };
   window.details = (type) => window.seen.filter((event) => event.type === type).map(({ detail }) => detail);
-  const types = ['state', 'ended', 'queue', 'words', 'level', 'delay', 'counts', 'device', 'devices', 'leak', 'gap'];
+  const types = ['state', 'ended', 'queue', 'words', 'level', 'delay', 'counts', 'device', 'devices',
+    'leak', 'lost', 'gap'];
   for (const type of types) call.addEventListener(type, ({ detail }) => {
     window.last[type] = detail;
     window.seen.push({ type, detail });
@@ -289,11 +290,11 @@ async def test_a_silent_line_that_can_be_resumed_is_given_up_soon(pages: Browser
     puppet.is_silent = False
     await until(page, "details('gap').length === 1")
     [gap] = await details(page, "gap")
-    assert gap["resumed"] is True
     assert gap["lostS"] > 2.9, "the silence before is lost as well"
+    assert puppet.goodbyes == [4000], "a goodbye would have ended the conversation"
 
 
-async def test_a_lost_line_is_dialled_again_and_a_new_conversation_said_to_be_one(pages: Browser, serve: Serve):
+async def test_a_lost_line_goes_on_with_the_conversation(pages: Browser, serve: Serve):
     server = await serve("--model", "echo")
     async with CuttableLine(server.url) as line:
         page = await open_bare(pages, line.url + "fonts/OFL.txt", url=line.url)
@@ -302,9 +303,8 @@ async def test_a_lost_line_is_dialled_again_and_a_new_conversation_said_to_be_on
         line.cut()
         await until(page, "call.state === 'live' && details('gap').length === 1")
         [gap] = await details(page, "gap")
-        assert gap["resumed"] is False
         assert 0 < gap["lostS"] < 20
-        assert await page.evaluate("call.callId") != first
+        assert await page.evaluate("call.callId") == first
         states = [state["state"] for state in await details(page, "state")]
         assert states == ["preparing", "dialling", "live", "reconnecting", "live"]
         await until(page, "details('delay').length > 1")
@@ -313,19 +313,48 @@ async def test_a_lost_line_is_dialled_again_and_a_new_conversation_said_to_be_on
 async def test_a_resume_token_goes_on_with_the_conversation(pages: Browser, puppet: PuppetServer):
     page = await open_bare(pages, puppet.url + "bare")
     await go_live(page)
-    for cuts in (1, 2, 3):
+    for cuts in (1, 2):
         await until(page, f"details('words').length > {10 * cuts} && call.state === 'live'")
-        if cuts == 3:
-            puppet.forget()
         puppet.cut()
         await until(page, f"details('gap').length === {cuts}")
-    assert [gap["resumed"] for gap in await details(page, "gap")] == [True, True, False]
-    # A token is for once, and one that the server refuses is not tried again.
-    assert puppet.tokens == ["", "token-1", "token-2", "token-3", ""]
+    assert all(lost["leftS"] == pytest.approx(RESUME_S, abs=3) for lost in await details(page, "lost"))
+    assert puppet.tokens == ["", "token-1", "token-2"]
     states = [state["state"] for state in await details(page, "state")]
-    assert states == ["preparing", "dialling", "live", *["reconnecting", "live"] * 3]
+    assert states == ["preparing", "dialling", "live", *["reconnecting", "live"] * 2]
     spoken = [word["atS"] for word in await details(page, "words")]
     assert spoken == sorted(spoken)
+
+
+async def test_a_new_conversation_begins_only_when_the_caller_says_so(pages: Browser, puppet: PuppetServer):
+    page = await open_bare(pages, puppet.url + "bare")
+    await go_live(page)
+    await until(page, "details('words').length > 3")
+    puppet.forget()
+    puppet.cut()
+    await until(page, "call.state === 'ended'")
+    assert await page.evaluate("last.ended.failure.code") == "conversation-lost"
+    assert puppet.tokens == ["", "token-1"]
+    puppet.keeps_calls = False
+    await go_live(page)
+    puppet.cut()
+    await until(page, "call.state === 'ended'")
+    assert await page.evaluate("last.ended.failure.code") == "connection-lost"
+    assert puppet.tokens == ["", "token-1", ""]
+
+
+async def test_what_was_said_is_heard_to_its_end(pages: Browser, puppet: PuppetServer):
+    page = await open_bare(pages, puppet.url + "bare")
+    await go_live(page)
+    await until(page, "details('words').length > 10")
+    await puppet.send(b"\x02 goodbye")
+    for packet in puppet.said:
+        await puppet.send(packet)
+    await puppet.hang_up("limit")
+    await until(page, "call.state === 'ended'")
+    assert (await details(page, "words"))[-1]["text"] == " goodbye"
+    told = await page.evaluate("seen.map(({ type }) => type)")
+    assert "words" not in told[told.index("ended") :]
+    assert await page.evaluate("call.graph") is None
 
 
 async def test_behind_a_path_prefix_and_tls(pages: Browser, serve: Serve):

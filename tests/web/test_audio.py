@@ -78,13 +78,14 @@ async def test_two_meters_count_the_same_spans(js: Js):
 CANCELLER = """
 const warmUp = new m.WarmUp(), closed = [];
 let atS = 0;
-for (const [untilS, rms] of story)
-  for (; atS < untilS; atS += 0.01) if (warmUp.isClosed(rms, 0.01)) closed.push(atS);
+for (const [untilS, played, heard] of story)
+  for (; atS < untilS; atS += 0.01) if (warmUp.isClosed(played, heard ?? played / 4, 0.01)) closed.push(atS);
 return {seconds: closed.length / 100, first: closed[0], last: closed.at(-1)};
 """
 
 
-async def closed(js: Js, *story: tuple[float, float]):
+async def closed(js: Js, *story: tuple[float, float] | tuple[float, float, float]):
+    """When, of what is played and heard until some time; by default the loudspeaker is heard, at a quarter."""
     return await js("/audio/warm-up.js", CANCELLER, story=story)
 
 
@@ -97,6 +98,25 @@ async def test_the_microphone_is_closed_while_the_echo_canceller_learns(js: Js):
     says_a_word = await closed(js, (0.5, 0.1), (3, 0), (4, 0.1), (9, 0.1))
     assert says_a_word["last"] == pytest.approx(4, abs=0.02), "it lasts four seconds at the most"
     assert (await closed(js, (9, 0.001)))["seconds"] == 0
+
+
+async def test_the_microphone_opens_soon_where_the_loudspeaker_is_not_heard(js: Js):
+    headphones = await closed(js, (1, 0), (9, 0.1, 0.0005))
+    assert headphones["last"] == pytest.approx(1.75, abs=0.02)
+    assert (await closed(js, (1, 0.1, 0.0005), (2, 0), (9, 0.1, 0.1)))["last"] < 1
+
+
+async def test_the_microphone_stays_open_to_who_is_speaking(js: Js):
+    # An echo server's first seconds: what is said comes back a little later, while one still speaks.
+    assert (await closed(js, (0.2, 0, 0.1), (2, 0.1, 0.1)))["seconds"] == 0
+    tail = await closed(js, (0.2, 0, 0.1), (1, 0.1, 0.1), (1.1, 0.1, 0), (1.15, 0.1, 0.1), (1.4, 0.1, 0), (4, 0))
+    assert (tail["first"], tail["last"]) == (pytest.approx(1.35, abs=0.02), pytest.approx(1.64, abs=0.02))
+    # An echo that rings on into a pause is no speech.
+    rings = await closed(js, (0.5, 0.1), (0.7, 0, 0.1), (0.8, 0, 0), (9, 0.1))
+    assert rings["seconds"] == pytest.approx(0.5 + 0.25 + 2, abs=0.05)
+    # Who begins to speak while the loudspeaker is heard cannot be told from it.
+    interrupts = await closed(js, (0.5, 0.1), (1, 0.1, 0.3), (9, 0.1))
+    assert interrupts["last"] == pytest.approx(2.5, abs=0.02)
 
 
 # Two voices in syllables and pauses that know nothing of each other; the room adds what is played to what is heard.

@@ -56,7 +56,7 @@ class CaptureProcessor extends AudioWorkletProcessor {
   /** Closed is silence, not nothing: the model's clock goes on. Opens and closes within one block, without a click. */
   #gate() {
     const block = this.#heard;
-    const isLearning = this.#warmUp.isClosed(rootMeanSquare(this.#played), block.length / sampleRate);
+    const isLearning = this.#warmUp.isClosed(rootMeanSquare(this.#played), rootMeanSquare(block), block.length / sampleRate);
     const from = this.#gain;
     const to = this.#muted || (isLearning && this.#cancelled) ? 0 : 1;
     this.#gain = to;

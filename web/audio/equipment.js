@@ -15,6 +15,8 @@ import { LevelMeter } from './level-meter.js';
 import { FULL_PROCESSING, closeMicrophone, openMicrophone, setAudioSession } from './microphone.js';
 import { canChooseSpeaker } from './speaker.js';
 
+const PLAY_OUT_MS = 1000; // more than the buffer keeps
+
 export class Equipment {
   /** @type {AudioGraph | null} while open */
   graph = null;
@@ -81,6 +83,18 @@ export class Equipment {
       if (this.#opening === opening) this.#opening = null;
     }
     return this.graph;
+  }
+
+  /** Resolves when all that has come was heard, or soon: a sound card that stands still keeps nobody. */
+  async playOut() {
+    const { graph } = this;
+    if (!graph) return;
+    const latencyMs = graph.outputLatencyMs;
+    await new Promise((resolve) => {
+      graph.onPlayedOut = () => setTimeout(resolve, latencyMs);
+      graph.playOut();
+      setTimeout(resolve, PLAY_OUT_MS);
+    });
   }
 
   close() {

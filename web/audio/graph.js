@@ -30,6 +30,8 @@ export class AudioGraph {
   onWords = () => {};
   /** The loudspeaker is heard in the microphone, or no longer. @type {(leaks: boolean) => void} */
   onLeak = () => {};
+  /** Nothing is left to be heard, after `playOut`. */
+  onPlayedOut = () => {};
   /** The microphone was unplugged or taken away. @type {(stream: MediaStream) => void} */
   onMicrophoneLost = () => {};
 
@@ -140,6 +142,11 @@ export class AudioGraph {
     return this.#speaker.chosen;
   }
 
+  /** No more will come: `onPlayedOut` when all that has come was given to the sound card. */
+  playOut() {
+    this.player.port.postMessage({ playOut: true });
+  }
+
   close() {
     this.#capture.port.onmessage = this.player.port.onmessage = null; // what is on its way comes too late
     closeMicrophone(this.stream);
@@ -148,9 +155,10 @@ export class AudioGraph {
     if (this.context.state !== 'closed') void this.context.close();
   }
 
-  /** @param {{buffer?: BufferReport, words?: Spoken, span: number, rms: number}} message */
-  #hear({ buffer, words, span, rms }) {
-    if (buffer) this.onBuffer(buffer);
+  /** @param {{buffer?: BufferReport, words?: Spoken, playedOut?: true, span: number, rms: number}} message */
+  #hear({ buffer, words, playedOut, span, rms }) {
+    if (playedOut) this.onPlayedOut();
+    else if (buffer) this.onBuffer(buffer);
     else if (words) this.onWords(words);
     else this.onLevel('model', { span, rms });
   }

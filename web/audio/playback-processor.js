@@ -1,8 +1,8 @@
 /**
  * The loudspeaker's end of the audio thread: decoded packets straight from the worker, through the jitter ring.
  *
- * Port: takes `{port}`, the worker's; tells `{span, rms}` for the picture, `{words: {text, span}}` when they begin to
- * sound and, twice a second, `{buffer}`.
+ * Port: takes `{port}`, the worker's, and `{playOut: true}`; tells `{span, rms}` for the picture, `{words: {text, span}}`
+ * when they begin to sound, twice a second `{buffer}` and, after `playOut`, `{playedOut: true}` when nothing is left.
  */
 
 import { PACKET_MS } from '../net/protocol.js';
@@ -25,13 +25,15 @@ class PlaybackProcessor extends AudioWorkletProcessor {
   /** @type {Resampler | null} */
   #resampler = null;
   #decodedHz = sampleRate;
+  #playsOut = false;
   /** @type {{at: number, text: string}[]} words that wait in the ring, with their place in it */
   #words = [];
 
   constructor() {
     super();
     this.port.onmessage = ({ data }) => {
-      data.port.onmessage = (/** @type {MessageEvent<Decoded>} */ { data: decoded }) => this.#push(decoded);
+      this.#playsOut = Boolean(data.playOut);
+      if (data.port) data.port.onmessage = (/** @type {MessageEvent<Decoded>} */ { data: decoded }) => this.#push(decoded);
     };
   }
 
@@ -40,6 +42,10 @@ class PlaybackProcessor extends AudioWorkletProcessor {
     this.#ring.pull(channels[0]);
     this.#meter.add(channels[0], currentFrame);
     while (this.#words.length && this.#words[0].at < this.#ring.playedTo) this.#speak(this.#words.shift());
+    if (this.#playsOut && this.#ring.depthMs === 0) {
+      this.#playsOut = false;
+      this.port.postMessage({ playedOut: true });
+    }
     return true;
   }
 

@@ -2,31 +2,45 @@
  * What the server says of itself before a call, and why it refused one. Addresses are relative to the page, so that
  * it works behind a path prefix.
  *
- * A browser hides the body of a refused WebSocket, so the reason is asked for by plain HTTP afterwards.
+ * A browser hides the body of a refused WebSocket, so the reason is asked for by plain HTTP afterwards. A server's door may
+ * want a token, which is shown in a header, or on a WebSocket as the name of a protocol.
  *
  * @typedef {{name: string, model: string, demo: boolean, notice?: string, slots: number, running: number,
  *   waiting: number, limits?: {[name: string]: number}, voices?: string[], prompts?: string[], version: string}} ServerInfo
  * @typedef {'ready' | 'starting' | 'stopping' | 'failed' | 'forbidden' | 'unreachable'} Readiness
  */
 
-const TIMEOUT_MS = 5000;
+import { CallFailure } from '../failure.js';
 
-/** @param {string} path @param {string} base the page's address */
-function get(path, base) {
-  return fetch(new URL(path, base), { cache: 'no-store', signal: AbortSignal.timeout(TIMEOUT_MS) });
+const TIMEOUT_MS = 5000;
+const TOKEN = /^[\w.~-]+$/;
+
+/** What may be a token: nothing else can be shown. @param {string} text */
+export function isToken(text) {
+  return TOKEN.test(text);
+}
+
+/** @param {string} path @param {string} base the page's address @param {HeadersInit} [headers] */
+function get(path, base, headers = {}) {
+  return fetch(new URL(path, base), { headers, cache: 'no-store', signal: AbortSignal.timeout(TIMEOUT_MS) });
 }
 
 /**
  * @param {string} base
- * @returns {Promise<ServerInfo | null>} null when it cannot be had
+ * @param {string} token '' for none
+ * @returns {Promise<ServerInfo | null>} null when it cannot be had now
+ * @throws {CallFailure} when the door stays closed: `token`, `forbidden`
  */
-export async function askInfo(base) {
+export async function askInfo(base, token) {
   try {
-    const response = await get('api/info', base);
-    return response.ok ? await response.json() : null;
-  } catch {
-    return null;
+    const response = await get('api/info', base, isToken(token) ? { Authorization: `Bearer ${token}` } : {});
+    if (response.ok) return await response.json();
+    const refusal = response.status === 401 ? 'token' : response.status === 403 ? 'forbidden' : null;
+    if (refusal) throw new CallFailure(refusal, (await response.json().catch(() => null))?.error?.message);
+  } catch (error) {
+    if (error instanceof CallFailure) throw error;
   }
+  return null;
 }
 
 /**
@@ -48,6 +62,11 @@ export async function askReadiness(base) {
 
 /** Names that the protocol has for ours. @type {Record<string, string>} */
 const PARAMETERS = { voice: 'voice_prompt', prompt: 'text_prompt' };
+
+/** What a socket is asked for: the call, and the token with it. @param {string} token '' for none */
+export function protocols(token) {
+  return isToken(token) ? ['parley', `parley.token.${token}`] : [];
+}
 
 /**
  * @param {string} base

@@ -5,7 +5,7 @@
  * the two worklets through ports of their own. One line after the other: the next one may go on with the conversation.
  *
  * @typedef {{type: 'join', codecRateHz: number, capture: MessagePort, playback: MessagePort}
- *   | {type: 'dial', url: string} | {type: 'hangUp'}} ToWorker
+ *   | {type: 'dial', url: string, protocols: string[], resumes: boolean} | {type: 'hangUp'}} ToWorker
  * @typedef {{type: 'joined', supported: boolean} | {type: 'greeted'}
  *   | {type: 'event', event: {type: string, [name: string]: unknown}}
  *   | {type: 'trip', roundTripMs: number, unsentPackets: number}
@@ -19,8 +19,10 @@ import { RoundTrip } from './round-trip.js';
 
 const NORMAL_CLOSURE = 1000;
 const NO_CLOSE_FRAME = 1006; // as browsers say when a connection just stops
+const GIVEN_UP = 4000; // tells a server that may still be there that this is no goodbye
 const CHOKED_BYTES = 4096; // a second of packets not yet taken by the network: more would only arrive late
 const DIAL_TIMEOUT_MS = 15000;
+const RESUME_TIMEOUT_MS = 5000; // until the greeting: nobody waits in line to go on
 const SILENCE_TIMEOUT_MS = 10000; // a live server answers every 80 ms
 const SILENCE_TIMEOUT_RESUMABLE_MS = 3000; // sooner where nothing is lost by dialling again
 const FRAMES_PER_REPORT = 6;
@@ -40,7 +42,7 @@ const tell = (message) => self.postMessage(message);
 
 self.onmessage = async (/** @type {MessageEvent<ToWorker>} */ { data: message }) => {
   if (message.type === 'join') await join(message);
-  else if (message.type === 'dial') line = new Line(message.url);
+  else if (message.type === 'dial') line = new Line(message);
   else line?.hangUp();
 };
 
@@ -72,19 +74,19 @@ class Line {
   #silenceMs = SILENCE_TIMEOUT_MS;
   #heardAtMs = performance.now();
 
-  /** @param {string} url */
-  constructor(url) {
-    this.#socket = new WebSocket(url);
+  /** @param {ToWorker & {type: 'dial'}} to */
+  constructor({ url, protocols, resumes }) {
+    this.#socket = new WebSocket(url, protocols);
     this.#socket.binaryType = 'arraybuffer';
     this.#socket.onopen = () => {
       this.#opened = true;
-      clearTimeout(this.#watchdog); // it may now keep us in line for long
+      if (!resumes) clearTimeout(this.#watchdog); // it may now keep us in line for long
     };
     this.#socket.onmessage = ({ data }) => {
       if (data instanceof ArrayBuffer) this.#receive(data);
     };
     this.#socket.onclose = ({ code }) => this.#close(code);
-    this.#expectWithin(DIAL_TIMEOUT_MS);
+    this.#expectWithin(resumes ? RESUME_TIMEOUT_MS : DIAL_TIMEOUT_MS);
   }
 
   /** @param {Float32Array<ArrayBuffer>} samples one packet of the microphone; before the greeting there is nobody to hear it */
@@ -206,10 +208,15 @@ class Line {
     line = null;
     clearTimeout(this.#watchdog);
     this.#encoder?.close();
-    this.#decoder?.close();
     this.#socket.onclose = this.#socket.onmessage = null;
-    this.#socket.close(NORMAL_CLOSURE);
+    this.#socket.close(code === NO_CLOSE_FRAME ? GIVEN_UP : NORMAL_CLOSURE);
     const quietMs = performance.now() - this.#heardAtMs;
-    tell({ type: 'closed', code, said: this.#said, opened: this.#opened, quietMs });
+    void this.#finishDecoding().then(() => tell({ type: 'closed', code, said: this.#said, opened: this.#opened, quietMs }));
+  }
+
+  /** What has come is still to be played. */
+  async #finishDecoding() {
+    await this.#decoder?.flush().catch(() => {}); // it may have given up by now
+    this.#decoder?.close();
   }
 }

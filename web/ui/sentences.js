@@ -33,12 +33,20 @@ const FAILURES = {
   starting: { title: 'The model is still being loaded.', advice: 'Wait a few seconds, then try again.' },
   full: { title: 'Every line is taken, and the queue is full.', advice: 'Try again in a few minutes.' },
   stopping: { title: 'The server is about to restart.', advice: 'Try again in a minute.' },
+  token: {
+    title: 'This server asks for a token.',
+    advice: 'Whoever runs it has one for you; paste it below, or open the address it came in.',
+  },
   forbidden: {
     title: 'The server does not accept calls from here.',
     advice: 'Ask whoever runs it for access, or open its own address.',
   },
   unreachable: { title: 'The server does not answer.', advice: 'Check your network and that the server is running, then try again.' },
   'connection-lost': { title: 'The connection was lost.', advice: `Check your network. ${AGAIN}` },
+  'conversation-lost': {
+    title: 'The connection was lost, and the server no longer has the conversation.',
+    advice: 'Press “Start talking” to begin a new one.',
+  },
   refused: { title: 'The server ended the call.', advice: AGAIN },
   failed: { title: 'Something went wrong on the server.', advice: `It is not your fault. ${AGAIN}` },
   broken: { title: 'Something in this page or browser broke.', advice: 'Reload the page and try again.' },

@@ -5,7 +5,7 @@
  * phrase that is complete becomes an element of its own, which is. What was said, and when, is in `pieces` and `gaps`.
  *
  * @typedef {{atS: number, text: string}} Piece
- * @typedef {{atS: number, lostS: number, resumed: boolean}} Gap
+ * @typedef {{atS: number, lostS: number}} Gap
  */
 
 import { CONTROL, PAUSE_S, endsPhrase } from './phrases.js';
@@ -63,15 +63,15 @@ export class Transcript {
     this.onChange();
   }
 
-  /** @param {number} atS since the call began @param {number} lostS how long nothing came @param {boolean} resumed the model remembers */
-  addGap(atS, lostS, resumed) {
+  /** @param {number} atS since the call began @param {number} lostS how long nothing came */
+  addGap(atS, lostS) {
     this.finish();
-    this.gaps.push({ atS, lostS, resumed });
+    this.gaps.push({ atS, lostS });
     this.#paragraph = null;
     this.#following(() => {
       const line = document.createElement('p');
       line.className = 'gap';
-      line.textContent = `The connection was lost for ${Math.max(1, Math.round(lostS))} s${resumed ? '' : ', and a new conversation began'}.`;
+      line.textContent = `The connection was lost for ${Math.max(1, Math.round(lostS))} s.`;
       this.#log.append(line);
     });
   }
