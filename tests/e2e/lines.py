@@ -83,8 +83,8 @@ def _certificate() -> ssl.SSLContext:
 class PuppetServer:
     """The page's files, and an echo that does what a test wants: it says a word with every frame, and it resumes calls.
 
-    Every line gets a new token, good until the next; one that is not good is refused. It is there at once and never late,
-    which a model's server on a busy machine is not.
+    Every line gets a new token, good until the next; one that is not good is refused. The puppet is there at once and
+    never late, which a model's server on a busy machine is not.
     """
 
     def __init__(self) -> None:

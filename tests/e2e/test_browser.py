@@ -201,7 +201,7 @@ async def test_a_server_that_stops_politely(pages: Browser, serve: Serve):
 
 
 async def test_a_server_that_is_gone(pages: Browser, serve: Serve):
-    server = await serve("--model", "echo")
+    server = await serve("--model", "echo", "--resume-s", "2")
     page = await open_page(pages, server.url)
     await start(page)
     await expect_live(page)
