@@ -152,17 +152,20 @@ export class Call {
         return this.#tell('limit', { leftS: Number(event.left_s) });
       case 'drain':
         return this.#tell('drain', { leftS: Number(event.left_s) });
+      case 'recording':
+        return this.#tell('recording', { on: Boolean(event.on) });
       case 'end':
         this.#reason = String(event.reason ?? '');
     }
   }
 
   /** @param {{[name: string]: unknown}} event */
-  #onReady({ call, seed, resume, resume_s: resumeS }) {
+  #onReady({ call, seed, resume, resume_s: resumeS, recording }) {
     this.id = String(call ?? '');
     this.seed = Number.isFinite(seed) ? Number(seed) : null;
     this.#resume = String(resume ?? '');
     this.#resumeForMs = (Number(resumeS) || 0) * 1000;
+    if (recording !== undefined) this.#tell('recording', { on: Boolean(recording) });
     if (!this.#lostAtMs) return;
     const lostS = (performance.now() - this.#lostAtMs) / 1000;
     this.#lostAtMs = 0;

@@ -73,6 +73,9 @@ mic.onChange = () => {
   if (call.state === 'live') status.say(liveLine());
 };
 byId('settings-card', HTMLElement).addEventListener('toggle', () => manner.onCall(call.inCall, call.seed));
+byId('allow-record', HTMLInputElement).addEventListener('change', ({ target }) => {
+  call.record = /** @type {HTMLInputElement} */ (target).checked;
+});
 byId('hint-seen', HTMLButtonElement).addEventListener('click', () => hint(false, true));
 window.addEventListener('pagehide', () => call.stop());
 join();
@@ -104,6 +107,10 @@ function join() {
     lanes.addGap(lostS);
     transcript.addGap(nowS, lostS);
   });
+  on('recording', ({ on: kept }) => {
+    byId('kept', HTMLElement).hidden = !kept;
+    note(kept ? 'The server records this call, as you allowed.' : 'The server does not record this call.');
+  });
   on('drain', ({ leftS }) => {
     clock.end(leftS);
     status.say(RESTARTS, leftS);
@@ -129,6 +136,7 @@ function begin() {
   delay.clear();
   tools.began();
   clock.hide();
+  byId('kept', HTMLElement).hidden = true;
 }
 
 async function goLive() {
@@ -212,6 +220,7 @@ async function introduceServer() {
   const notice = byId('notice', HTMLElement);
   notice.textContent = told.notice ?? '';
   notice.hidden = !told.notice;
+  byId('consent', HTMLElement).hidden = !told.records;
   manner.offer(told.voices ?? [], told.prompts ?? []);
   return true;
 }

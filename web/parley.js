@@ -33,6 +33,7 @@
  * | `leak`    | `{heard}` | the loudspeaker is heard in the microphone (headphones would help), or no longer |
  * | `lost`    | `{leftS}` for which the server keeps the conversation | the line is lost, and dialled again |
  * | `gap`     | `{lostS}` | a lost line is live again, in the same conversation |
+ * | `recording` | `{on}` | the server begins or ceases to record a call that `record` allowed it to |
  * | `limit`   | `{leftS}` | the server ends the call soon |
  * | `drain`   | `{leftS}` | the server restarts soon, and the call ends |
  *
@@ -84,6 +85,8 @@ export class Parley extends EventTarget {
   state = 'idle';
   /** @type {Choices} for the next call; change them as you like */
   choices;
+  /** Whether the server may record the next call, where it offers to (`records` of its `info()`). */
+  record = false;
   /** What opens the server's door; '' where it is open. For the next call. */
   token;
   #url;
@@ -136,7 +139,8 @@ export class Parley extends EventTarget {
   /** Begin a call, with the choices and devices of now. Call it inside a click. Never throws. */
   async start() {
     if (this.inCall) return;
-    const call = new Call(this.#url, this.token, { ...this.choices }, (type, detail) => this.#onCall(call, type, detail));
+    const choices = { ...this.choices, record: this.record ? 1 : null };
+    const call = new Call(this.#url, this.token, choices, (type, detail) => this.#onCall(call, type, detail));
     this.#call = call;
     this.#hasBeenLive = false;
     this.#enter('preparing');

@@ -32,7 +32,7 @@ CALL = """async (options) => {
   };
   window.details = (type) => window.seen.filter((event) => event.type === type).map(({ detail }) => detail);
   const types = ['state', 'ended', 'queue', 'words', 'level', 'delay', 'counts', 'device', 'devices',
-    'leak', 'lost', 'gap'];
+    'leak', 'lost', 'gap', 'recording'];
   for (const type of types) call.addEventListener(type, ({ detail }) => {
     window.last[type] = detail;
     window.seen.push({ type, detail });
@@ -99,6 +99,16 @@ async def test_a_call_s_events_say_what_happens(pages: Browser, puppet: PuppetSe
     assert max(heard) > 0.01
     assert not [url for url in fetched if "vendor" in url]
     assert await page.evaluate("call.graph") is None
+
+
+async def test_the_server_may_record_only_who_allows_it(pages: Browser, puppet: PuppetServer):
+    page = await open_bare(pages, puppet.url + "bare")
+    await go_live(page)
+    await page.evaluate("() => { call.stop(); call.record = true; }")
+    await go_live(page)
+    assert [query.get("record") for query in puppet.queries] == [None, ["1"]]
+    await puppet.send(b'\x04{"type": "recording", "on": false}')
+    await until(page, "last.recording?.on === false")
 
 
 async def test_words_are_told_when_they_begin_to_sound(pages: Browser, puppet: PuppetServer):

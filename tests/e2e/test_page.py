@@ -233,6 +233,28 @@ async def test_microphone_and_speaker_are_remembered_and_nothing_else(page: Page
     assert await page.evaluate("asked.audio.deviceId") == {"exact": chosen}
 
 
+async def test_the_server_records_only_who_allows_it(page: Page):
+    async def offering(route: Route) -> None:
+        response = await route.fetch()
+        await route.fulfill(json={**await response.json(), "records": True})
+
+    await button(page, "Settings").click()
+    await expect(page.get_by_label("Let the server record")).to_be_hidden()
+    await page.route("**/api/info", offering)
+    await page.reload()
+    await button(page, "Settings").click()
+    allowed = page.get_by_label("Let the server record")
+    await expect(allowed).not_to_be_checked()
+    await allowed.check()
+    assert await page.evaluate("parley.call.record") is True
+    await page.keyboard.press("Escape")
+    await call(page)
+    await tell(page, "recording", on=True)
+    await expect(page.locator("#clock")).to_contain_text("the server records")
+    await tell(page, "recording", on=False)
+    await expect(page.locator("#kept")).to_be_hidden()
+
+
 async def test_the_page_can_be_installed(page: Page):
     manifest = await page.request.get(page.url + "manifest.webmanifest")
     assert manifest.headers["content-type"].startswith("application/manifest+json")
