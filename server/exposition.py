@@ -76,6 +76,11 @@ class Exposition(Collector):
         yield GaugeMetricFamily("parley_calls_parked", "Calls that hold a slot for a lost caller.", reception.parked)
         yield GaugeMetricFamily("parley_calls_waiting", "Callers in line for a slot.", reception.waiting)
 
+        memory = reception.device_memory()
+        if memory:
+            yield GaugeMetricFamily("parley_gpu_memory_used_bytes", "Of the GPU, by the server.", memory.used_bytes)
+            yield GaugeMetricFamily("parley_gpu_memory_total_bytes", "What the GPU has.", memory.total_bytes)
+
     def _counters(self) -> Iterator[Metric]:
         counts, metrics = self._reception.counts, self._reception.metrics
         for key, (name, meaning) in COUNTERS.items():

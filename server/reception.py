@@ -30,7 +30,7 @@ from server.engine.bridge import (
 )
 from server.engine.clock import Clock, WallClock
 from server.engine.engine import Engine
-from server.engine.runner import ModelCard, Runner
+from server.engine.runner import DeviceMemory, ModelCard, Runner
 from server.engine.watchdog import PATIENCE_LOOKS, Watchdog
 from server.errors import (
     CallBroken,
@@ -142,6 +142,10 @@ class Reception:
     @property
     def waiting(self) -> int:
         return self._seats.waiting
+
+    def device_memory(self) -> DeviceMemory | None:
+        """How full the GPU is; None without one, and until the model is ready."""
+        return self._engine.device_memory() if self.slots else None
 
     @property
     def counts(self) -> Counter[str]:

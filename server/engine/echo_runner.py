@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from server.engine.batch import Batch, StepResult
-from server.engine.runner import ModelCard, Pending
+from server.engine.runner import DeviceMemory, ModelCard, Pending
 from server.session import SessionParams
 
 
@@ -35,5 +35,8 @@ class EchoRunner:
         rows = len(batch.active)
         result = StepResult(batch.pcm.copy(), batch.active.copy(), [""] * rows, np.ones(rows, np.bool_))
         return lambda: result
+
+    def device_memory(self) -> DeviceMemory | None:
+        return None
 
     def close(self) -> None: ...

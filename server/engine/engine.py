@@ -29,7 +29,7 @@ from server.engine.bridge import (
     Stop,
 )
 from server.engine.clock import Clock
-from server.engine.runner import Runner
+from server.engine.runner import DeviceMemory, Runner
 from server.engine.slots import Gathered, Slots, Times
 from server.session import Session
 
@@ -69,6 +69,10 @@ class Engine:
         except Exception as error:
             log.debug("engine failed", exc_info=True)
             self._bridge.post([Failed(str(error) or type(error).__name__)])
+
+    def device_memory(self) -> DeviceMemory | None:
+        """Event loop: how full the runner's device is, once the runner is ready."""
+        return self._runner.device_memory()
 
     def set_up(self, runner: Runner) -> None:
         """Warm `runner` up and say so."""

@@ -29,7 +29,7 @@ from model.state import clear_row_, copy_row_
 from model.stepper import is_small, make_stepper
 from model.tokenizer import TextStream, Tokenizer
 from server.engine.batch import Batch, StepResult, buckets
-from server.engine.runner import ModelCard, Pending
+from server.engine.runner import DeviceMemory, ModelCard, Pending
 from server.hub import ModelUnavailable, Resolve, resolver
 from server.session import SessionParams
 from server.settings import SLOTS_WITHOUT_GPU, Precision
@@ -184,6 +184,14 @@ class MoshiRunner:
     def _pieces(self, frame: Frame) -> list[str]:
         texts = zip(self._texts, frame.tokens[:, 0].tolist(), frame.spoken.tolist(), strict=False)
         return [text.push(token) if spoke else "" for text, token, spoke in texts]
+
+    def device_memory(self) -> DeviceMemory | None:
+        """What torch holds of the GPU, by torch's own books: asking the driver might wait for a step."""
+        device = self._state.sampling.text_seed.device
+        if device.type != "cuda":
+            return None
+        total_bytes = torch.cuda.get_device_properties(device).total_memory
+        return DeviceMemory(torch.cuda.memory_reserved(device), total_bytes)
 
     def close(self) -> None:
         """Nothing to give back but memory, which goes with the runner."""

@@ -1,8 +1,8 @@
 """The one seam between the engine and a model: `Runner`.
 
-A runner owns the state of a fixed number of slots and steps all of them at once. Everything here is called
-from the engine thread only, one call at a time, and between a `submit` and its result nothing but the telling
-of the result before: so a slot is never started, stopped or moved under a step.
+A runner owns the state of a fixed number of slots and steps all of them at once. Everything here but
+`device_memory` is called from the engine thread only, one call at a time, and between a `submit` and its result
+nothing but the telling of the result before: so a slot is never started, stopped or moved under a step.
 """
 
 from __future__ import annotations
@@ -22,6 +22,14 @@ class ModelCard:
     name: str
     demo: bool  # True: not a real conversation partner; pages and logs say so with `notice`
     notice: str = ""  # one plain sentence, "" for none
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceMemory:
+    """Of a device with a memory of its own."""
+
+    used_bytes: int  # by this process
+    total_bytes: int
 
 
 # Waits for a step to end, or computes it where no device does so by itself.
@@ -58,6 +66,13 @@ class Runner(Protocol):
 
         The batch is used again once the result is there. The result may lie in the runner's own buffers, and stays as
         it is until the step after the next begins.
+        """
+        ...
+
+    def device_memory(self) -> DeviceMemory | None:
+        """How full the device is; None where the model lives in the machine's own memory.
+
+        Called from the event loop, unlike all the rest, and so without waiting for the device.
         """
         ...
 

@@ -13,7 +13,9 @@ import pytest
 from prometheus_client import parser
 from prometheus_client.openmetrics import parser as openmetrics_parser
 
+from server.engine.runner import DeviceMemory
 from server.exposition import COUNTERS, FRAME_TIMES
+from tests.fakes import TalkingRunner
 from tests.server.conftest import Serve, Served
 from tests.server.phone import dial, speech, until
 
@@ -122,6 +124,16 @@ async def test_openmetrics_is_spoken_too(serve: Serve):
     assert media_type.startswith("application/openmetrics-text")
     families = {family.name: family for family in openmetrics_parser.text_string_to_metric_families(page)}
     assert families["parley_frames"].type == "counter" and families["parley_turnaround_seconds"].type == "histogram"
+
+
+async def test_a_gpus_memory_is_told_where_there_is_one(serve: Serve):
+    class OnGpu(TalkingRunner):
+        def device_memory(self) -> DeviceMemory:
+            return DeviceMemory(used_bytes=3 << 30, total_bytes=24 << 30)
+
+    samples = await scrape(await serve(make_runner=lambda: OnGpu(1)))
+    assert samples["parley_gpu_memory_used_bytes"] / samples["parley_gpu_memory_total_bytes"] == 3 / 24
+    assert not any(name.startswith("parley_gpu") for name in await scrape(await serve()))
 
 
 def test_whatever_is_counted_has_a_name():

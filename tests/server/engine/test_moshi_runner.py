@@ -54,6 +54,10 @@ def talk(runner: MoshiRunner, slot: int, rows: int, **choices: float) -> tuple[s
     return text, np.concatenate(pcm)
 
 
+def test_the_machines_own_memory_is_no_gpus(runner: MoshiRunner):
+    assert runner.device_memory() is None
+
+
 def test_what_a_caller_gets(runner: MoshiRunner):
     text, pcm = talk(runner, 0, 1, **GREEDY)
     assert len(pcm) == 17 * FRAME_SAMPLES  # one frame less: the acoustic codes' delay

@@ -1,0 +1,87 @@
+"""The dashboard and the alert rules against what the server tells, and the dashboard against Grafana's own schema."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import pytest
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
+from prometheus_client.parser import text_string_to_metric_families
+
+from server.engine.runner import DeviceMemory
+from server.exposition import Exposition
+from server.reception import Reception
+from server.settings import Settings
+from tests.docker.dashboard import alerts, dashboard, metrics, queries
+from tests.fakes import TalkingRunner
+
+JSON = dict | list | str | int | float | bool | None
+
+
+@pytest.fixture(scope="module")
+def told() -> set[str]:
+    """The name of every sample that a server with a GPU tells."""
+    reception = Reception(Settings(model="echo"), lambda: TalkingRunner(1))
+    reception.metrics.add_step(1, 0.01)
+    reception.device_memory = lambda: DeviceMemory(1, 2)
+    page, _ = Exposition(reception).render("")
+    return {sample.name for family in text_string_to_metric_families(page.decode()) for sample in family.samples}
+
+
+@pytest.mark.parametrize(("title", "expression"), [*queries(), *alerts()])
+def test_every_figure_that_is_asked_for_is_there(told: set[str], title: str, expression: str):
+    asked = metrics(expression)
+    assert asked or "up{" in expression
+    assert asked <= told, f"{title} asks for what the server does not tell"
+
+
+def test_every_figure_of_the_server_is_shown(told: set[str]):
+    """But for sums of what is shown by its buckets, and details of the process."""
+    shown = {name.removesuffix("_bucket") for _, expression in queries() for name in metrics(expression)}
+    shown |= {name.removesuffix(suffix) for name in shown for suffix in ("_sum", "_count")}
+    families = {name.removesuffix("_bucket").removesuffix("_sum").removesuffix("_count") for name in told}
+    unshown = {family for family in families if family.startswith("parley") and family not in shown}
+    assert unshown == {
+        "parley_info",
+        "parley_calls_started_total",
+        "parley_line_left_total",
+        "parley_frames_silence_total",
+        "parley_messages_malformed_total",
+        "parley_server_seconds",
+    }, "put it on the dashboard, or into this list"
+
+
+def test_the_dashboard_is_what_grafana_takes():
+    register_default_plugins()
+    ours = dashboard()
+    understood = json.loads(JSONEncoder().encode(Dashboard.from_json(ours)))
+    # An annotation's fields belong to its data source, which the schema leaves open.
+    assert set(unlike(ours, understood)) <= {"annotations.list.0.titleFormat", "annotations.list.0.textFormat"}
+
+
+def unlike(ours: JSON, theirs: JSON, path: str = "") -> list[str]:
+    """Where `theirs` lacks something of `ours`."""
+    match ours, theirs:
+        case dict(), dict():
+            return [p for key in ours for p in unlike(ours[key], theirs.get(key), f"{path}.{key}".strip("."))]
+        case list(), list() if len(ours) == len(theirs):
+            return [p for i, pair in enumerate(zip(ours, theirs, strict=True)) for p in unlike(*pair, f"{path}.{i}")]
+    return [] if ours == theirs else [path]
+
+
+def test_panels_lie_side_by_side():
+    panels = dashboard()["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    cells = [
+        (x, y)
+        for place in (panel["gridPos"] for panel in panels)
+        for x, y in itertools.product(
+            range(place["x"], place["x"] + place["w"]), range(place["y"], place["y"] + place["h"])
+        )
+    ]
+    assert len(cells) == len(set(cells)), "two panels overlap"
+    height = max(y for _, y in cells) + 1
+    assert len(cells) == 24 * height, "there is a hole"
