@@ -62,7 +62,7 @@ check: .venv/installed-dev $(TSC) ## Check format, lint, types (the page's too) 
 
 # Debian's package is 96 MB when installed, and starts a server; what is needed of it is unpacked instead.
 ops-check: .venv/installed-dev $(PROMETHEUS)/promtool ## Check the alert rules and the dashboard with Prometheus itself
-	PATH="$(PROMETHEUS):$$PATH" $(BIN)/python -m pytest tests/docker $(ARGS)
+	PATH="$(PROMETHEUS):$$PATH" $(BIN)/python -m pytest tests/docker/test_dashboard.py tests/docker/test_prometheus.py $(ARGS)
 
 fmt: .venv/installed-dev ## Format, and mend what the linter can mend
 	$(BIN)/ruff format .
