@@ -100,6 +100,8 @@ class Reception:
                 session.end(Restarting(_RESTARTING))
             for session in self._seats:
                 self._tell_drain(session)
+            if self._seats and grace_s:
+                log.info("calls go on for a while", extra={"calls": len(self._seats), "seconds": grace_s})
             await self._emptied(grace_s)
         for session in self._seats:
             self._end(session, Restarting(_RESTARTING))

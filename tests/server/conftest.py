@@ -63,7 +63,7 @@ async def serve() -> AsyncIterator[Serve]:
         async def start(
             make_runner: Callable[[], Runner] | None = None, ready: bool = True, **chosen: object
         ) -> Served:
-            settings = Settings(**{"model": "echo", "slots": 2, **chosen})  # type: ignore[arg-type]
+            settings = Settings(**{"model": "echo", "slots": 2, "drain_s": 0, **chosen})  # type: ignore[arg-type]
             maker = make_runner or runner_maker(settings)
             return await stack.enter_async_context(_served(maker, settings, ready))
 

@@ -65,7 +65,7 @@ async def ready(address: str) -> None:
 
 @pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM])
 async def test_a_signal_ends_calls_politely(sig: int):
-    async with process("--slots", "1") as (running, address):
+    async with process("--slots", "1", "--drain-s", "0") as (running, address):
         chat = address.replace("http", "ws") + "/api/chat?events=1"
         async with dial(chat) as talking, dial(chat) as waiting:
             await talking.greeting()
@@ -85,7 +85,7 @@ async def test_a_signal_ends_calls_politely(sig: int):
 
 
 async def test_clients_that_never_answer_do_not_hold_the_server_up():
-    async with process("--slots", "2") as (running, address):
+    async with process("--slots", "2", "--drain-s", "0") as (running, address):
         deaf = socket.socket()
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         host, port = address.removeprefix("http://").split(":")
