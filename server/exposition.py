@@ -30,6 +30,7 @@ COUNTERS = {
     "unsent": ("parley_frames_unsent", "Replies dropped because their caller did not take them."),
     "parked": ("parley_calls_lost", "Connections lost whose call was kept, and those taken over."),
     "resumed": ("parley_calls_resumed", "Calls taken up again by a caller who came back."),
+    "recordings_cut": ("parley_recordings_cut", "Recordings that ended before their call: disk full, slow, quota."),
     "expired": ("parley_calls_expired", "Parked calls that ended since their caller did not come back in time."),
     "evicted": ("parley_calls_evicted", "Parked calls that ended since another caller took the slot."),
     "concealed": ("parley_packets_concealed", "Packets that Opus could not decode, each of which was concealed."),

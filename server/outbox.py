@@ -24,6 +24,7 @@ Event = dict[str, Any]  # what is told with ?events=1
 class Reply:
     """What one step made of one frame."""
 
+    heard: Pcm  # [FRAME_SAMPLES]
     pcm: Pcm | None  # [FRAME_SAMPLES]; None: nothing was said, the model's delays still fill
     piece: str  # "" for none
     to_silence: bool

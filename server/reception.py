@@ -48,6 +48,7 @@ from server.errors import (
 )
 from server.metrics import Metrics
 from server.patience import at_its_end
+from server.recording import make_recorder
 from server.resuming import Tokens
 from server.seats import Seats
 from server.session import Session, SessionParams, SessionState
@@ -68,6 +69,7 @@ class Reception:
     """Lets callers in, in line or not at all, and watches over those who are in."""
 
     def __init__(self, settings: Settings, make_runner: Callable[[], Runner], clock: Clock | None = None) -> None:
+        """Raises CannotRecord."""
         self.settings = settings
         self.clock = clock or WallClock()
         self.metrics = Metrics()
@@ -78,6 +80,7 @@ class Reception:
         self._make_runner = make_runner
         self._seats = Seats(self.clock, self._submit, self._on_left)
         self._tokens = Tokens(settings.server_id)
+        self._recorder = make_recorder(settings)
         self._drained_at = math.inf  # when calls are ended, by the clock
         self._checks: deque[asyncio.Future[str | None]] = deque()  # asked of the engine and not yet answered
         self._empty = asyncio.Event()
@@ -125,6 +128,8 @@ class Reception:
         self._bridge.submit(Stop())
         if not self._engine.join(_THREAD_STOPS_WITHIN_S):
             log.warning("the engine is still busy")
+        if self._recorder:
+            self._recorder.stop()
 
     # ── Admission
 
@@ -262,6 +267,9 @@ class Reception:
                 case Opened(session):
                     if not session.ended:
                         self.metrics.lines.add(self.clock.now() - session.came_at)
+                        if self._recorder and session.params.record:
+                            about = {"model": self.card.name, "seed": session.params.text_seed}
+                            session.recording = self._recorder.begin(session.call, about)
                         session.open(self._tokens.issue(session) if session.resume_s else None)
                 case Closed(session):
                     session.close()

@@ -36,6 +36,7 @@ from server.engine.engine import THREAD_NAME as ENGINE_THREAD
 from server.engine.runner import Runner
 from server.logs import write_logs_as
 from server.reception import Reception
+from server.recording import CannotRecord
 from server.settings import SLOTS_WITHOUT_GPU, Settings
 from server.wire.kyutai import MAX_MESSAGE_BYTES
 
@@ -84,7 +85,11 @@ def run(args: argparse.Namespace) -> int:
         print(f"parley: {_why_not_bound(settings, error)}", file=sys.stderr)
         return NOT_STARTED
     allow_many_sockets()
-    status = asyncio.run(serve(settings, runner_maker(settings), listener))
+    try:
+        status = asyncio.run(serve(settings, runner_maker(settings), listener))
+    except CannotRecord as error:
+        print(f"parley: {error}", file=sys.stderr)
+        return NOT_STARTED
     if any(thread.name == ENGINE_THREAD for thread in threading.enumerate()):  # it hangs, and a device's last rites too
         logging.shutdown()
         os._exit(status)

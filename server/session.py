@@ -20,6 +20,7 @@ from server.engine.inbox import Inbox, Offered
 from server.errors import BadParameter, CallEnded, CallerLost, LimitReached
 from server.metrics import Window
 from server.outbox import Event, Outbox, Reply
+from server.recording import Moment, Recording
 
 LIMIT_NOTICE_FRAMES = 125  # 10 s before the end of a call of limited length its caller is told
 
@@ -39,6 +40,7 @@ class SessionParams(BaseModel):
     repetition_penalty: float = Field(default=1.0, ge=1, le=2)
     repetition_penalty_context: int = Field(default=64, ge=0, le=200)
     max_steps: int | None = Field(default=None, ge=1)
+    record: bool = False  # the caller agrees to it
 
     @classmethod
     def from_query(cls, query: Mapping[str, str]) -> SessionParams:
@@ -113,6 +115,7 @@ class Session:
         self.inbox = Inbox(max_frames)
         self._replies_left = max_frames
         self.outbox = Outbox(clock)
+        self.recording: Recording | None = None
 
         self._steps, self._step_s, self._wait_s = 0, 0.0, 0.0  # since the last stats
         self._missed_frames = 0  # at the break, on either side
@@ -142,6 +145,10 @@ class Session:
         self._steps += 1
         self._step_s += reply.step_s
         self._wait_s += reply.wait_s
+        if self.recording and not self.recording.add(Moment(reply.heard, reply.pcm, reply.piece)):
+            self.recording = None  # it may end before the call
+            self.counts["recordings_cut"] += 1
+            self.tell({"type": "recording", "on": False})
         if self.state is SessionState.PARKED:  # the step was under way
             self.counts["unsent"] += 1
             self._missed_frames += 1
@@ -221,6 +228,8 @@ class Session:
             return
         self.ended = why
         self.outbox.end(why)
+        if self.recording:
+            self.recording.end(why.code)
         if self.state in (SessionState.RUNNING, SessionState.PARKED):
             self._move(SessionState.DRAINING)
 
@@ -230,7 +239,8 @@ class Session:
 
     def _tell_ready(self, token: str | None, more: Event) -> None:
         ready = {"type": "ready", "call": self.call, "seed": self.params.text_seed, "resume": token}
-        self.tell(ready | ({"resume_s": self.resume_s} if token else {}) | more)
+        recording = {"recording": self.recording is not None} if self.params.record else {}
+        self.tell(ready | ({"resume_s": self.resume_s} if token else {}) | recording | more)
 
     def _move(self, to: SessionState) -> None:
         if to not in _NEXT[self.state]:

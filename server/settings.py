@@ -49,6 +49,10 @@ class Settings(BaseSettings):
     quiet_s: float = Field(default=120, gt=0, description="seconds without any audio after which a call ends")
     log_format: Literal["text", "json"] = Field(default="text", description="what a line of the log is")
     stalled_s: float = Field(default=10, gt=0, description="seconds a caller may take nothing of what is sent")
+    # What is kept of calls on disk, of callers who agree.
+    record: Path | None = Field(default=None, description="directory for recordings of callers who ask for it")
+    record_gb: float = Field(default=10, gt=0, description="how large all recordings may be; past it none goes on")
+    record_days: float = Field(default=30, gt=0, description="days after which a recording is deleted")
     # What becomes of calls whose socket is lost, and of all of them at the end.
     resume_s: float = Field(
         default=20,

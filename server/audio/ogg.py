@@ -21,7 +21,7 @@ MAX_OGG_PACKET_BYTES = 65_536  # over all its pages; a comment header may be lar
 MAX_LOST_PAGES = 64  # a stream this broken is no stream; also bounds the work of looking for the next page
 
 _HEADER = struct.Struct("<4sBBqIIIB")  # capture, version, flags, granule, serial, sequence, crc, segments
-_CONTINUED, _FIRST = 0x01, 0x02
+_CONTINUED, _FIRST, _LAST = 0x01, 0x02, 0x04
 _CRC_AT = 22
 _GRANULES_PER_SAMPLE = 48_000 // SAMPLE_RATE_HZ  # Ogg Opus counts in 48 kHz whatever the codec runs at
 
@@ -161,10 +161,11 @@ def _check_head(body: bytearray) -> None:
 
 
 class OggOpusWriter:
-    """Writes one mono Opus stream, page by page, for a peer that plays it as it comes."""
+    """Writes one Opus stream, page by page, for a peer that plays it as it comes."""
 
-    def __init__(self, serial: int = 1) -> None:
+    def __init__(self, serial: int = 1, channels: int = 1) -> None:
         self._serial = serial
+        self._channels = channels
         self._sequence = 0
         self._granule = 0  # samples at 48 kHz up to the end of the last page
 
@@ -173,7 +174,7 @@ class OggOpusWriter:
 
         Pre-skip is 0: a peer that honours it would hold back every frame until the next one came.
         """
-        head = struct.pack("<8sBBHIhB", b"OpusHead", 1, 1, 0, SAMPLE_RATE_HZ, 0, 0)
+        head = struct.pack("<8sBBHIhB", b"OpusHead", 1, self._channels, 0, SAMPLE_RATE_HZ, 0, 0)
         vendor = b"parley"
         tags = struct.pack("<8sI6sI", b"OpusTags", len(vendor), vendor, 0)
         return self._page([head], flags=_FIRST) + self._page([tags])
@@ -192,6 +193,10 @@ class OggOpusWriter:
             segments += needed
             self._granule += packet_samples(packet) * _GRANULES_PER_SAMPLE
         return pages + self._page(ready) if ready else pages
+
+    def end(self) -> bytes:
+        """The page that says that no other follows."""
+        return self._page([], flags=_LAST)
 
     def _page(self, packets: list[bytes], flags: int = 0) -> bytes:
         lacing = b"".join(b"\xff" * (len(packet) // 255) + bytes([len(packet) % 255]) for packet in packets)

@@ -82,22 +82,27 @@ class OpusEncoder:
     a fraction of the processor's time, which is what bounds the calls of one core.
     """
 
-    def __init__(self, bitrate_bps: int = 48_000, complexity: int = 4) -> None:
+    def __init__(self, bitrate_bps: int = 48_000, complexity: int = 4, channels: int = 1) -> None:
         """`complexity`: libopus's 0 … 10, of which more takes more time."""
-        self._encoder = opuslib.Encoder(SAMPLE_RATE_HZ, 1, opuslib.APPLICATION_RESTRICTED_LOWDELAY)
+        self._encoder = opuslib.Encoder(SAMPLE_RATE_HZ, channels, opuslib.APPLICATION_RESTRICTED_LOWDELAY)
         self._encoder.bitrate = bitrate_bps
         self._encoder.complexity = complexity
-        self._buffer = (ctypes.c_float * FRAME_SAMPLES)()
-        self._pcm = np.ctypeslib.as_array(self._buffer)
-        packet = ctypes.c_float * PACKET_SAMPLES
-        self._pieces = [packet.from_buffer(self._buffer, 4 * at) for at in range(0, FRAME_SAMPLES, PACKET_SAMPLES)]
+        self._buffer = (ctypes.c_float * (FRAME_SAMPLES * channels))()
+        pcm = np.ctypeslib.as_array(self._buffer)
+        self._pcm = pcm if channels == 1 else pcm.reshape(FRAME_SAMPLES, channels)
+        floats = PACKET_SAMPLES * channels
+        packet = ctypes.c_float * floats
+        self._pieces = [packet.from_buffer(self._buffer, 4 * at) for at in range(0, len(pcm), floats)]
         self._out = ctypes.create_string_buffer(MAX_PACKET_BYTES)
         self._out_bytes = memoryview(self._out)
 
     def encode(self, frame: Pcm) -> list[bytes]:
-        """Encode one frame f32 [1920] to four packets of 20 ms; beyond -1 … 1 is clipped, NaN is silence."""
-        if frame.shape != (FRAME_SAMPLES,):
-            raise ValueError(f"a frame is f32 [{FRAME_SAMPLES}], not {list(frame.shape)}")
+        """Encode one frame f32 [1920], or [1920, channels] where there are more, to four packets of 20 ms.
+
+        Beyond -1 … 1 is clipped, NaN is silence.
+        """
+        if frame.shape != self._pcm.shape:
+            raise ValueError(f"a frame is f32 {list(self._pcm.shape)}, not {list(frame.shape)}")
         np.clip(frame, -1.0, 1.0, out=self._pcm)
         if np.isnan(self._pcm).any():  # one NaN would stay in the encoder's memory
             np.nan_to_num(self._pcm, copy=False)

@@ -48,7 +48,8 @@ class Gathered:
                 continue
             pcm = result.pcm[row].copy() if result.spoken[row] else None  # the runner will use its buffer again
             clocked = times.reply_times(frame.offered_at)
-            replies.append((session, Reply(pcm, result.pieces[row], frame.is_silence, frame.offered_at, **clocked)))
+            said = Reply(frame.pcm, pcm, result.pieces[row], frame.is_silence, frame.offered_at, **clocked)
+            replies.append((session, said))
         return replies
 
     def broken(self, result: StepResult) -> list[Session]:

@@ -56,7 +56,7 @@ def run(name: str, share: float, seed_number: int, is_blind: bool) -> bool:
     if ran.returncode or not done:
         print(f"{name:6} FAILED; what it found lies in {CORPUS}/{name}-*, its log in {CORPUS}/{name}.log")
         return False
-    covered = [*re.findall(r"ft: (\d+)", log), "no"][-1]
+    covered = (re.findall(r"ft: (\d+)", log) or ["no"])[-1]
     inputs, seconds = int(done[1]), max(1, int(done[2]))
     print(
         f"{name:6} {inputs:>10,} inputs in {seconds:>5} s, {inputs // seconds:>6,} a second, {covered:>5} features, "

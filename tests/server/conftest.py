@@ -11,7 +11,7 @@ import pytest
 
 from server import reception as reception_module
 from server.doors.sockets import listen
-from server.engine import clock
+from server.engine import clock, watchdog
 from server.engine.runner import Runner
 from server.reception import Reception
 from server.serve import PoliteServer, runner_maker
@@ -79,5 +79,6 @@ def patient_engine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def quick_watch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Calls are looked after every few milliseconds."""
+    """Calls are looked after every few milliseconds, and a slow step is still no hang."""
     monkeypatch.setattr(reception_module, "WATCH_EVERY_S", 0.01)
+    monkeypatch.setattr(watchdog, "PATIENCE_LOOKS", 1000)

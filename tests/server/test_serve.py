@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from websockets.exceptions import InvalidStatus
@@ -28,10 +29,10 @@ COMMAND = [sys.executable, "-m", "server", "serve", "--model", "echo"]
 
 
 @asynccontextmanager
-async def process(*flags: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+async def process(*flags: str, **options: Any) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
     """`parley serve --model echo` on a free port, and its address."""
     running = await asyncio.create_subprocess_exec(
-        *COMMAND, "--port", "0", *flags, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        *COMMAND, "--port", "0", *flags, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
     )
     assert running.stdout
     try:

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import asyncio
 
+import numpy as np
 import pytest
 
+from server.audio.framing import FRAME_SAMPLES
 from server.engine.inbox import INBOX_FRAMES
 from server.errors import BadParameter, CallerLeft, CallerLost, EngineFailed, LimitReached, Restarting
 from server.outbox import OUTBOX_FRAMES, Reply
@@ -17,7 +19,7 @@ def new_session(max_call_s: float | None = None, **params: object) -> Session:
 
 
 def reply(piece: str = "") -> Reply:
-    return Reply(None, piece, False, 0.0, 0.002, 0.004, 0.004)
+    return Reply(np.zeros(FRAME_SAMPLES, np.float32), None, piece, False, 0.0, 0.002, 0.004, 0.004)
 
 
 async def everything(session: Session) -> list[object]:
