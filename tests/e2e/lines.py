@@ -17,11 +17,13 @@ from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
+from server.doors.headers import security_headers
+
 WEB = Path(__file__).parents[2] / "web"
 PACKETS_PER_FRAME = 4
 ANYWHERE = {"Access-Control-Allow-Origin": "*"}
-# The strictest that a call can live with.
-POLICY = "default-src 'none'; script-src 'self'; worker-src 'self'; connect-src 'self'"
+# As the real server sends them with every file, the worker's script included.
+STRICT = {name.decode(): value.decode() for name, value in security_headers(())}
 CHUNK_BYTES = 65536
 RESUME_S = 20
 
@@ -141,12 +143,11 @@ class PuppetServer:
         if path == "/readyz":
             return connection.respond(200, "ready")
         if path in self.pages:
-            strict = {"Content-Security-Policy": POLICY} if path == "/bare" else {}
-            return _response(self.pages[path].encode(), "text/html", strict)
+            return _response(self.pages[path].encode(), "text/html", STRICT if path == "/bare" else {})
         if not file.is_file():
             return connection.respond(404, "not here")
         kind = "text/javascript" if file.suffix in (".js", ".mjs") else "application/octet-stream"
-        return _response(self.before.get(path, "").encode() + file.read_bytes(), kind)
+        return _response(self.before.get(path, "").encode() + file.read_bytes(), kind, STRICT)
 
     async def _answer(self, line: ServerConnection) -> None:
         assert line.request
@@ -188,6 +189,6 @@ class PuppetServer:
                 frame.clear()
 
 
-def _response(body: bytes, kind: str, headers: dict[str, str] | None = None) -> Response:
+def _response(body: bytes, kind: str, headers: dict[str, str]) -> Response:
     always = {"Content-Type": kind, "Content-Length": str(len(body)), "Connection": "close"} | ANYWHERE
-    return Response(200, "OK", Headers(always | (headers or {})), body)
+    return Response(200, "OK", Headers(always | headers), body)

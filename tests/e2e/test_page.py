@@ -316,6 +316,7 @@ async def test_in_a_call_it_looks_right_to_everybody(page: Page):
     await button(page, "Mute").click()
     await look(page, "muted")
     await button(page, "Record").click()
+    await expect_status(page, re.compile("^Recording"))
     await tell(page, "state", state="reconnecting", ending=None)
     await tell(page, "lost", leftS=17)
     await expect_status(page, re.compile(r"^The connection was lost. Reconnecting… 1\d s$"))
@@ -334,4 +335,38 @@ async def test_without_a_microphone_it_looks_right_to_everybody(browser: Browser
     await button(page, "Start talking").click()
     await expect(page.get_by_role("alert")).to_contain_text("blocked")
     await look(page, "refused")
+    await page.context.close()
+
+
+TOKEN = "a-token-of-the-operator"
+
+
+async def test_the_token_of_the_address_opens_the_door_and_is_seen_no_more(browser: Browser, serve: Serve):
+    server = await serve("--model", "echo", "--token", TOKEN)
+    page = await open_page(browser, f"{server.url}#seed=7&token={TOKEN}")
+    assert page.url == f"{server.url}#seed=7"
+    await expect(page.locator("#model")).to_have_text("echo")
+    await call(page)
+    await page.reload()  # it is kept while the tab is open
+    await call(page)
+    assert TOKEN not in await page.evaluate("JSON.stringify(localStorage)")
+    await page.context.close()
+
+
+async def test_a_page_without_a_token_asks_for_it(browser: Browser, serve: Serve):
+    server = await serve("--model", "echo", "--token", TOKEN)
+    page = await open_page(browser, server.url)
+    alert, field = page.get_by_role("alert"), page.get_by_label("Token")
+    await expect(alert).to_contain_text("token")
+    await expect(button(page, "Start talking")).to_be_disabled()
+    await look(page, "token")
+    for wrong, told in (("not one", "That is not a token"), (TOKEN[::-1], "not the right one")):
+        await field.fill(wrong)
+        await field.press("Enter")
+        await expect(alert).to_contain_text(told)
+    await field.fill(f"{server.url}#token={TOKEN}")  # as people paste it
+    await button(page, "Open").click()
+    await expect(alert).to_be_hidden()
+    await expect(field).to_be_hidden()
+    await call(page)
     await page.context.close()

@@ -46,7 +46,7 @@ export class Clock {
   #show() {
     const nowMs = performance.now();
     this.#elapsed.textContent = clockTime((nowMs - this.#beganMs) / 1000);
-    const left = Number.isFinite(this.#endsMs) ? `${clockTime((this.#endsMs - nowMs) / 1000)} left` : '';
+    const left = Number.isFinite(this.#endsMs) ? `${clockTime(Math.ceil((this.#endsMs - nowMs) / 1000))} left` : '';
     if (this.#left.textContent !== left) this.#left.textContent = left;
   }
 }

@@ -118,6 +118,8 @@ export class Lanes {
     fade.addColorStop(0, paper);
     fade.addColorStop(1, paper.replace(/^rgb\((.*)\)$/, 'rgba($1, 0)'));
     this.#fade = fade;
+    this.#pen.fillStyle = paper; // a tape that stands still is a bar or so short
+    this.#pen.fillRect(0, 0, this.#canvas.width, this.#canvas.height);
     this.#draw();
   }
 
