@@ -15,7 +15,12 @@ FORMS = {"ogg": (AudioForm.OGG,), "raw": (AudioForm.RAW,), "both": (AudioForm.OG
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("url", type=choices.chat_url, metavar="http://HOST:PORT", help="the server to call")
+    parser.add_argument(
+        "url",
+        type=choices.target,
+        metavar="http://HOST:PORT",
+        help="the server to call; or the JSON of an earlier run, to make its report again",
+    )
     parser.add_argument(
         "-n", dest="callers", type=choices.positive(int), default=1, help="callers at once (default: 1)"
     )
@@ -68,3 +73,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     out = parser.add_argument_group("to keep")
     out.add_argument("--json", type=Path, metavar="F", help="all figures")
     out.add_argument("--csv", type=Path, metavar="F", help="the figures of each second")
+    out.add_argument("--html", type=Path, metavar="F", help="a report with plots, in one file")
+    out.add_argument("--against", type=Path, metavar="F", help="an earlier run's JSON, to be shown beside it there")

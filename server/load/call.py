@@ -34,6 +34,7 @@ from server.wire.kyutai import (
 GREETING_WITHIN_S = 30.0
 HANGS_UP_AFTER_S = 2.0  # after the last frame was sent, whatever still comes
 QUIET_S = 0.25  # without a frame: no more are coming
+_MOST_REASON = 200  # letters
 LEAST_INTERVAL = 0.75  # of the usual one: a caller who is late does not catch up in a burst
 
 
@@ -211,4 +212,6 @@ class Call:
         self._timer = self._loop.call_later(after_s, then) if then else None
 
     def _fail(self, reason: str) -> None:
-        self.record.failure = self.record.failure or reason
+        """`reason` may be a stranger's words, and goes to a terminal."""
+        printable = "".join(letter if letter.isprintable() else "?" for letter in reason[:_MOST_REASON])
+        self.record.failure = self.record.failure or printable

@@ -6,6 +6,7 @@ import re
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from server.load.crowd import Mix
@@ -38,6 +39,11 @@ def chat_url(text: str) -> str:
         raise ArgumentTypeError(f"{text!r} is no address such as http://localhost:8998")
     path = parts.path.rstrip("/").removesuffix("/api/chat") + "/api/chat"
     return urlunsplit((scheme, parts.netloc, path, parts.query, ""))
+
+
+def target(text: str) -> str | Path:
+    """A server to call, or the JSON of an earlier run."""
+    return Path(text) if text.endswith(".json") and Path(text).is_file() else chat_url(text)
 
 
 def positive(kind: type[int] | type[float]) -> Callable[[str], float]:

@@ -6,7 +6,6 @@ import argparse
 import math
 import os
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -18,7 +17,8 @@ from server.load.campaign import Campaign
 from server.load.crowd import Habits
 from server.load.display import Display
 from server.load.plan import Plan, rising, search
-from server.load.results import Results, results, write_csv, write_json
+from server.load.report import write_report
+from server.load.results import NoResults, Results, read_json, results, write_csv, write_json
 from server.load.server_metrics import Sampler
 from server.load.speech import encoded_speech
 from server.load.table import table
@@ -26,31 +26,38 @@ from server.load.workers import WorkerLost, Workers
 
 HOLD_S = 20.0  # each step, when it is not said
 CALLERS_PER_PROCESS = 200
+WRITTEN = ("json", "csv", "html")
 _SEARCHED = [1, 512]
-_WRITERS = {"json": write_json, "csv": write_csv}
 
 
 def run(args: argparse.Namespace) -> int:
     """Make the calls and tell what came of them: 0 when every call was served to the end, or a number was found."""
-    with ExitStack() as open_files:
-        try:
-            habits = _habits(args)
-            files = {
-                name: open_files.enter_context(_opened(getattr(args, name))) for name in _WRITERS if getattr(args, name)
-            }
-        except (SoundFileError, _NotWritable) as error:
-            return _complain(str(error))
-        try:
-            figures, is_whole = _figures(args, habits)
-        except WorkerLost:
-            return _complain("a process of callers ended by itself; was it killed?")
-        print(table(figures))
-        for name, file in files.items():
-            _WRITERS[name](file, figures)
-    if not is_whole:
+    try:
+        earlier = read_json(args.url) if isinstance(args.url, Path) else None
+        other = read_json(args.against) if args.against else None
+        with ExitStack() as stack:
+            files = {name: stack.enter_context(_opened(path)) for name in WRITTEN if (path := getattr(args, name))}
+            figures = earlier or _figures(args, _habits(args))
+            print(table(figures))
+            for name, file in files.items():
+                _write(name, file, figures, other)
+    except (SoundFileError, NoResults, _NotWritable, WorkerLost) as error:
+        print(f"parley load: {error}", file=sys.stderr)
+        return 2
+    if figures["interrupted"]:
         return 130
     is_good = figures["found"]["callers"] > 0 if figures["found"] else not figures["failed"]
     return 0 if is_good else 1
+
+
+def _write(name: str, file: TextIO, figures: Results, other: Results | None) -> None:
+    match name:
+        case "json":
+            write_json(file, figures)
+        case "csv":
+            write_csv(file, figures)
+        case "html":
+            write_report(file, figures, other)
 
 
 def _habits(args: argparse.Namespace) -> Habits:
@@ -67,12 +74,12 @@ def _habits(args: argparse.Namespace) -> Habits:
     )
 
 
-def _figures(args: argparse.Namespace, habits: Habits) -> tuple[Results, bool]:
-    """The run itself; its figures, and whether it came to its end. Raises WorkerLost."""
+def _figures(args: argparse.Namespace, habits: Habits) -> Results:
+    """The run itself, and its figures. Raises WorkerLost."""
     levels = args.ramp or (_SEARCHED if args.find else [args.callers])
     processes = args.workers or min(math.ceil(levels[-1] / CALLERS_PER_PROCESS), os.cpu_count() or 1)
     sampler = Sampler(habits.url, habits.headers)
-    is_whole = True
+    interrupted = False
     with Workers(habits, processes) as workers, Display() as display:
         workers.wait_until_ready()
         sampler.start()
@@ -84,17 +91,17 @@ def _figures(args: argparse.Namespace, habits: Habits) -> tuple[Results, bool]:
                 campaign.hold(_plan(args, levels), args.hold or HOLD_S, args.find)
         except KeyboardInterrupt:
             campaign.interrupt()
-            is_whole = False
+            interrupted = True
         sampler.stop()
-        ended_at = time.perf_counter()
     settings = {
         "url": args.url,
         "form": args.form,
         "seconds": str(args.seconds),
         "think_s": str(args.think),
         "processes": processes,
+        "interrupted": interrupted,
     }
-    return results(campaign, settings, args.find, ended_at), is_whole
+    return results(campaign, settings, args.find)
 
 
 def _plan(args: argparse.Namespace, levels: list[int]) -> Plan:
@@ -114,8 +121,3 @@ def _opened(path: Path) -> Iterator[TextIO]:
         raise _NotWritable(f"cannot write {path}: {error.strerror}") from error
     with file:
         yield file
-
-
-def _complain(sentence: str) -> int:
-    print(f"parley load: {sentence}", file=sys.stderr)
-    return 2

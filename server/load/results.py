@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,9 +18,9 @@ from server.load.series import over_time
 Results = dict[str, Any]
 
 
-def results(campaign: Campaign, settings: dict[str, Any], bar: Bar | None, ended_at: float) -> Results:
+def results(campaign: Campaign, settings: dict[str, Any], bar: Bar | None) -> Results:
     """All figures. `settings`: what was asked for, to be told with them."""
-    begun_at, calls = campaign.begun_at, campaign.ledger.calls
+    begun_at, calls, ended_at = campaign.begun_at, campaign.ledger.calls, time.perf_counter()
     return {
         **settings,
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -79,7 +79,8 @@ def _verdict(found: dict[str, Any]) -> Iterator[str]:
     if not found["callers"]:
         yield f"The server holds not one caller at {found['bar']}."
     else:
-        yield f"The server holds {found['callers']:,} callers at {found['bar']}."
+        many = "s" if found["callers"] > 1 else ""
+        yield f"The server holds {found['callers']:,} caller{many} at {found['bar']}."
     if found["ended_by"]:
         yield f"At {found['failed_at']:,} it is ended by {found['ended_by']}."
     else:

@@ -27,6 +27,9 @@ _ENDS_WITHIN_S = 5.0
 class WorkerLost(Exception):
     """A process of callers has ended by itself."""
 
+    def __init__(self) -> None:
+        super().__init__("a process of callers ended by itself; was it killed?")
+
 
 @dataclass(frozen=True, slots=True)
 class Report:

@@ -46,7 +46,7 @@ async def test_callers_are_served_and_the_one_too_many_is_refused(serve: Serve, 
 @pytest.mark.asyncio(loop_scope="session")
 async def test_more_and_more_callers_until_the_server_holds_no_more(serve: Serve, tmp_path: Path) -> None:
     served = await serve("--model", "echo", "--slots", "3")
-    files = {name: tmp_path / f"run.{name}" for name in ("json", "csv")}
+    files = {name: tmp_path / f"run.{name}" for name in ("json", "csv", "html")}
     to_files = [word for name, path in files.items() for word in (f"--{name}", str(path))]
     generous = "p99=2000,late=100"  # on a busy machine the slots alone shall end it
     status, said = await load(
@@ -63,3 +63,9 @@ async def test_more_and_more_callers_until_the_server_holds_no_more(serve: Serve
     assert "The server holds 3 callers" in said
     assert sum(row["frames_sent"] for row in figures["over_time"]) > 50
     assert files["csv"].read_text().count("\n") == len(figures["over_time"]) + 1
+    assert "Holds 3 callers" in files["html"].read_text()
+
+    again = tmp_path / "again.html"
+    status, _ = await load(str(files["json"]), "--against", str(files["json"]), "--html", str(again))
+    assert status == 0
+    assert "Before: 3." in again.read_text()

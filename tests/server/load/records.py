@@ -16,12 +16,14 @@ def record(
     *,
     turnaround_s: float = 0.02,
     over: bool = True,
+    caller: int = 0,
 ) -> CallRecord:
     """A call that sent at these times and was answered after `turnaround_s`, or at the times that are given."""
     sent = array("d", sent_at)
     heard = array("d", (at + turnaround_s for at in sent) if heard_at is None else heard_at)
     begun_at = sent[0] - FRAME_S if sent else 99.5
     return CallRecord(
+        caller,
         dialled_at=begun_at - 0.5,
         greeted_after_s=0.5,
         over_at=max([*sent, *heard, begun_at]) + 0.3 if over else None,

@@ -107,6 +107,18 @@ async def test_the_servers_last_words_are_the_reason() -> None:
     assert (await call(full)).failure == "The line is full."
 
 
+async def test_the_servers_last_words_do_not_steer_our_terminal() -> None:
+    async def steer(socket: ServerConnection) -> None:
+        await socket.send(KyutaiProtocol().error("\x1b[2J" + 1_000 * "x"))
+        await socket.close(1011, "x")
+
+    failure = (await call(steer)).failure
+    assert failure is not None
+    assert failure.isprintable()
+    assert failure.startswith("?[2Jx")
+    assert len(failure) == 200
+
+
 async def test_a_close_in_mid_call_is_a_failure() -> None:
     async def leave(socket: ServerConnection) -> None:
         await socket.send(KyutaiProtocol().handshake())

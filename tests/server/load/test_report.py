@@ -1,0 +1,119 @@
+"""The report of runs that are made up: whole, quiet and safe. What it looks like was looked at in a browser."""
+
+from __future__ import annotations
+
+import io
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import numpy as np
+import pytest
+
+from server.audio.framing import FRAME_S
+from server.load.figures import summary
+from server.load.report import write_report
+from server.load.series import over_time
+from tests.server.load.records import record
+
+HOSTILE = '</p><script>alert(1)</script><img src="https://elsewhere/x">'
+VOID = {"meta", "path", "rect", "circle", "img", "link", "br"}
+
+
+class Page(HTMLParser):
+    """Fails when an element is not closed where it should be."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.feed(html)
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+
+def run(callers: list[int], turnaround_s: float = 0.03, **more: Any) -> dict[str, Any]:
+    """The results of a run of these steps, two seconds each; with n callers all takes n times as long."""
+    steps, calls = [], []
+    for number, n in enumerate(callers):
+        from_s = 2.0 * number
+        sent_at = 100 + from_s + np.arange(25) * FRAME_S
+        made = [record(sent_at + 0.01 * k, turnaround_s=turnaround_s * n, caller=k) for k in range(n)]
+        times = {"callers": n, "from_s": from_s, "to_s": from_s + 2}
+        steps.append({**summary(made, most_lag=0), **times, "held": turnaround_s * n < 0.08, "server": None})
+        calls += made
+    return {
+        **summary(calls, most_lag=0),
+        "url": "ws://here/api/chat",
+        "form": "ogg",
+        "seconds": "2",
+        "think_s": "0",
+        "processes": 1,
+        "made_at": "2026-11-22T12:00:00+00:00",
+        "steps": steps,
+        "over_time": over_time(calls, 100, 100 + 2.0 * len(callers)),
+        "found": None,
+        **more,
+    }
+
+
+def report(figures: dict[str, Any], other: dict[str, Any] | None = None) -> str:
+    file = io.StringIO()
+    write_report(file, figures, other)
+    html = file.getvalue()
+    assert not re.search(r"\b(nan|inf|None|Undefined)\b", html)
+    assert not re.search(r"https?://|url\(|@import", html)  # nothing to fetch
+    return html
+
+
+def test_a_simple_run_has_its_curves_and_no_steps() -> None:
+    html = report(run([4], turnaround_s=0.015))
+    page = Page(html)
+    assert page.tags.count("svg") == 3
+    assert "table" not in page.tags
+    assert "4 callers, 60 ms at p99" in html
+    assert "before" not in html.partition("<body>")[2]
+
+
+def test_a_ramp_has_a_curve_by_callers_a_table_and_the_verdict() -> None:
+    found = {"bar": "p99 ≤ 80 ms", "callers": 2, "failed_at": 4, "ended_by": "the model"}
+    html = report(run([1, 2, 4], found=found))
+    page = Page(html)
+    assert page.tags.count("svg") == 4
+    assert page.tags.count("tr") == 4
+    assert "Holds 2 callers" in html
+    assert "At 4 it is ended by the model." in html
+    assert html.count('class="broke"') == 1
+
+
+def test_another_run_is_shown_beside_it() -> None:
+    html = report(run([1, 2, 4]), run([1, 4], turnaround_s=0.05))
+    Page(html)
+    assert html.count('class="curve other"') == 2
+    assert "<small>before 200 ms</small>" in html
+    assert "<td><small>50 ms</small></td>" in html
+    assert "<td><small>–</small></td>" in html  # it had no step of two callers
+
+
+def test_what_a_server_says_is_text_and_nothing_else() -> None:
+    figures = run([1], failures={HOSTILE: 1}, failed=1, url=f"ws://here/{HOSTILE}", with_faults=summary([]))
+    file = io.StringIO()
+    write_report(file, figures)
+    tags = Page(file.getvalue()).tags
+    assert "script" not in tags
+    assert "img" not in tags
+
+
+@pytest.mark.parametrize("other", [None, run([2])])
+def test_a_run_in_which_nothing_was_heard(other: dict[str, Any] | None) -> None:
+    rows = over_time([], 100, 101)
+    assert rows[0]["turnaround_p50_ms"] is None
+    Page(report({**run([1]), **summary([]), "over_time": rows}, other))

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from server.audio.framing import FRAME_S
+from server.load.figures import summary
+from server.load.table import table
+from tests.server.load.records import record
+
+SETTINGS = {"url": "ws://here/api/chat", "form": "ogg", "seconds": "2", "found": None}
+
+
+def run(**more: Any) -> dict[str, Any]:
+    figures = summary([record(100 + np.arange(25) * FRAME_S)])
+    step = {**figures, "held": None, "server": None}
+    return {**figures, **SETTINGS, "steps": [step], **more}
+
+
+def test_a_simple_run_is_told_as_it_always_was() -> None:
+    assert table(run()).splitlines() == [
+        "calls          1 of 2 s, ogg, to ws://here/api/chat",
+        "admitted       1 of 1",
+        "failed         0",
+        "greeted after  p50 500.0 · p95 500.0 · p99 500.0 · max 500.0 ms",
+        "frames         25 sent, 25 received, 0 missing",
+        "turnaround     p50 20.0 · p95 20.0 · p99 20.0 · max 20.0 ms",
+        "over 80 ms     0.00%",
+        "gaps           0 over 160 ms",
+        "underruns      0 with 100 ms of buffer",
+        "text           0 pieces",
+        "own lateness   p50 1.0 · p95 1.0 · p99 1.0 · max 1.0 ms",
+    ]
+
+
+def test_steps_and_what_was_found() -> None:
+    steps = [{**run(), "callers": n, "held": n < 2, "server": None} for n in (1, 2)]
+    found = {"bar": "p99 ≤ 80 ms", "callers": 1, "failed_at": 2, "ended_by": "its slots"}
+    said = table(run(steps=steps, found=found))
+    assert "      1  20.0  20.0  20.0  0.00%" in said
+    assert said.endswith("The server holds 1 caller at p99 ≤ 80 ms.\nAt 2 it is ended by its slots.")
+    nothing = {**found, "callers": 0, "ended_by": None}
+    assert "holds not one caller" in table(run(found=nothing))
+    assert "More were not tried." in table(run(found=nothing))
+
+
+def test_a_busy_tester_and_faults_are_told() -> None:
+    late = run(own_lateness_ms={"p50": 1.0, "p95": 9.0, "p99": 11.0, "max": 50.0}, with_faults=summary([]))
+    assert "too busy to keep the pace" in table(late)
+    assert "with faults    0 calls, 0 failed, - late" in table(late)
