@@ -114,7 +114,7 @@ def read_only_root() -> str:
 
 def call() -> str:
     """Two callers in real time, from outside."""
-    command = [sys.executable, "-m", "server", "load", ADDRESS, "-n", "2", "-s", "4"]
+    command = [sys.executable, "-m", "server", "load", ADDRESS, "-n", "2", "-s", "4", "--token", TOKEN]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 0, done.stdout
     return next(line for line in done.stdout.splitlines() if "turnaround" in line)
