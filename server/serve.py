@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         listener = listen(settings.host, settings.port)
     except OSError as error:
-        print(f"parley: {_why_not_bound(settings, error)}", file=sys.stderr)
+        print(f"parley: {why_not_bound(settings, error)}", file=sys.stderr)
         return NOT_STARTED
     allow_many_sockets()
     try:
@@ -106,13 +106,15 @@ def _what_is_wrong(error: ValidationError) -> str:
     return f"--{name.replace('_', '-')} (or PARLEY_{name.upper()}) {', or '.join(problems)}"
 
 
-def _why_not_bound(settings: Settings, error: OSError) -> str:
+def why_not_bound(settings: Settings, error: OSError) -> str:
     """What is wrong with the address that was asked for, and what to do."""
     if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
         return f"{settings.host} is not an address of this machine. Choose another with --host; 0.0.0.0 is every one."
+    reserved = error.errno == errno.EACCES
+    way_out = "Ports below 1024 are the system's:" if reserved else "Stop what uses it, or"
     return (
         f"cannot listen on {settings.host} port {settings.port}: {error.strerror or error}. "
-        "Stop what uses it, or choose another with --port."
+        f"{way_out} choose another with --port."
     )
 
 
