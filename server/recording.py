@@ -122,7 +122,7 @@ class Recorder:
 
     def tidy(self) -> None:
         """Delete what was kept for long enough, and count what the rest takes. Raises OSError."""
-        oldest = time.time() - self._keep_s
+        oldest = time.time() - self._keep_s  # noqa: TID251, a file says when it was written
         used_bytes = 0
         for path in self._directory.iterdir():
             if path.suffix in _SUFFIXES:

@@ -38,9 +38,9 @@ def test_every_figure_that_is_asked_for_is_there(told: set[str], title: str, exp
     assert asked <= told, f"{title} asks for what the server does not tell"
 
 
-def test_every_figure_of_the_server_is_shown(told: set[str]):
+def test_every_figure_of_the_server_is_shown_or_watched(told: set[str]):
     """But for sums of what is shown by its buckets, and details of the process."""
-    shown = {name.removesuffix("_bucket") for _, expression in queries() for name in metrics(expression)}
+    shown = {name.removesuffix("_bucket") for _, expression in [*queries(), *alerts()] for name in metrics(expression)}
     shown |= {name.removesuffix(suffix) for name in shown for suffix in ("_sum", "_count")}
     families = {name.removesuffix("_bucket").removesuffix("_sum").removesuffix("_count") for name in told}
     unshown = {family for family in families if family.startswith("parley") and family not in shown}
