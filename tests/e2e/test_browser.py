@@ -192,11 +192,13 @@ async def test_a_call_that_reaches_its_limit(pages: Browser, serve: Serve):
 
 
 async def test_a_server_that_stops_politely(pages: Browser, serve: Serve):
-    server = await serve("--model", "echo")
+    server = await serve("--model", "echo", "--drain-s", "5")
     page = await open_page(pages, server.url)
     await start(page)
     await expect_live(page)
     server.process.terminate()
+    await expect(page.get_by_role("status")).to_contain_text(re.compile(r"about to restart, .* [1-5] s"))
+    await expect(page.locator("#clock")).to_contain_text("left")
     await expect_failure(page, "restarting", "Try again")
 
 
