@@ -62,6 +62,10 @@ async def content(download: Download) -> bytes:
     return await asyncio.to_thread(Path(await download.path()).read_bytes)
 
 
+def files_in(directory: Path) -> list[Path]:
+    return [path for path in directory.rglob("*") if path.is_file()]
+
+
 SAID = "Hello, it is good to hear you. Rivers never hurry, and still arrive. Where would you like to begin?"
 
 
@@ -233,26 +237,30 @@ async def test_microphone_and_speaker_are_remembered_and_nothing_else(page: Page
     assert await page.evaluate("asked.audio.deviceId") == {"exact": chosen}
 
 
-async def test_the_server_records_only_who_allows_it(page: Page):
-    async def offering(route: Route) -> None:
-        response = await route.fetch()
-        await route.fulfill(json={**await response.json(), "records": True})
-
-    await button(page, "Settings").click()
-    await expect(page.get_by_label("Let the server record")).to_be_hidden()
-    await page.route("**/api/info", offering)
-    await page.reload()
+async def test_the_server_records_only_who_allows_it(browser: Browser, serve: Serve, tmp_path: Path):
+    page = await open_page(browser, (await serve("--model", "echo", "--record", str(tmp_path))).url)
+    await call(page)
+    await page.wait_for_timeout(500)
+    await expect(page.locator("#kept")).to_be_hidden()
+    await button(page, "End call").click()
+    assert not files_in(tmp_path)
     await button(page, "Settings").click()
     allowed = page.get_by_label("Let the server record")
     await expect(allowed).not_to_be_checked()
     await allowed.check()
-    assert await page.evaluate("parley.call.record") is True
     await page.keyboard.press("Escape")
-    await call(page)
-    await tell(page, "recording", on=True)
-    await expect(page.locator("#clock")).to_contain_text("the server records")
-    await tell(page, "recording", on=False)
-    await expect(page.locator("#kept")).to_be_hidden()
+    await button(page, "Start talking").click()
+    await expect(page.locator("#kept")).to_be_visible()
+    await page.wait_for_timeout(500)
+    await button(page, "End call").click()
+    assert files_in(tmp_path)
+    await page.context.close()
+
+
+async def test_recording_is_not_offered_where_the_server_does_not_record(page: Page):
+    await expect(page.locator("#notice")).to_contain_text("echo")
+    await button(page, "Settings").click()
+    await expect(page.get_by_label("Let the server record")).to_be_hidden()
 
 
 async def test_the_page_can_be_installed(page: Page):
