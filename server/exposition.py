@@ -15,7 +15,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 import server
-from server.errors import BadParameter, CallEnded, CannotResume, ParleyError, Refused
+from server.errors import BadParameter, CallEnded, CannotResume, Forbidden, ParleyError, Refused
 from server.metrics import Histogram
 from server.reception import Reception
 
@@ -87,7 +87,7 @@ class Exposition(Collector):
         for key, (name, meaning) in COUNTERS.items():
             yield CounterMetricFamily(name, meaning, counts[key])
         ended = dict.fromkeys(_codes(CallEnded), 0)
-        refused = dict.fromkeys([*_codes(Refused), BadParameter.code, CannotResume.code], 0)
+        refused = dict.fromkeys([*_codes(Forbidden), *_codes(Refused), BadParameter.code, CannotResume.code], 0)
         yield _by_reason("parley_calls_ended", "Calls that ended, by why.", ended | metrics.ended)
         yield _by_reason("parley_calls_refused", "Callers turned away, by why.", refused | metrics.refused)
 

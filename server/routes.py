@@ -47,6 +47,7 @@ async def info(request: Request) -> dict[str, Any]:
         "waiting": reception.waiting,
         "limits": {name: getattr(settings, name) for name in limits},
         "voices": [],
+        "prompts": [],
         "records": settings.record is not None,
         "version": server.__version__,
         "counts": dict(reception.counts),

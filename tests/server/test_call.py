@@ -151,4 +151,5 @@ async def test_info_says_who_answers(serve: Serve):
     expected = {"name": "Parley", "model": "echo", "demo": True, "sample_rate_hz": 24000, "frame_ms": 80}
     assert expected.items() <= info.items()
     assert (info["slots"], info["running"], info["waiting"], info["voices"]) == (3, 1, 0, [])
+    assert info["prompts"] == []
     assert info["limits"]["first_audio_s"] == 30
