@@ -18,7 +18,7 @@ from tests.fleet.fleet import Fleet, Server, eventually, running_fleet
 from tests.server.phone import PATIENCE_S, Phone, dial, speech
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-SLOTS = 4
+SLOTS = 8
 FRAMES = speech(4)
 
 
@@ -127,7 +127,7 @@ async def test_an_update_of_all_servers_under_load_loses_no_call(fleet: Fleet) -
                     await asyncio.sleep(0.08)
             made.append(1)
 
-    callers = [asyncio.create_task(caller()) for _ in range(6)]
+    callers = [asyncio.create_task(caller()) for _ in range(12)]
     for server in fleet.servers:
         assert await server.end(signal.SIGTERM) == 0
         await server.start()

@@ -57,14 +57,15 @@ class Server:
     name: str
     flags: tuple[str, ...]
     port: int = field(default_factory=free_port)
+    host: str = "127.0.0.1"
     process: asyncio.subprocess.Process | None = None
 
     @property
     def chat(self) -> str:
-        return f"ws://127.0.0.1:{self.port}/api/chat"
+        return f"ws://{self.host}:{self.port}/api/chat"
 
     async def start(self) -> None:
-        flags = ("--port", str(self.port), "--server-id", self.name, *self.flags)
+        flags = ("--host", self.host, "--port", str(self.port), "--server-id", self.name, *self.flags)
         self.process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "server", "serve", *flags),
             cwd=ROOT,
@@ -74,10 +75,10 @@ class Server:
         await eventually(self.ready)
 
     async def ready(self) -> bool:
-        return (await get(f"http://127.0.0.1:{self.port}/readyz"))[0] == 200
+        return (await get(f"http://{self.host}:{self.port}/readyz"))[0] == 200
 
     async def running(self) -> int:
-        return json.loads((await get(f"http://127.0.0.1:{self.port}/api/info"))[1])["running"]
+        return json.loads((await get(f"http://{self.host}:{self.port}/api/info"))[1])["running"]
 
     async def end(self, sig: signal.Signals) -> int:
         """Send the signal and wait for the end: the exit status."""
@@ -125,31 +126,43 @@ class Fleet:
 
 def config(fleet: Fleet) -> str:
     """docker/haproxy.cfg with this machine's ports, and nothing else of it changed."""
-    text = (ROOT / "docker" / "haproxy.cfg").read_text()
     moved = {"bind :8998": f"bind 127.0.0.1:{fleet.port}", "bind :8404": f"bind 127.0.0.1:{fleet.metrics_port}"}
-    moved |= {f"{server.name}:8998": f"127.0.0.1:{server.port}" for server in fleet.servers}
-    for theirs, ours in moved.items():
-        assert text.count(theirs) == 1, theirs
-        text = text.replace(theirs, ours)
+    moved |= {f"{server.name}:8998": f"{server.host}:{server.port}" for server in fleet.servers}
+    text = replaced(ROOT / "docker" / "haproxy.cfg", moved)
     return re.sub(r"^ *server gpu\d gpu\d:8998\n", "", text, flags=re.MULTILINE)  # GPUs that this fleet has not
 
 
+def replaced(path: Path, moved: dict[str, str]) -> str:
+    """The file's text, each of these in it once and replaced."""
+    text = path.read_text()
+    for theirs, ours in moved.items():
+        assert text.count(theirs) == 1, theirs
+        text = text.replace(theirs, ours)
+    return text
+
+
 @asynccontextmanager
-async def running_fleet(directory: Path, *flags: str, servers: int = 3) -> AsyncIterator[Fleet]:
-    """A fleet whose servers are ready; `flags` are for `parley serve`."""
-    assert HAPROXY
-    names = [f"gpu{k}" for k in range(servers)]
-    fleet = Fleet([Server(name, flags) for name in names], free_port(), free_port())
+async def running_fleet(directory: Path, *flags: str) -> AsyncIterator[Fleet]:
+    """Three servers that are ready, behind HAProxy; `flags` are for `parley serve`."""
+    fleet = Fleet([Server(f"gpu{k}", flags) for k in range(3)], free_port(), free_port())
+    async with running(fleet, directory, config(fleet)):
+        await eventually(fleet.all_ready)
+        yield fleet
+
+
+@asynccontextmanager
+async def running(fleet: Fleet, directory: Path, haproxy_cfg: str) -> AsyncIterator[None]:
+    """Run the servers, and HAProxy once they are ready; end whatever is left."""
+    assert HAPROXY, "needs haproxy: `make fleet-check` installs it"
     path = directory / "haproxy.cfg"
-    path.write_text(config(fleet))
+    path.write_text(haproxy_cfg)
     balancer = None
     try:
         await asyncio.gather(*(server.start() for server in fleet.servers))
         balancer = await asyncio.create_subprocess_exec(
-            HAPROXY, "-q", "-db", "-f", str(path), stdout=asyncio.subprocess.DEVNULL
+            *(HAPROXY, "-q", "-db", "-f", str(path)), stdout=asyncio.subprocess.DEVNULL
         )
-        await eventually(fleet.all_ready)
-        yield fleet
+        yield
     finally:
         for process in (balancer, *(server.process for server in fleet.servers)):
             if process and process.returncode is None:
