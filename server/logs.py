@@ -10,12 +10,16 @@ import asyncio
 import json
 import logging
 import re
+import time
+from collections import Counter
+from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Literal
 
 call_id: ContextVar[str | None] = ContextVar("call_id", default=None)  # of the call that the running task serves
 
+_LINES_PER_SECOND = 50  # of one message: more than so many calls can begin or end in earnest
 _STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
 # In an address, in a header, in a subprotocol, and signed tokens wherever they stand.
 _SECRET = re.compile(
@@ -68,6 +72,34 @@ def _quoted(value: object) -> str:
     return repr(text) if not text or any(c.isspace() or c in "\"'=" or not c.isprintable() for c in text) else text
 
 
+class Sparing(logging.Filter):
+    """Lets so many lines of one message through in a second, so that no flood of callers fills a disk.
+
+    How many were left out is told with the next of them, as `left_out`.
+    """
+
+    def __init__(self, per_second: int, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._per_second = per_second
+        self._clock = clock
+        self._second = 0
+        self._said: Counter[tuple[str, str]] = Counter()  # in this second
+        self._left_out: Counter[tuple[str, str]] = Counter()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.name, str(record.msg)
+        if (second := int(self._clock())) != self._second:
+            self._second = second
+            self._said.clear()
+        self._said[message] += 1
+        if self._said[message] > self._per_second:
+            self._left_out[message] += 1
+            return False
+        if left_out := self._left_out.pop(message, 0):
+            record.left_out = left_out
+        return True
+
+
 def _is_news(record: logging.LogRecord) -> bool:
     """False for what uvicorn takes for an error: a call refused before its upgrade, a task ended by a second Ctrl-C."""
     if record.exc_info and record.exc_info[0] is asyncio.CancelledError:
@@ -79,6 +111,7 @@ def set_up_logging(level: int) -> None:
     """Log to stderr from `level` on; of the libraries only what went wrong."""
     handler = logging.StreamHandler()
     handler.setFormatter(_Text())
+    handler.addFilter(Sparing(_LINES_PER_SECOND))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.captureWarnings(True)
     logging.getLogger("server").setLevel(level)
