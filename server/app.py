@@ -46,7 +46,7 @@ def create_app(reception: Reception, doors: Doors) -> FastAPI:
     app.state.exposition = Exposition(reception)
     app.state.doors = doors
     app.add_middleware(GZipMiddleware, compresslevel=6)  # the page is text but for its font; calls are not touched
-    app.add_middleware(Door, doors=doors, on_refused=reception.note_refusal)
+    app.add_middleware(Door, doors=doors, on_refused=reception.calls.note_refusal)
     if origins := reception.settings.allowed_origin:  # outermost: their pages may read why they are turned away
         app.add_middleware(CORSMiddleware, allow_origins=origins, allow_headers=["Authorization"])
     app.include_router(router)

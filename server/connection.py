@@ -88,7 +88,7 @@ class Connection:
         try:
             door, place = self._door(), self._doors.place(self._visitor)
         except (BadParameter, TooManyCalls, TokenUsed) as error:
-            self._reception.note_refusal(error)
+            self._reception.calls.note_refusal(error)
             raise
         with place:
             if self._wants_events:
@@ -102,9 +102,9 @@ class Connection:
     def _door(self) -> AbstractContextManager[Session]:
         query = self._socket.query_params
         if self._visitor.resumes:
-            return self._reception.resume(query["resume"])
+            return self._reception.calls.resume(query["resume"])
         params = SessionParams.from_query(query).at_most(self._visitor.max_call_s)
-        return self._reception.admit(params, self._wants_events)
+        return self._reception.calls.admit(params, self._wants_events)
 
     async def _converse(self, session: Session) -> CallEnded:
         outbox = session.outbox

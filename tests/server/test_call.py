@@ -63,7 +63,7 @@ async def test_audio_from_before_the_greeting_is_not_heard(serve: Serve):
             await second.say(frames[0])
             await second.hear()
             await until(lambda: served.reception.metrics.counts["calls"] == 1)
-            session = next(iter(served.reception._seats))
+            session = next(iter(served.reception.calls.seats))
             assert session.counts["heard"] == 1
 
 
@@ -135,7 +135,7 @@ async def test_a_muted_microphone_is_heard_as_silence(serve: Serve, monkeypatch:
 
 @pytest.mark.usefixtures("quick_watch")
 async def test_a_quiet_caller_is_pinged(serve: Serve, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("server.reception.PING_AFTER_S", 0.02)
+    monkeypatch.setattr("server.calls.PING_AFTER_S", 0.02)
     served = await serve()
     async with dial(served.chat) as phone:
         await phone.greeting()

@@ -43,7 +43,7 @@ async def reception_of(
 
 
 def admit(reception: Reception, events: bool = True) -> tuple[Session, AbstractContextManager[Session]]:
-    door = reception.admit(SessionParams(), events)
+    door = reception.calls.admit(SessionParams(), events)
     return door.__enter__(), door
 
 
@@ -103,7 +103,7 @@ async def test_coming_and_going_at_random_loses_no_slot():
 
         async def caller() -> None:
             await asyncio.sleep(generator.random() * 0.05)
-            with reception.admit(SessionParams(), wants_events=True) as session:
+            with reception.calls.admit(SessionParams(), wants_events=True) as session:
                 if generator.random() < 0.7:
                     await until(lambda: session.state is SessionState.RUNNING)
                     session.offer(speech(1)[0])
@@ -116,7 +116,7 @@ async def test_coming_and_going_at_random_loses_no_slot():
         await reception.check_integrity()
         assert {slot for slot, _ in runner.started} <= {0, 1, 2}
         gc.collect()
-        assert not reception._seats
+        assert not reception.calls.seats
 
 
 async def test_a_slot_that_is_lost_is_noticed():
@@ -129,10 +129,10 @@ async def test_a_slot_that_is_lost_is_noticed():
             await reception.check_integrity()
         stray.end(CallerLeft("It was never there."))
         reception._submit(Close(stray))
-        reception._seats._free -= 1
+        reception.calls.seats._free -= 1
         with pytest.raises(AssertionError, match="0 of 2 slots free, 1 held"):
             await reception.check_integrity()
-        reception._seats._free += 1
+        reception.calls.seats._free += 1
         door.__exit__(None, None, None)
 
 
@@ -198,16 +198,16 @@ async def test_calls_that_nobody_takes_part_in_are_ended():
             await session.outbox.next()
             session.greeted_at = now
         quiet.heard_at = now
-        reception.look_after(silent, now + limits.first_audio_s - 1)
-        reception.look_after(quiet, now + limits.quiet_s - 1)
-        reception.look_after(deaf, now + limits.stalled_s - 1)
+        reception.calls.look_after(silent, now + limits.first_audio_s - 1)
+        reception.calls.look_after(quiet, now + limits.quiet_s - 1)
+        reception.calls.look_after(deaf, now + limits.stalled_s - 1)
         assert [session.ended for session in sessions] == [None] * 3
         for session in (silent, quiet):
             while not session.outbox.is_empty:
                 await session.outbox.next()
-        reception.look_after(silent, now + limits.first_audio_s + 1)
-        reception.look_after(quiet, now + limits.quiet_s + 1)
-        reception.look_after(deaf, now + limits.stalled_s + 1)
+        reception.calls.look_after(silent, now + limits.first_audio_s + 1)
+        reception.calls.look_after(quiet, now + limits.quiet_s + 1)
+        reception.calls.look_after(deaf, now + limits.stalled_s + 1)
         assert [type(session.ended) for session in sessions] == [NeverSpoke, GoneQuiet, NotListening]
         for _, door in callers:
             door.__exit__(None, None, None)
@@ -224,7 +224,7 @@ async def test_time_in_line_is_no_time_of_a_call():
         second.greeted_at = clock.now()
         clock.advance(60)
         second_door.__exit__(None, None, None)
-        assert list(reception._seats._line._lengths_s) == [60]
+        assert list(reception.calls.seats._line._lengths_s) == [60]
 
 
 async def test_the_log_says_what_kind_of_model_answers(caplog: pytest.LogCaptureFixture):
