@@ -56,14 +56,20 @@ class Campaign:
         self.ends_at: float | None = None  # when the step under way will, as far as that is known
         self.begun_at = time.perf_counter()
         self._workers = workers
+        self._begun_cpu_s = workers.cpu_s
         self._sampler = sampler
         self._look = look
+
+    @property
+    def own_core_share(self) -> float:
+        """What the callers have taken of a core so far, all their processes together."""
+        return (self._workers.cpu_s - self._begun_cpu_s) / (time.perf_counter() - self.begun_at)
 
     def once(self, callers: int, talk_s: float) -> None:
         """One call each, all at once, of at most `talk_s`; until they are over."""
         step = self._begin(callers)
         step.from_at, self.ends_at = step.begun_at, step.begun_at + talk_s
-        while self._workers.callers != 0:
+        while not self._workers.are_done:
             self._wait(_LOOK_EVERY_S)
         self._end(step, ALWAYS)
 
@@ -89,7 +95,7 @@ class Campaign:
         self.step, self.ends_at = None, None
         self._workers.resize(0)
         deadline = time.perf_counter() + LEAVE_WITHIN_S
-        while self._workers.callers != 0 and time.perf_counter() < deadline:
+        while not self._workers.are_done and time.perf_counter() < deadline:
             self._wait(_LOOK_EVERY_S)
 
     def _hold(self, callers: int, hold_s: float, bar: Bar | None) -> bool:

@@ -86,10 +86,17 @@ class Crowd:
             else:
                 self._lives[caller].cancel()
 
-    def take(self) -> list[tuple[int, CallRecord]]:
-        """What is new of each call, by its number."""
-        taken = [(number, record.take()) for number, record in self._records.items()]
-        self._records = {number: record for number, record in self._records.items() if record.over_at is None}
+    @property
+    def calls(self) -> int:
+        """Those under way, and those of whose end was not told yet."""
+        return len(self._records)
+
+    def take(self, part: int = 0, parts: int = 1) -> list[tuple[int, CallRecord]]:
+        """What is new of each call, by its number; or of a part of them, so that it does not take long at once."""
+        taken = [(number, record.take()) for number, record in self._records.items() if number % parts == part]
+        for number, record in taken:
+            if record.over_at is not None:
+                del self._records[number]
         return taken
 
     async def _live(self, caller: int, after_s: float) -> None:

@@ -25,6 +25,7 @@ def results(campaign: Campaign, settings: dict[str, Any], bar: Bar | None) -> Re
         **settings,
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
         **summary_apart(calls),
+        "own_core_share": round(campaign.own_core_share, 3),
         "found": _found(campaign.steps, bar) if bar else None,
         "steps": [_step(step, begun_at) for step in campaign.steps],
         "over_time": over_time([call for call in calls if not call.is_troubled] or calls, begun_at, ended_at),

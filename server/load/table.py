@@ -41,7 +41,7 @@ def _rows(figures: Results) -> Iterator[tuple[str, str]]:
     yield "gaps", f"{figures['packet_gaps']:,} over {GAP_S * 1e3:.0f} ms"
     yield "underruns", f"{figures['underruns']:,} with {PLAYER_BUFFER_S * 1e3:.0f} ms of buffer"
     yield "text", f"{figures['text_pieces']:,} pieces"
-    yield "own lateness", spread(figures["own_lateness_ms"])
+    yield "own lateness", f"{spread(figures['own_lateness_ms'])}, {figures['own_core_share']:.0%} of a core"
     if troubled := figures.get("with_faults"):
         told = f"{troubled['calls']} calls, {troubled['failed']} failed, {share(troubled['late_share'])} late"
         yield "with faults", f"{told}; the figures above are of the others"

@@ -1,13 +1,15 @@
 """The processes that call, so that one that shows figures, or one core, is not the limit of what is measured.
 
-Caller k lives in process k modulo their number. Each reports twice a second what is new of its calls, from a thread,
-so that nobody's pace waits for a pipe. Knows processes and pipes; knows not what callers do.
+Caller k lives in process k modulo their number. Each reports often, and each time on a part of its calls, since all at
+once would take the loop milliseconds; from a thread, so that nobody's pace waits for a pipe. Knows processes and pipes;
+knows not what callers do.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import multiprocessing
 import signal
 import time
@@ -20,7 +22,8 @@ from threading import Thread
 from server.load.crowd import Crowd, Habits
 from server.load.record import CallRecord
 
-REPORTS_EVERY_S = 0.5
+REPORTS_EVERY_S = 0.05
+_PARTS = 10  # so each call is reported on twice a second
 _ENDS_WITHIN_S = 5.0
 
 
@@ -37,6 +40,7 @@ class Report:
 
     orders: int  # how many orders it has followed
     callers: int  # that are there still
+    calls: int  # that are under way, or not told of to the end
     cpu_s: float  # that it has used so far
     news: Sequence[tuple[int, CallRecord]]
 
@@ -76,6 +80,16 @@ class Workers:
             return None
         return sum(report.callers for report in reports)
 
+    @property
+    def are_done(self) -> bool:
+        """Whether all callers have left, and all was told of them."""
+        return self.callers == 0 and not any(report.calls for report in self._reports.values())
+
+    @property
+    def cpu_s(self) -> float:
+        """Processor time that they have used so far."""
+        return sum(report.cpu_s for report in self._reports.values())
+
     def wait_until_ready(self) -> None:
         """Return when all of them have begun. Raises WorkerLost."""
         while len(self._reports) < len(self._pipes):
@@ -96,11 +110,9 @@ class Workers:
         news: list[tuple[tuple[int, int], CallRecord]] = []
         while True:
             ready = wait(self._pipes, max(0.0, deadline - time.monotonic()))
-            for pipe in ready:
-                assert isinstance(pipe, Connection)
-                number = self._pipes.index(pipe)
+            for number in [number for number, pipe in enumerate(self._pipes) if pipe in ready]:
                 try:
-                    report: Report = pipe.recv()
+                    report: Report = self._pipes[number].recv()
                 except (EOFError, OSError) as error:
                     raise WorkerLost from error
                 self._reports[number] = report
@@ -121,11 +133,12 @@ async def _call_as_ordered(habits: Habits, pipe: Connection) -> None:
     crowd, orders, followed = Crowd(habits), asyncio.Queue[range | None](), 0
     loop = asyncio.get_running_loop()
     Thread(target=_listen, args=(pipe, loop, orders), daemon=True).start()
-    while True:
+    for number in itertools.count():
         try:
             order = await asyncio.wait_for(orders.get(), REPORTS_EVERY_S)
         except TimeoutError:
-            report = Report(followed, crowd.callers, time.process_time(), crowd.take())
+            news = crowd.take(number % _PARTS, _PARTS)
+            report = Report(followed, crowd.callers, crowd.calls, time.process_time(), news)
             await asyncio.to_thread(pipe.send, report)
             continue
         if order is None:

@@ -17,15 +17,17 @@ from tests.bench.report import Row
 Figures = dict[str, Any]  # as server/load/figures.py writes them
 
 
-def call(server: Server, callers: int, seconds: float) -> Figures:
+def call(server: Server, callers: int, seconds: float, form: str = "ogg") -> Figures:
     """Talk for `seconds`, `callers` at once, and tell how it went."""
     file = server.log.with_suffix(".json")
     file.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "server", "load", server.url, "-n", str(callers), "-s", str(seconds)]
+    flags = {"-n": callers, "-s": seconds, "--form": form, "--json": file}
+    given = [str(word) for flag in flags.items() for word in flag]
+    command = [sys.executable, "-m", "server", "load", server.url, *given]
     limit_s = seconds + GREETING_WITHIN_S + 30
     try:
         ended = subprocess.run(  # its status says that callers were refused, as the figures do
-            [*command, "--json", str(file)], cwd=ROOT, capture_output=True, text=True, timeout=limit_s, check=False
+            command, cwd=ROOT, capture_output=True, text=True, timeout=limit_s, check=False
         )
     except subprocess.TimeoutExpired as error:
         raise BenchError(f"the callers were not done after {limit_s:.0f} s") from error

@@ -9,7 +9,7 @@ from server.load.figures import summary
 from server.load.table import table
 from tests.server.load.records import record
 
-SETTINGS = {"url": "ws://here/api/chat", "form": "ogg", "seconds": "2", "found": None}
+SETTINGS = {"url": "ws://here/api/chat", "form": "ogg", "seconds": "2", "found": None, "own_core_share": 0.31}
 
 
 def run(**more: Any) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def test_a_simple_run_is_told_as_it_always_was() -> None:
         "gaps           0 over 160 ms",
         "underruns      0 with 100 ms of buffer",
         "text           0 pieces",
-        "own lateness   p50 1.0 · p95 1.0 · p99 1.0 · max 1.0 ms",
+        "own lateness   p50 1.0 · p95 1.0 · p99 1.0 · max 1.0 ms, 31% of a core",
     ]
 
 
