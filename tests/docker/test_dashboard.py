@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
+from pathlib import Path
 
 import pytest
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
@@ -15,9 +17,10 @@ from server.engine.runner import DeviceMemory
 from server.exposition import Exposition
 from server.reception import Reception
 from server.settings import Settings
-from tests.docker.dashboard import alerts, dashboard, metrics, queries
+from tests.docker.dashboard import DOCKER, alerts, dashboard, metrics, queries
 from tests.fakes import TalkingRunner
 
+LOAD_TESTER = DOCKER.parent / "server" / "load" / "server_metrics.py"
 JSON = dict | list | str | int | float | bool | None
 
 
@@ -36,6 +39,15 @@ def test_every_figure_that_is_asked_for_is_there(told: set[str], title: str, exp
     asked = metrics(expression)
     assert asked or "up{" in expression
     assert asked <= told, f"{title} asks for what the server does not tell"
+
+
+@pytest.mark.parametrize(
+    "file", [*DOCKER.glob("kubernetes/*"), DOCKER / "README.md", LOAD_TESTER], ids=lambda f: f.name
+)
+def test_others_who_read_figures_name_them_rightly(told: set[str], file: Path):
+    named = set(re.findall(r"\bparley_\w+", file.read_text(encoding="utf-8"))) - {"parley_token"}
+    families = {name.removesuffix("_count") for name in told}
+    assert named <= told | families
 
 
 def test_every_figure_of_the_server_is_shown_or_watched(told: set[str]):
