@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 
+from server.engine import clock
 from server.resuming import Tokens
 from server.session import Session, SessionParams
 from tests.fakes import FakeClock, TalkingRunner
 from tests.server.conftest import Serve, Served
 from tests.server.phone import Phone, dial, speech, until
+from tests.server.test_bad_input import undisturbed_neighbour
 
 pytestmark = pytest.mark.usefixtures("patient_engine")
 
@@ -164,6 +166,30 @@ async def test_who_waits_takes_the_slot_as_soon_as_its_caller_is_lost(serve: Ser
         phone.vanish()
         await waiting.greeting()
         assert await refusal(served, ready["resume"]) == (1008, "resume")
+
+
+async def test_neighbours_do_not_notice(serve: Serve):
+    served = await serve(slots=2)
+    async with undisturbed_neighbour(served):
+        ready = await lose(served)
+        for _ in range(3):
+            async with talking(served, f"&resume={ready['resume']}") as (phone, ready):
+                phone.vanish()
+                await until(lambda: served.reception.parked == 1)
+
+
+async def test_a_microphone_that_stays_mute_after_a_break_is_heard_as_silence(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+):
+    served = await serve()
+    ready = await lose(served)
+    monkeypatch.setattr(clock, "SILENCE_AFTER_S", 0.05)
+    async with dial(f"{served.chat}?events=1&resume={ready['resume']}") as phone:
+        await phone.greeting()
+        for _ in range(3):
+            await phone.hear()
+        session = next(iter(served.reception.calls.seats))
+        assert session.counts["silence"] >= 3
 
 
 async def test_tokens_are_never_logged(serve: Serve, caplog: pytest.LogCaptureFixture):
