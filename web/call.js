@@ -9,17 +9,11 @@
  */
 
 import { DelayGauge } from './delay-gauge.js';
-import { CallFailure } from './failure.js';
+import { CallFailure, failureOf } from './failure.js';
 import { askInfo, askReadiness, chatUrl, protocols } from './net/server.js';
 
 /** Close codes that are nobody's fault. */
 const NORMAL = new Set([1000, 1001, 1005]);
-
-/** @type {Record<number, import('./failure.js').FailureCode>} */
-const FAILURE_OF_CODE = { 1008: 'refused', 1011: 'failed', 1012: 'stopping', 1013: 'full' };
-
-/** @type {Record<string, import('./failure.js').FailureCode>} the server's words for it are finer than close codes */
-const FAILURE_OF_REASON = { full: 'full', starting: 'starting', stopping: 'stopping', resume: 'conversation-lost' };
 
 const FIRST_RETRY_MS = 250;
 const LONGEST_RETRY_MS = 4000;
@@ -175,7 +169,7 @@ export class Call {
   /** @param {{code: number, said: string, opened: boolean, quietMs: number}} closed */
   async #onClosed({ code, said, opened, quietMs }) {
     if (this.#broken) return this.#fail(new CallFailure('broken', this.#broken));
-    const known = FAILURE_OF_REASON[this.#reason] ?? FAILURE_OF_CODE[code];
+    const known = failureOf(this.#reason, code);
     if (known) return this.#fail(new CallFailure(known, said));
     if (NORMAL.has(code)) return this.#end({ by: 'server', reason: this.#reason });
     if (this.#resume && (this.state === 'live' || this.#lostAtMs)) return this.#reconnect(quietMs);
@@ -199,8 +193,8 @@ export class Call {
   #reconnect(quietMs) {
     const now = performance.now();
     this.#lostAtMs ||= now - quietMs;
-    const leftMs = this.#resumeForMs - (now - this.#lostAtMs);
-    if (leftMs <= 0) return this.#fail(new CallFailure('connection-lost'));
+    const leftMs = Math.max(0, this.#resumeForMs - (now - this.#lostAtMs));
+    if (!leftMs && this.#retries) return this.#fail(new CallFailure('connection-lost')); // once at least: we may have slept
     const isNew = this.state !== 'reconnecting';
     this.#enter('reconnecting');
     if (isNew) this.#tell('lost', { leftS: leftMs / 1000 });

@@ -17,3 +17,18 @@ export class CallFailure extends Error {
     this.detail = detail;
   }
 }
+
+/** @type {Record<number, FailureCode>} by WebSocket close code */
+const BY_CLOSE_CODE = { 1008: 'refused', 1011: 'failed', 1012: 'stopping', 1013: 'full' };
+
+/** @type {Record<string, FailureCode>} the server's words for it are finer than close codes */
+const BY_REASON = { full: 'full', starting: 'starting', stopping: 'stopping', resume: 'conversation-lost' };
+
+/**
+ * @param {string} reason the server's word for the end, '' for none
+ * @param {number} closeCode
+ * @returns {FailureCode | undefined} undefined where nothing failed, or nobody knows what
+ */
+export function failureOf(reason, closeCode) {
+  return BY_REASON[reason] ?? BY_CLOSE_CODE[closeCode];
+}

@@ -48,7 +48,7 @@ async def _is_ready(client: httpx.AsyncClient, url: str) -> bool:
 
 
 @asynccontextmanager
-async def _serving(*flags: str) -> AsyncIterator[Served]:
+async def serving(*flags: str) -> AsyncIterator[Served]:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "server", "serve", "--port", "0", *flags),
         cwd=ROOT,
@@ -87,7 +87,7 @@ async def serve() -> AsyncIterator[Serve]:
     async with AsyncExitStack() as stack:
 
         async def start(*flags: str) -> Served:
-            return await stack.enter_async_context(_serving(*flags))
+            return await stack.enter_async_context(serving(*flags))
 
         yield start
 

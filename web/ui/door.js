@@ -11,13 +11,17 @@ const KEY = 'parley.token';
 
 /** @returns {string} of the address, or else of an earlier visit in this tab; '' for none */
 export function takeToken() {
+  return takeFromAddress() ?? kept();
+}
+
+function takeFromAddress() {
   const rest = new URLSearchParams(location.hash.slice(1));
-  const given = rest.get('token');
-  if (given === null) return kept();
+  const token = rest.get('token');
+  if (token === null) return null;
   rest.delete('token');
   history.replaceState(history.state, '', rest.size ? `#${rest}` : location.pathname + location.search);
-  keep(given);
-  return given;
+  keep(token);
+  return token;
 }
 
 export class Door {
@@ -30,7 +34,7 @@ export class Door {
   /** @param {import('../parley.js').Parley} parley @param {(failure: CallFailure) => void} refuse */
   constructor(parley, refuse) {
     this.#parley = parley;
-    addEventListener('hashchange', () => this.#try(takeToken()));
+    addEventListener('hashchange', () => this.#try(takeFromAddress() ?? parley.token));
     this.#form.addEventListener('submit', (event) => {
       event.preventDefault();
       const token = tokenIn(this.#field.value);

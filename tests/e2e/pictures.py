@@ -1,0 +1,71 @@
+"""The README's two pictures, anew: ``python -m tests.e2e.pictures``, on a machine with nothing else to do.
+
+A caller asks the demo model three questions; the picture is taken as soon as it has answered the last one, while the
+caller already speaks again. A model that came late would answer something else, so then there is no picture.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import soundfile
+import soxr
+from playwright.async_api import expect
+
+from tests.e2e.browsing import MIC_HZ, PLAIN_MICROPHONE, open_browser, write_wav
+from tests.e2e.conftest import serving
+
+PICTURES = Path(__file__).parent / "screenshots"
+# What is said, and the silence after it in seconds.
+SAID = (("", 6.5), ("What is your name?", 4.5), ("Tell me a joke.", 5.2), ("What is the capital of France?", 1.0))
+GOES_ON = "Tell me a riddle."
+ANSWER = "capital of France."
+SEED = 3
+# Name, size, device pixels, colours.
+TAKEN: tuple[tuple[str, tuple[int, int], int, Literal["light", "dark"]], ...] = (
+    ("call", (1280, 720), 1, "light"),
+    ("call-phone", (390, 780), 2, "dark"),
+)
+
+
+def speak(text: str) -> np.ndarray:
+    """f32 [samples]"""
+    with tempfile.NamedTemporaryFile(suffix=".wav") as file:
+        subprocess.run(["espeak-ng", "-v", "en-us", "-s", "150", "-w", file.name, text or " "], check=True)
+        voice, rate_hz = soundfile.read(file.name, dtype="float32")
+    return 0.6 * soxr.resample(voice, rate_hz, MIC_HZ)
+
+
+def conversation() -> np.ndarray:
+    parts = [part for text, pause_s in SAID for part in (speak(text), np.zeros(round(pause_s * MIC_HZ)))]
+    voice = np.concatenate([*parts, speak(GOES_ON), np.zeros(20 * MIC_HZ)])
+    return voice + 1e-4 * np.random.default_rng(0).standard_normal(len(voice))
+
+
+async def main() -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        microphone = write_wav(Path(directory) / "caller.wav", conversation())
+        for name, (width, height), pixels, scheme in TAKEN:
+            async with serving() as served, open_browser(microphone=microphone) as browser:
+                context = await browser.new_context(
+                    viewport={"width": width, "height": height},
+                    device_scale_factor=pixels,
+                    color_scheme=scheme,
+                    permissions=["microphone"],
+                )
+                page = await context.new_page()
+                await page.add_init_script(PLAIN_MICROPHONE)
+                await page.goto(f"{served.url}#seed={SEED}")
+                await page.get_by_role("button", name="Start talking").click()
+                await page.mouse.move(5, height / 2)
+                await expect(page.get_by_role("log")).to_contain_text(ANSWER, timeout=60_000)
+                await page.screenshot(path=PICTURES / f"{name}.png")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
