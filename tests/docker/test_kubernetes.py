@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,18 @@ def test_all_files_are_listed() -> None:
     generated += [file for maker in kustomization["secretGenerator"] for file in maker["envs"]]
     there = {path.name for path in KUBERNETES.iterdir()} - {"kustomization.yaml"}
     assert there == {*kustomization["resources"], *generated}
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl, which renders a kustomization, is not here")
+def test_the_kustomization_renders_into_manifests_that_fit_and_find_each_other() -> None:
+    done = subprocess.run(["kubectl", "kustomize", KUBERNETES], capture_output=True, text=True, check=True)
+    rendered = list(yaml.safe_load_all(done.stdout))
+    for manifest in rendered:
+        kubernetes_validate.validate(manifest, SINCE, strict=True)
+    made = {m["metadata"]["name"] for m in rendered if m["kind"] in ("ConfigMap", "Secret")}
+    assert len(made) == 3
+    wanted = re.findall(r"(?:secretName|name): (parley-(?:secrets|balancer|scripts)-\w{10})\n", done.stdout)
+    assert set(wanted) == made
 
 
 @pytest.mark.parametrize("pod", pods(), ids=lambda pod: pod["metadata"]["labels"]["app.kubernetes.io/component"])

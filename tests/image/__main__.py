@@ -15,7 +15,7 @@ from tests.image.podman import ROOT, build, inspect, podman, remove, start
 
 IMAGE = "localhost/parley:cpu"
 NAME = "parley-image-check"
-STARTS_WITHIN_S = 60.0
+STARTS_WITHIN_S = 120.0
 STOPS_WITHIN_S = 10.0  # then docker kills
 TOKEN = "image-check-0123456789"
 PORT = 18998
