@@ -54,7 +54,7 @@ class Seats:
     @property
     def is_full(self) -> bool:
         """True: who comes now has to wait."""
-        return not self._free and not self.parked
+        return self._free + self.parked <= len(self._line)
 
     def in_line(self) -> list[Session]:
         return list(self._line)

@@ -15,6 +15,7 @@ from server.engine.bridge import Close, Open
 from server.errors import (
     CallBroken,
     CallerLeft,
+    CallerLost,
     EngineFailed,
     GoneQuiet,
     NeverSpoke,
@@ -117,6 +118,20 @@ async def test_coming_and_going_at_random_loses_no_slot():
         assert {slot for slot, _ in runner.started} <= {0, 1, 2}
         gc.collect()
         assert not reception.calls.seats
+
+
+async def test_a_slot_whose_caller_is_lost_goes_to_the_line_and_not_to_one_at_the_door():
+    async with reception_of(TalkingRunner(1)) as reception:
+        first, first_door = admit(reception)
+        await until(lambda: first.state is SessionState.RUNNING)
+        second, second_door = admit(reception)
+        first.greeted_at = reception.clock.now()
+        first.hang_up(first.outbox, CallerLost("The line is dead."))  # its connection has yet to notice
+        with pytest.raises(ServerFull):
+            admit(reception, events=False)
+        first_door.__exit__(None, None, None)
+        await until(lambda: second.state is SessionState.RUNNING)
+        second_door.__exit__(None, None, None)
 
 
 async def test_a_slot_that_is_lost_is_noticed():
