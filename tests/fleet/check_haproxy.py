@@ -151,7 +151,12 @@ async def test_a_broken_call_comes_back_to_its_server(fleet: Fleet, calls: Async
         assert home.process
         home.process.send_signal(signal.SIGTERM)
         await eventually(lambda: _not_ready(fleet, home))
-    again = await call(calls, f"{url}&resume={ready['resume']}")
-    back = await again.event("ready")
-    assert back["call"] == ready["call"] and "gap_s" in back
-    await converse(again)
+    async with dial(f"{url}&resume={ready['resume']}&token=not-for-the-log") as again:
+        await again.greeting()
+        back = await again.event("ready")
+        assert back["call"] == ready["call"] and "gap_s" in back
+        await converse(again)
+    assert fleet.log
+    log = fleet.log.read_text()
+    assert f"GET /api/chat 101 server={home.name}" in log
+    assert "not-for-the-log" not in log and ready["resume"] not in log

@@ -94,6 +94,7 @@ class Fleet:
     servers: list[Server]
     port: int
     metrics_port: int
+    log: Path | None = None  # the balancer's, once it runs
 
     @property
     def chat(self) -> str:
@@ -156,12 +157,12 @@ async def running(fleet: Fleet, directory: Path, haproxy_cfg: str) -> AsyncItera
     assert HAPROXY, "needs haproxy: `make fleet-check` installs it"
     path = directory / "haproxy.cfg"
     path.write_text(haproxy_cfg)
+    fleet.log = directory / "haproxy.log"
     balancer = None
     try:
         await asyncio.gather(*(server.start() for server in fleet.servers))
-        balancer = await asyncio.create_subprocess_exec(
-            *(HAPROXY, "-q", "-db", "-f", str(path)), stdout=asyncio.subprocess.DEVNULL
-        )
+        with fleet.log.open("wb") as log:
+            balancer = await asyncio.create_subprocess_exec(HAPROXY, "-db", "-f", str(path), stdout=log)
         yield
     finally:
         for process in (balancer, *(server.process for server in fleet.servers)):
