@@ -36,6 +36,7 @@ COUNTERS = {
     "concealed": ("parley_packets_concealed", "Packets that Opus could not decode, each of which was concealed."),
     "lost_pages": ("parley_pages_lost", "Ogg pages that were lost, by their numbers."),
     "malformed": ("parley_messages_malformed", "Messages that made no sense and were ignored."),
+    "turned_away": ("parley_connections_refused", "Connections that were too many, closed before any request."),
     "received_bytes": ("parley_received_bytes", "Payload of the messages that callers sent."),
     "sent_bytes": ("parley_sent_bytes", "Payload of the messages that callers were sent."),
 }

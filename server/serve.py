@@ -17,6 +17,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import sys
 import threading
 from collections.abc import Callable
@@ -29,8 +30,9 @@ from pydantic import ValidationError
 from server.app import create_app
 from server.doors.address import announcement
 from server.doors.doors import Doors
-from server.doors.http import ImpatientHttp
-from server.doors.sockets import allow_many_sockets, listen
+from server.doors.http import REQUEST_HEAD_S, ImpatientHttp
+from server.doors.sockets import Crowd, Listener, allow_many_sockets, listen
+from server.doors.tls import TlsUnavailable, tls_context
 from server.engine.echo_runner import EchoRunner
 from server.engine.engine import THREAD_NAME as ENGINE_THREAD
 from server.engine.runner import Runner
@@ -45,6 +47,7 @@ log = logging.getLogger(__name__)
 NOT_STARTED = 1
 WRONG_SETTING = 2  # as argparse says it
 FAILED = 3
+_ACCEPT_AT_ONCE = 64  # connections, before the loop turns to calls again
 _CLOSE_S = 1  # for sockets whose peers do not answer the close
 
 
@@ -80,13 +83,16 @@ def run(args: argparse.Namespace) -> int:
         return WRONG_SETTING
     write_logs_as(settings.log_format)
     try:
-        listener = listen(settings.host, settings.port)
+        tls = tls_context(settings)
+        listener = listen(settings.host, settings.port, Crowd(settings, allow_many_sockets()))
+    except TlsUnavailable as error:
+        print(f"parley: {error}", file=sys.stderr)
+        return NOT_STARTED
     except OSError as error:
         print(f"parley: {why_not_bound(settings, error)}", file=sys.stderr)
         return NOT_STARTED
-    allow_many_sockets()
     try:
-        status = asyncio.run(serve(settings, runner_maker(settings), listener))
+        status = asyncio.run(serve(settings, runner_maker(settings), listener, tls))
     except CannotRecord as error:
         print(f"parley: {error}", file=sys.stderr)
         return NOT_STARTED
@@ -133,10 +139,12 @@ def runner_maker(settings: Settings) -> Callable[[], Runner]:
     return load
 
 
-async def serve(settings: Settings, make_runner: Callable[[], Runner], listener: socket.socket) -> int:
+async def serve(
+    settings: Settings, make_runner: Callable[[], Runner], listener: Listener, tls: ssl.SSLContext | None = None
+) -> int:
     """Serve on `listener` until a signal or until the engine fails; the process's exit status."""
     reception = Reception(settings, make_runner)
-    await PoliteServer(reception).serve(sockets=[listener])
+    await PoliteServer(reception, tls).serve(sockets=[listener])
     if not reception.failed.is_set():
         return 0
     return FAILED if reception.slots else NOT_STARTED
@@ -145,7 +153,7 @@ async def serve(settings: Settings, make_runner: Callable[[], Runner], listener:
 class PoliteServer(uvicorn.Server):
     """Uvicorn, but the first signal ends calls politely; it would close their sockets without a word."""
 
-    def __init__(self, reception: Reception) -> None:
+    def __init__(self, reception: Reception, tls: ssl.SSLContext | None = None) -> None:
         self._doors = Doors(reception.settings)
         super().__init__(
             uvicorn.Config(
@@ -153,6 +161,7 @@ class PoliteServer(uvicorn.Server):
                 http=ImpatientHttp,
                 log_config=None,
                 access_log=False,
+                ssl_context_factory=(lambda *_: tls) if tls else None,
                 forwarded_allow_ips=list(reception.settings.trusted_proxy),
                 ws="websockets-sansio",
                 ws_max_size=MAX_MESSAGE_BYTES,
@@ -165,12 +174,24 @@ class PoliteServer(uvicorn.Server):
         self._ending: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        await super().startup([])  # but for listening: it would give every TLS handshake a minute
         self._failure = asyncio.create_task(self._end_on_failure())
         for listener in sockets or []:
+            self.servers.append(await self._listen(listener))
             host, port = listener.getsockname()[:2]
-            scheme = "https" if self.config.is_ssl else "http"
+            scheme = "https" if self.config.ssl else "http"
             print(announcement(host, port, scheme, self._doors.made_token), flush=True)
+
+    async def _listen(self, listener: socket.socket) -> asyncio.Server:
+        if isinstance(listener, Listener):
+            listener.on_turned_away = lambda: self._reception.metrics.add_counts({"turned_away": 1})
+
+        def make_protocol() -> ImpatientHttp:
+            return ImpatientHttp(self.config, self.server_state, self.lifespan.state)
+
+        tls = self.config.ssl
+        bounds = {"ssl_handshake_timeout": REQUEST_HEAD_S, "ssl_shutdown_timeout": _CLOSE_S} if tls else {}
+        return await self._loop.create_server(make_protocol, sock=listener, ssl=tls, backlog=_ACCEPT_AT_ONCE, **bounds)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._ending is None and not self.should_exit:

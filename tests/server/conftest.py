@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import pytest
 
 from server import reception as reception_module
-from server.doors.sockets import listen
+from server.doors.sockets import Crowd, listen
+from server.doors.tls import tls_context
 from server.engine import clock, watchdog
 from server.engine.runner import Runner
 from server.reception import Reception
@@ -42,8 +43,8 @@ Serve = Callable[..., Awaitable[Served]]
 @asynccontextmanager
 async def _served(make_runner: Callable[[], Runner], settings: Settings, ready: bool) -> AsyncIterator[Served]:
     reception = Reception(settings, make_runner)
-    server = PoliteServer(reception)
-    listener = listen("127.0.0.1", 0)
+    server = PoliteServer(reception, tls_context(settings))
+    listener = listen("127.0.0.1", 0, Crowd(settings))
     serving = asyncio.create_task(server._serve(sockets=[listener]))  # without its signal handlers
     served = Served(reception, server, listener.getsockname()[1])
     await until(lambda: server.started and (reception.status == "ready" or not ready))

@@ -11,7 +11,8 @@ import time
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from server.serve import listen, serve
+from server.doors.sockets import Crowd, listen
+from server.serve import serve
 from server.settings import Settings
 from tests.fakes import TalkingRunner
 from tests.server.conftest import Serve
@@ -102,7 +103,7 @@ async def test_a_signal_while_the_model_loads_is_not_kept_waiting():
         def warm_up(self) -> None:
             loaded.wait(LONG_S)
 
-    listener = listen("127.0.0.1", 0)
+    listener = listen("127.0.0.1", 0, Crowd(Settings()))
     address = f"http://127.0.0.1:{listener.getsockname()[1]}"
     serving = asyncio.create_task(serve(Settings(model="echo", drain_s=LONG_S), lambda: SlowRunner(1), listener))
     try:

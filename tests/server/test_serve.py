@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from server.doors.sockets import listen
+from server.doors.sockets import Crowd, listen
 from server.serve import serve
 from server.settings import Settings
 from tests.fakes import TalkingRunner
@@ -165,8 +165,8 @@ async def test_the_engine_failing_ends_calls_with_1011_and_the_process_with_3(ca
         if len(steps) == 3:
             raise RuntimeError("the device fell off the bus")
 
-    listener = listen("127.0.0.1", 0)
     settings = Settings(model="echo", slots=1)
+    listener = listen("127.0.0.1", 0, Crowd(settings))
     runner = TalkingRunner(1, before_step=fail_at_the_third)
     serving = asyncio.create_task(serve(settings, lambda: runner, listener))
     address = f"127.0.0.1:{listener.getsockname()[1]}"
@@ -221,7 +221,7 @@ async def test_a_model_that_cannot_be_loaded_ends_the_process_with_1():
     def fail() -> TalkingRunner:
         raise FileNotFoundError("no such checkpoint: nowhere")
 
-    listener = listen("127.0.0.1", 0)
+    listener = listen("127.0.0.1", 0, Crowd(Settings()))
     async with asyncio.timeout(PATIENCE_S):
         assert await serve(Settings(model="nowhere"), fail, listener) == 1
 

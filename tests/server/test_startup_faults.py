@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from server.serve import NOT_STARTED, listen, runner_maker, serve, why_not_bound
+from server.doors.sockets import Crowd, listen
+from server.serve import NOT_STARTED, runner_maker, serve, why_not_bound
 from server.settings import Settings
 from tests.server.conftest import Serve
 from tests.server.phone import PATIENCE_S, dial, speech
@@ -41,7 +42,7 @@ async def start(**chosen: str) -> tuple[int, str]:
     logging.getLogger().addHandler(handler)
     try:
         async with asyncio.timeout(PATIENCE_S):
-            status = await serve(settings, runner_maker(settings), listen("127.0.0.1", 0))
+            status = await serve(settings, runner_maker(settings), listen("127.0.0.1", 0, Crowd(settings)))
     finally:
         logging.getLogger().removeHandler(handler)
     [line] = lines
