@@ -44,7 +44,7 @@ class Display:
             for step in campaign.steps[self._told :]:
                 figures = step.figures
                 told = f"{spread(figures['turnaround_ms'])}, {share(figures['late_share'])} late"
-                self._console.print(f"{step.callers} callers: {told}, {figures['failed']} failed", soft_wrap=True)
+                self._console.print(f"callers {step.callers}: {told}, {figures['failed']} failed", soft_wrap=True)
             self._told = len(campaign.steps)
         elif now - self._shown_at > _SHOWS_EVERY_S:
             self._live.update(Group(_steps(campaign), _present(campaign, now)), refresh=True)
@@ -64,7 +64,7 @@ def _steps(campaign: Campaign) -> Table:
 def _present(campaign: Campaign, now: float) -> Text:
     """The last few seconds, in a line or two."""
     step, recent = campaign.step, _recent(campaign, now)
-    callers = f"{step.callers} callers" if step else "the last ones hear the rest"
+    callers = f"callers: {step.callers}" if step else "the last ones hear the rest"
     left = f", {max(0, campaign.ends_at - now):.0f} s left" if campaign.ends_at else ", settling" if step else ""
     turnaround = f"turnaround {spread(recent['turnaround_ms'])}, {share(recent['late_share'])} late"
     own = f"own lateness p99 {recent['own_p99_ms'] or 0:.1f} ms"

@@ -10,6 +10,7 @@ from typing import Any
 from server.load.figures import LATE_MS
 
 OWN_LATENESS_MS = 10.0  # at p99; beyond this the machine that measures is part of what is measured
+_OWN_SHARE = 0.2  # of the turnaround, at p99: less of it does not explain it
 _FULL_STEP = 0.8  # of a frame's time: the rest goes to waiting for the step before, and to Opus
 _LAG_MS = 20.0  # of the event loop, at p99
 _BUSY = 0.9  # of a core, or of the GPU's memory
@@ -20,8 +21,8 @@ def what_ended(figures: dict[str, Any], server: dict[str, Any] | None) -> str:
     refusals = [reason for reason in figures["failures"] if reason.startswith("HTTP 503")]
     if refusals:
         return f"its slots: callers were refused ({refusals[0]}){_room(server)}"
-    own_ms = figures["own_lateness_ms"]["p99"]
-    if own_ms is not None and own_ms > OWN_LATENESS_MS:
+    own_ms, p99_ms = figures["own_lateness_ms"]["p99"] or 0.0, figures["turnaround_ms"]["p99"] or 0.0
+    if own_ms > max(OWN_LATENESS_MS, _OWN_SHARE * p99_ms):
         return (
             f"this machine, which calls: it was itself {own_ms:.0f} ms late at p99. The server may hold more; "
             "call from another machine, or with more processes (--workers)"
@@ -38,7 +39,7 @@ def _of_server(figures: dict[str, Any], server: dict[str, Any]) -> str:
     if lag_ms > _LAG_MS:
         late = f"the server's event loop, which is {lag_ms:.0f} ms late at p99"
         if server["cpu_share"] < _BUSY - 0.2:
-            return f"{late} though its process takes only {server['cpu_share']:.0%} of a core: what else runs there?"
+            return f"{late}, but takes {server['cpu_share']:.0%} of a core only: something else runs on its machine"
         return f"{late} (one core for sockets and Opus; its process takes {server['cpu_share']:.0%} of a core)"
     if figures["failed"]:
         return f"failed calls: {next(iter(figures['failures']))}"

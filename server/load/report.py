@@ -24,7 +24,7 @@ Rows = Sequence[dict[str, Any]]
 def write_report(file: TextIO, figures: Results, other: Results | None = None) -> None:
     """`other`: an earlier run, to be shown beside it."""
     pages = Environment(loader=PackageLoader("server.load", ""), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    pages.filters |= {"ms": _ms, "share": _share, "count": _count, "day": _day}
+    pages.filters |= {"ms": _ms, "share": _share, "count": _count, "day": _day, "best": _best}
     charts = [_callers(figures), _turnaround(figures, other), _breaks(figures)]
     if len(figures["steps"]) > 1:
         charts.append(_by_callers(figures["steps"], other["steps"] if other else []))
@@ -32,6 +32,12 @@ def write_report(file: TextIO, figures: Results, other: Results | None = None) -
     page = pages.get_template("report.html")
     bounds = {"late_ms": LATE_MS, "own_ms": OWN_LATENESS_MS}
     file.write(page.render(run=figures, other=other, before=before, charts=charts, chart=chart, **bounds))
+
+
+def _best(figures: Results) -> dict[str, Any]:
+    """The step of a search that counts, the one of the most callers that were held; else the whole run."""
+    held = [step for step in figures["steps"] if step["held"]]
+    return max(held, key=lambda step: step["callers"]) if figures["found"] and held else figures
 
 
 def _times(rows: Rows) -> tuple[list[float], float]:
