@@ -100,6 +100,11 @@ class Outbox:
         return self.ended
 
     @property
+    def untold_frames(self) -> int:
+        """How many skipped frames the caller has yet to be told of."""
+        return self._events.get("skip", {"frames": 0})["frames"]
+
+    @property
     def is_empty(self) -> bool:
         return not (self._events or self._replies)
 

@@ -200,9 +200,10 @@ class Session:
         """Its socket has no more of it: nothing is heard or said, and the model stands still, until it goes on."""
         self._move(SessionState.PARKED)
         self.parked_at = self._clock.now()
+        untold = self.outbox.untold_frames
         unsent, unheard = self.outbox.end(why), self.inbox.stand_still()
         self.counts.update(unsent=unsent, skipped=unheard, parked=1)
-        self._missed_frames = unsent + unheard
+        self._missed_frames = untold + unsent + unheard
 
     def resume(self, token: str) -> None:
         """It goes on, with an outbox for the new socket; the caller is told what it missed."""

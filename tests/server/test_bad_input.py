@@ -253,7 +253,7 @@ async def test_a_bad_parameter_is_named(serve: Serve, query: str, names: str, ca
 
 @pytest.mark.usefixtures("quick_watch")
 async def test_a_client_that_stops_reading_is_hung_up_on(serve: Serve):
-    served = await serve(slots=2, stalled_s=0.5)
+    served = await serve(slots=2, stalled_s=2)
     deaf = socket.socket()
     deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     await asyncio.to_thread(deaf.connect, ("127.0.0.1", served.port))

@@ -204,6 +204,16 @@ async def test_a_call_that_breaks_twice_tells_only_what_is_new():
     assert [event["type"] for event in await everything(session) if isinstance(event, dict)] == ["ready"]
 
 
+async def test_what_was_missed_is_told_though_the_line_is_lost_before_it_is():
+    session = parked(FakeClock())
+    session.deliver(reply())
+    for token in ("second", "third"):
+        session.resume(token)
+        session.hang_up(session.outbox, CallerLost("at once"))
+    session.resume("fourth")
+    assert (await everything(session))[1:] == [{"type": "skip", "frames": 1}]
+
+
 def test_time_parked_is_no_time_of_the_call():
     clock = FakeClock()
     session = Session(SessionParams(), clock, resume_s=20)
