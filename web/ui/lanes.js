@@ -30,7 +30,6 @@ export class Lanes {
   #run = 0; // counts starts, so that an old picture's frame does not draw into a new one
   #running = false;
   #width = 0;
-  #height = 0;
   #ratio = 1;
   #lineColour = '';
   #stillness = matchMedia('(prefers-reduced-motion: reduce)');
@@ -101,7 +100,6 @@ export class Lanes {
     const { clientWidth, clientHeight } = this.#canvas;
     const ratio = devicePixelRatio || 1;
     this.#width = clientWidth;
-    this.#height = clientHeight;
     this.#ratio = ratio;
     this.#canvas.width = Math.round(clientWidth * ratio);
     this.#canvas.height = Math.round(clientHeight * ratio);
@@ -146,7 +144,7 @@ export class Lanes {
   }
 
   #drawNow() {
-    const lane = ((this.#height - this.#tape.stripPx) / 2) * this.#ratio;
+    const lane = this.#tape.lanePx * this.#ratio;
     const x = Math.round((this.#nowX + PITCH_PX) * this.#ratio);
     this.#pen.fillStyle = this.#lineColour;
     this.#pen.fillRect(x, 0, Math.ceil(this.#ratio), lane);

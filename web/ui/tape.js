@@ -74,6 +74,11 @@ export class Tape {
     return this.speaking ? WORD_STRIP_PX : QUIET_STRIP_PX;
   }
 
+  /** Of each voice; whole, so that a bar can be wiped without a trace. */
+  get lanePx() {
+    return Math.floor((this.#height - this.stripPx) / 2);
+  }
+
   /** @param {Voice} voice @param {number} bar @param {number} loudness 0…1; the loudest of a bar counts */
   add(voice, bar, loudness) {
     if (bar <= this.newest - REMEMBERED_BARS) return;
@@ -102,7 +107,7 @@ export class Tape {
     for (let next = Math.max(this.newest + 1, bar - REMEMBERED_BARS + 1); next <= bar; next++) {
       const at = next % REMEMBERED_BARS;
       this.#loud.user[at] = this.#loud.model[at] = this.#lost[at] = 0;
-      const lane = (this.#height - this.stripPx) / 2;
+      const lane = this.lanePx;
       this.#wipe(next + this.#ahead, 0, lane);
       this.#wipe(next + this.#ahead, this.#height - lane, lane);
       this.#wipe(next + Math.max(this.#ahead, LONG_WORD_BARS), lane, this.stripPx); // no word is cut while it is said
@@ -125,7 +130,7 @@ export class Tape {
   /** @param {number} bar */
   #drawBar(bar) {
     const pen = this.#pen;
-    const lane = (this.#height - this.stripPx) / 2;
+    const lane = this.lanePx;
     const x = (bar % this.bars) * PITCH_PX;
     const at = bar % REMEMBERED_BARS;
     for (const voice of /** @type {Voice[]} */ (['model', 'user'])) {
