@@ -171,7 +171,10 @@ class Calls:
         for session in self.seats:
             self._tell_drain(session)
         if self.seats and grace_s:
-            log.info("calls go on for a while", extra={"calls": len(self.seats), "seconds": grace_s})
+            log.info(
+                "calls may end by themselves; another signal ends them now",
+                extra={"calls": len(self.seats), "seconds": grace_s},
+            )
         await self._emptied(grace_s)
         await self.part()
 
