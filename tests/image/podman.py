@@ -1,7 +1,7 @@
 """Building and running images without a daemon or a registry: buildah and podman, in a store of their own.
 
 The base image is made here by debootstrap. What the build of this machine needs besides, as a package index of its
-own, comes from IMAGE_BUILD_FLAGS, e.g. "-v /etc/pip.conf:/etc/pip.conf:ro".
+own, comes from IMAGE_BUILD_FLAGS, e.g. "-v /etc/pip.conf:/etc/pip.conf:ro"; TORCH_INDEX, where it is set, is passed on.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ def build(image: str, variant: str) -> None:
     """Build the repository's Dockerfile upon the local base."""
     if subprocess.run([*_PODMAN, "image", "exists", BASE], check=False).returncode:
         _make_base()
-    arguments = {"BASE": BASE, "VARIANT": variant, "TORCH_INDEX": os.environ.get("TORCH_INDEX", "")}
+    arguments = {"BASE": BASE, "VARIANT": variant}
+    if "TORCH_INDEX" in os.environ:
+        arguments["TORCH_INDEX"] = os.environ["TORCH_INDEX"]
     flags = [f"--build-arg={name}={value}" for name, value in arguments.items()]
     flags += shlex.split(os.environ.get("IMAGE_BUILD_FLAGS", ""))
     _buildah("--layers", "--network=host", *flags, f"--tag={image}", str(ROOT))
