@@ -40,17 +40,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="Ogg pages of 80 ms as Kyutai's clients send, raw packets of 20 ms"
         " as the page does, or every other caller so (default: ogg)",
     )
-    parser.add_argument("--token", default=os.environ.get("PARLEY_TOKEN"), help="for a server that asks for one")
+    token = os.environ.get("PARLEY_TOKEN")
+    parser.add_argument("--token", default=token, help="for a server that asks for one (or PARLEY_TOKEN)")
     crowd = parser.add_argument_group("for longer, and for more and more callers")
-    crowd.add_argument("--hold", type=choices.positive(float), metavar="SECONDS", help="call again until then")
     crowd.add_argument(
-        "--think", type=choices.mix, default=choices.mix("0"), metavar="SECONDS", help="between calls, as -s"
+        "--hold",
+        type=choices.positive(float),
+        metavar="SECONDS",
+        help="call again and again until then; with --ramp or --find, for each step (default there: 20)",
+    )
+    crowd.add_argument(
+        "--think",
+        type=choices.mix,
+        default=choices.mix("0"),
+        metavar="SECONDS",
+        help="between two calls of a caller, told as -s is (default: 0)",
     )
     crowd.add_argument(
         "--ramp",
         type=choices.ramp,
         metavar="A..B",
-        help="so many callers, doubling; A..B..STEP in steps; each for --hold",
+        help="so many callers, doubling; A..B..STEP in steps",
     )
     crowd.add_argument(
         "--find",
@@ -68,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what befalls every other caller: loss=PERCENT, and a minute's stall=, drop=, reconnect=",
     )
     crowd.add_argument(
-        "--workers", type=choices.positive(int), help="processes that call (default: one per 200 callers)"
+        "--workers", type=choices.positive(int), help="processes that call (default: one for each 200 callers)"
     )
     out = parser.add_argument_group("to keep")
     out.add_argument("--json", type=Path, metavar="F", help="all figures")

@@ -124,6 +124,8 @@ def summary(
         "admitted": len(greeted_after_ms),
         "failed": why.total(),
         "failures": dict(why.most_common()),
+        "lines_cut": sum(call.was_cut for call in made),
+        "resumed": sum(call.is_resumed and call.failure is None for call in made),
         "greeted_after_ms": percentiles(greeted_after_ms),
         "frames_sent": sum(int(_within(np.array(call.sent_at), span).sum()) for call in calls),
         "frames_received": sum(int(_within(np.array(call.heard_at), span).sum()) for call in calls),

@@ -43,7 +43,8 @@ def _rows(figures: Results) -> Iterator[tuple[str, str]]:
     yield "text", f"{figures['text_pieces']:,} pieces"
     yield "own lateness", f"{spread(figures['own_lateness_ms'])}, {figures['own_core_share']:.0%} of a core"
     if troubled := figures.get("with_faults"):
-        told = f"{troubled['calls']} calls, {troubled['failed']} failed, {share(troubled['late_share'])} late"
+        cut = f"{troubled['lines_cut']} lines cut, {troubled['resumed']} conversations resumed"
+        told = f"{troubled['calls']} calls, {cut}, {troubled['failed']} failed, {share(troubled['late_share'])} late"
         yield "with faults", f"{told}; the figures above are of the others"
 
 

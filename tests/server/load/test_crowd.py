@@ -13,6 +13,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from server.audio.framing import FRAME_S
 from server.load import crowd as crowd_module
 from server.load.crowd import Crowd, Habits, Mix
+from server.load.figures import summary
 from server.load.ledger import Ledger
 from server.load.troubles import Faults
 from server.wire.kyutai import AudioForm, AudioReceived, KyutaiProtocol
@@ -126,6 +127,8 @@ async def test_who_reconnects_goes_on_with_the_conversation_where_that_is_offere
     assert others
     assert all(call.is_resumed for call in others)
     assert all(call.failure is None for call in ledger.calls)
+    figures = summary(ledger.calls)
+    assert figures["lines_cut"] == figures["resumed"] == len(others)
     tokens = [query.get("resume", [""])[0] for query in echo.queries]
     assert tokens == ["", *(f"token-{n}" for n in range(1, len(ledger.calls)))]
     assert all(query["events"] == ["1"] for query in echo.queries)

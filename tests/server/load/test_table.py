@@ -48,4 +48,4 @@ def test_steps_and_what_was_found() -> None:
 def test_a_busy_tester_and_faults_are_told() -> None:
     late = run(own_lateness_ms={"p50": 1.0, "p95": 9.0, "p99": 11.0, "max": 50.0}, with_faults=summary([]))
     assert "too busy to keep the pace" in table(late)
-    assert "with faults    0 calls, 0 failed, - late" in table(late)
+    assert "with faults    0 calls, 0 lines cut, 0 conversations resumed, 0 failed, - late" in table(late)
