@@ -25,7 +25,7 @@ apt = dpkg -s $(1) >/dev/null 2>&1 || { $(SUDO) apt-get update -q && \
 	{ echo "Please install $(1) with your system's package manager, then run this again."; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-gpu gpu-check check ops-check fmt bench fuzz demo-model demo-eval image image-check sbom lock fleet-check
+.PHONY: help setup run test test-gpu gpu-check check ops-check fmt bench fuzz chaos soak demo-model demo-eval image image-check sbom lock fleet-check
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-11s %s\n", $$1, $$2}'
@@ -92,6 +92,12 @@ fleet-check: .venv/installed-dev ## Three servers behind HAProxy: spread, killed
 	@$(call apt,haproxy)
 	$(BIN)/python -m pytest tests/fleet/check_*.py $(ARGS)
 	$(BIN)/python -m tests.fleet
+
+chaos: .venv/installed-dev ## 200 callers at random for ten minutes, bad networks, 200 killed servers (ARGS="--share 0.1" …)
+	$(BIN)/python -m tests.chaos $(ARGS)
+
+soak: .venv/installed-dev ## 45 minutes at full slots in real time, and four hours of frames as fast as they go
+	$(BIN)/python -m tests.chaos soak $(ARGS)
 
 demo-model: .venv/installed-dev ## Train the demo model, in three stages of about an hour; start again to go on
 	@$(call apt,espeak-ng)

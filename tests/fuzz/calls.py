@@ -17,6 +17,7 @@ from urllib.parse import quote_from_bytes
 from starlette.types import Message, Scope
 
 from server.app import WEB, create_app
+from server.doors.doors import Doors
 from server.reception import Reception
 from server.serve import runner_maker
 from server.settings import Settings
@@ -46,7 +47,7 @@ class Application:
         logging.getLogger("server").addHandler(self.complaints)
         settings = Settings(model="echo", slots=2)
         self.reception = Reception(settings, runner_maker(settings))
-        self._app = create_app(self.reception)
+        self._app = create_app(self.reception, Doors(settings))
         self.run(self._start())
 
     def run(self, trial: Any) -> Any:

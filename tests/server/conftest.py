@@ -41,7 +41,8 @@ Serve = Callable[..., Awaitable[Served]]
 
 
 @asynccontextmanager
-async def _served(make_runner: Callable[[], Runner], settings: Settings, ready: bool) -> AsyncIterator[Served]:
+async def served_by(make_runner: Callable[[], Runner], settings: Settings, ready: bool) -> AsyncIterator[Served]:
+    """A server for as long as the block lasts."""
     reception = Reception(settings, make_runner)
     server = PoliteServer(reception, tls_context(settings))
     listener = listen("127.0.0.1", 0, Crowd(settings))
@@ -66,7 +67,7 @@ async def serve() -> AsyncIterator[Serve]:
         ) -> Served:
             settings = Settings(**{"model": "echo", "slots": 2, "drain_s": 0, **chosen})  # type: ignore[arg-type]
             maker = make_runner or runner_maker(settings)
-            return await stack.enter_async_context(_served(maker, settings, ready))
+            return await stack.enter_async_context(served_by(maker, settings, ready))
 
         yield start
 

@@ -1,0 +1,100 @@
+"""`make chaos` and `make soak`: the tests of this directory at full length, and what they measured."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from server.engine import clock
+from server.engine.runner import Runner
+from server.serve import runner_maker
+from server.settings import Settings
+from tests.chaos.crowd import settle_accounts, storm
+from tests.chaos.soak import as_fast_as_they_go, assert_flat, in_real_time, sample
+from tests.chaos.witness import Witness
+from tests.server.conftest import served_by
+
+CALLERS, STORM_S, WITNESS_S = 200, 600.0, 60.0
+SOAK_S, SOAK_FRAMES = 45 * 60.0, 4 * 3600 * 25 // 2  # 4 h of frames, 12.5 a second
+_SETTINGS = {"drain_s": 0, "resume_s": 1.0, "stalled_s": 2.0}
+
+
+async def weather(share: float, seed: int) -> None:
+    """Two hundred callers on the echo, and nothing left of them."""
+    settings = Settings(model="echo", slots=64, max_waiting=32, **_SETTINGS)  # type: ignore[arg-type]
+    samples = []
+
+    async def watch() -> None:
+        while True:
+            await asyncio.sleep(STORM_S * share / 60)
+            samples.append(sample())
+
+    async with served_by(runner_maker(settings), settings, True) as served:
+        watching = asyncio.create_task(watch())
+        ledger = await storm(served, round(CALLERS * min(1, 5 * share)), STORM_S * share, seed)
+        watching.cancel()
+        await settle_accounts(served, ledger)
+    flat = assert_flat(samples[len(samples) // 4 :])
+    print(
+        f"storm: {ledger.asked} calls, told {dict(ledger.told)}, {ledger.gone} left by themselves; {flat}", flush=True
+    )
+
+
+async def witnessed(share: float, seed: int) -> None:
+    """One who behaves, on a small Moshi, among others who do not."""
+    clock.SILENCE_AFTER_S = clock.AHEAD_S = 1e9  # type: ignore[misc]  # their time is that of the frames
+    settings = Settings(model="echo", slots=4, max_waiting=4, **_SETTINGS)  # type: ignore[arg-type]
+    with tempfile.TemporaryDirectory() as directory:
+        witness = Witness(Path(directory), slots=4)
+        async with served_by(lambda: witness.runner, settings, True) as served:
+            raging = asyncio.create_task(storm(served, 8, WITNESS_S * share, seed))
+            in_company = await witness.converse(served, 100, while_running=raging)
+            company = witness.company
+            await settle_accounts(served, await raging, others=1)
+            alone = await witness.converse(served, 100, frames_in_all=len(in_company))
+    assert in_company == alone[: len(in_company)], "a neighbour was heard"
+    print(f"witness: {len(in_company)} frames token for token as alone, beside up to {company} others", flush=True)
+
+
+async def soak(share: float, seed: int) -> None:
+    """Full slots in real time."""
+    settings = Settings(model="echo", slots=8, **_SETTINGS)  # type: ignore[arg-type]
+    samples = []
+    async with served_by(runner_maker(settings), settings, True) as served:
+        first_ms, last_ms = await in_real_time(served, SOAK_S * share, samples)
+    flat = assert_flat(samples)
+    print(f"soak: {SOAK_S * share:.0f} s, turnaround p99 {first_ms:.1f} → {last_ms:.1f} ms; {flat}", flush=True)
+
+
+async def frames(share: float, seed: int) -> None:
+    """Frames as fast as they go, on the echo and on a small Moshi."""
+    with tempfile.TemporaryDirectory() as directory:
+        makers: dict[str, Callable[[], Runner]] = {
+            "echo": runner_maker(Settings(model="echo", slots=8)),
+            "Moshi": lambda: Witness(Path(directory), slots=2).plain(),
+        }
+        for name, make in makers.items():
+            samples = []
+            answered = as_fast_as_they_go(make(), round(SOAK_FRAMES * share), samples)
+            print(f"frames: {answered:,} on the {name}; {assert_flat(samples)}", flush=True)
+
+
+def main() -> int:
+    """The exit status; what is broken is raised."""
+    parts = {"chaos": (weather, witnessed), "soak": (soak, frames)}
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("what", nargs="?", choices=[*parts], default="chaos", help="default %(default)s")
+    parser.add_argument("--share", type=float, default=1.0, help="of the full length (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="another seed is other weather (default %(default)s)")
+    args = parser.parse_args()
+    for part in parts[args.what]:
+        asyncio.run(part(args.share, args.seed))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""One well-behaved caller of a real, small Moshi, whose tokens are written down as the model chooses them."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import numpy as np
+
+from model.random_checkpoint import write_checkpoint
+from server.engine.batch import Batch, StepResult
+from server.engine.moshi_runner import MoshiRunner, load_runner
+from server.engine.runner import Pending
+from tests.chaos.crowd import Ledger
+from tests.server.conftest import Served
+from tests.server.phone import dial, speech
+
+SEED = 4711  # nobody else's
+
+
+class Witness:
+    """A runner that remembers what one caller was told."""
+
+    def __init__(self, directory: Path, slots: int) -> None:
+        """`directory` takes a checkpoint of random weights, which have something to say to everything."""
+        write_checkpoint(directory)
+        self.runner = load_runner(str(directory), slots, "cpu", "float32")
+        self.tokens: list[list[int]] = []
+        self.company = 0  # the most callers that were stepped with it
+        self.runner.submit = self._submit  # type: ignore[method-assign]
+
+    def plain(self) -> MoshiRunner:
+        """The runner as it was."""
+        del self.runner.submit
+        return self.runner
+
+    def _submit(self, batch: Batch) -> Pending:
+        said, pieces = self.runner.speak(batch)
+        for slot in np.flatnonzero(batch.active):
+            params = self.runner._params[slot]
+            if params and params.text_seed == SEED:
+                self.tokens.append(said.tokens[slot].tolist())
+                self.company = max(self.company, int(batch.active.sum()) - 1)
+        result = StepResult(said.pcm, said.spoken, pieces, np.ones(len(batch.active), np.bool_))
+        return lambda: result
+
+    async def converse(
+        self, served: Served, frames: int, while_running: asyncio.Task[Ledger] | None = None, frames_in_all: int = 0
+    ) -> list[list[int]]:
+        """Say `frames` over and over, each once the one before was answered; the tokens.
+
+        Once, or until `frames_in_all` were said, or for as long as something runs beside.
+        """
+        self.tokens, self.company = [], 0
+        sounds = speech(frames)
+        async with dial(f"{served.chat}?seed={SEED}") as phone:
+            await phone.greeting()
+            await phone.say(sounds[0])  # to which nothing is said: the delays fill
+            at = 1
+            while at < max(frames, frames_in_all) or (while_running and not while_running.done()):
+                await phone.say(sounds[at % frames])
+                await phone.hear()
+                at += 1
+        return self.tokens
