@@ -20,6 +20,7 @@ from tests.server.conftest import served_by
 
 CALLERS, STORM_S, WITNESS_S = 200, 600.0, 60.0
 SOAK_S, SOAK_FRAMES = 45 * 60.0, 4 * 3600 * 25 // 2  # 4 h of frames, 12.5 a second
+# A conversation is kept for a second only, so that slots go round.
 _SETTINGS = {"drain_s": 0, "resume_s": 1.0, "stalled_s": 2.0}
 
 
@@ -38,7 +39,7 @@ async def weather(share: float, seed: int) -> None:
         ledger = await storm(served, round(CALLERS * min(1, 5 * share)), STORM_S * share, seed)
         watching.cancel()
         await settle_accounts(served, ledger)
-    flat = assert_flat(samples[len(samples) // 4 :])
+    flat = assert_flat(samples[len(samples) // 2 :])  # callers live here too, and all kinds of them come at first
     print(
         f"storm: {ledger.asked} calls, told {dict(ledger.told)}, {ledger.gone} left by themselves; {flat}", flush=True
     )
