@@ -93,7 +93,7 @@ fleet-check: .venv/installed-dev ## Three servers behind HAProxy: spread, killed
 	$(BIN)/python -m pytest tests/fleet/check_*.py $(ARGS)
 	$(BIN)/python -m tests.fleet
 
-chaos: .venv/installed-dev ## 200 callers at random for ten minutes, and one who behaves (ARGS="--share 0.1" for a tenth)
+chaos: .venv/installed-dev ## 200 callers at random for ten minutes, one who behaves, 200 kills (ARGS="--share 0.1" for a tenth)
 	$(BIN)/python -m tests.chaos $(ARGS)
 
 soak: .venv/installed-dev ## 45 minutes at full slots in real time, and four hours of frames as fast as they go

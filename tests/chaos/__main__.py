@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import random
 import sys
 import tempfile
 from collections.abc import Callable
@@ -14,11 +15,12 @@ from server.engine.runner import Runner
 from server.serve import runner_maker
 from server.settings import Settings
 from tests.chaos.crowd import settle_accounts, storm
+from tests.chaos.kills import WAYS, kill_one, read_all
 from tests.chaos.soak import as_fast_as_they_go, assert_flat, in_real_time, sample
 from tests.chaos.witness import Witness
 from tests.server.conftest import served_by
 
-CALLERS, STORM_S, WITNESS_S = 200, 600.0, 60.0
+CALLERS, STORM_S, WITNESS_S, KILLS = 200, 600.0, 60.0, 200
 SOAK_S, SOAK_FRAMES = 45 * 60.0, 4 * 3600 * 25 // 2  # 4 h of frames, 12.5 a second
 # A conversation is kept for a second only, so that slots go round.
 _SETTINGS = {"drain_s": 0, "resume_s": 1.0, "stalled_s": 2.0}
@@ -61,6 +63,16 @@ async def witnessed(share: float, seed: int) -> None:
     print(f"witness: {len(in_company)} frames token for token as alone, beside up to {company} others", flush=True)
 
 
+async def kills(share: float, seed: int) -> None:
+    """Two hundred servers, one after the other on one port, each killed in mid-call."""
+    chance, port, count = random.Random(seed), 0, max(1, round(KILLS * share))
+    with tempfile.TemporaryDirectory() as directory:
+        for number in range(count):
+            port = await kill_one(WAYS[number % len(WAYS)], port, Path(directory), chance)
+        recordings = read_all(Path(directory))
+    print(f"kills: {count}, each start clean, every caller told or cut off, {recordings} recordings whole", flush=True)
+
+
 async def soak(share: float, seed: int) -> None:
     """Full slots in real time."""
     settings = Settings(model="echo", slots=8, **_SETTINGS)  # type: ignore[arg-type]
@@ -86,7 +98,7 @@ async def frames(share: float, seed: int) -> None:
 
 def main() -> int:
     """The exit status; what is broken is raised."""
-    parts = {"chaos": (weather, witnessed), "soak": (soak, frames)}
+    parts = {"chaos": (weather, witnessed, kills), "soak": (soak, frames)}
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("what", nargs="?", choices=[*parts], default="chaos", help="default %(default)s")
     parser.add_argument("--share", type=float, default=1.0, help="of the full length (default %(default)s)")

@@ -213,8 +213,8 @@ async def settle_accounts(served: Served, ledger: Ledger, others: int = 0) -> No
     """
     metrics, reception = served.reception.metrics, served.reception
     with suppress(TimeoutError):
-        await until(lambda: not len(reception._seats) and not reception.running)
-    left = [f"{session.call} is {session.state.value}" for session in reception._seats]
+        await until(lambda: not len(reception.calls.seats) and not reception.running)
+    left = [f"{session.call} is {session.state.value}" for session in reception.calls.seats]
     assert not left, f"still there: {', '.join(left)}"
     ended = Counter({code: count for code, count in metrics.ended.items() if code != "left"})
     for code, count in (ended + metrics.refused).items():

@@ -1,0 +1,115 @@
+"""Servers that are killed in mid-call, in every way there is, and what their callers and their recordings say of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import soundfile
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+
+from tests.chaos.crowd import SPEECH
+from tests.server.phone import PATIENCE_S, Phone, dial
+
+WAYS = ("SIGKILL", "SIGTERM", "SIGINT", "engine")
+EXITS = {"SIGKILL": -signal.SIGKILL, "SIGTERM": 0, "SIGINT": 0, "engine": 3}
+CODES = {"SIGKILL": set[int](), "SIGTERM": {1012}, "SIGINT": {1012}, "engine": {1011}}
+
+# `parley serve`, but that it echoes words too, and that its engine fails at the step it is told to.
+SERVER = """
+import sys
+from server import cli, serve
+from tests.fakes import TalkingRunner
+
+def step(counted=[0]):
+    counted[0] += 1
+    if counted[0] == int(sys.argv[1]):
+        raise RuntimeError("the device fell off the bus")
+
+serve.runner_maker = lambda settings: lambda: TalkingRunner(4, before_step=step)
+sys.exit(cli.main(["serve", "--drain-s", "0", "--port", sys.argv[2], "--record", sys.argv[3]]))
+"""
+
+
+async def _call(address: str, greeted: asyncio.Semaphore) -> int | None:
+    """Talk until the end: its close code; None: the line broke."""
+    frames = 0
+    async with dial(f"{address}/api/chat?events=1&record=1", close_timeout=1) as phone:
+        with suppress(ConnectionClosed):
+            await phone.greeting()
+            greeted.release()
+            listening = asyncio.create_task(_listen(phone))
+            while not listening.done():
+                await phone.say(SPEECH[frames % len(SPEECH)])
+                frames += 1
+                await asyncio.sleep(0.02)
+        await phone.socket.wait_closed()
+        return phone.socket.close_code if phone.socket.close_code != 1006 else None
+
+
+async def _listen(phone: Phone) -> None:
+    with suppress(ConnectionClosed):
+        await phone.end()
+
+
+async def kill_one(way: str, port: int, directory: Path, chance: random.Random, callers: int = 3) -> int:
+    """Start a server, let callers talk, end it at some moment, and assert what must be; the port it was on.
+
+    `port` 0 takes a free one; another has to be free again after the server that had it before.
+    """
+    fails_at = chance.randint(1, 60) if way == "engine" else -1
+    running = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", SERVER, str(fails_at), str(port), str(directory)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert running.stdout and running.stderr
+    try:
+        async with asyncio.timeout(2 * PATIENCE_S):
+            line = (await running.stdout.readline()).decode()
+            assert line.startswith("Parley is listening on http://127.0.0.1:"), await running.stderr.read()
+            port = int(line.rsplit(":", 1)[1])
+            greeted = asyncio.Semaphore(0)
+            calls = [asyncio.create_task(_insist(f"ws://127.0.0.1:{port}", greeted)) for _ in range(callers)]
+            if way != "engine":
+                await greeted.acquire()
+                await asyncio.sleep(chance.uniform(0, 1.5))
+                running.send_signal(getattr(signal, way))
+            codes = await asyncio.gather(*calls)
+            assert await running.wait() == EXITS[way], await running.stderr.read()
+    finally:
+        if running.returncode is None:
+            running.kill()
+            await running.wait()
+    assert {code for code in codes if code} <= CODES[way], f"{way}: callers saw {codes}"
+    assert way == "SIGKILL" or any(codes), f"{way}: nobody was told anything"
+    return port
+
+
+async def _insist(address: str, greeted: asyncio.Semaphore) -> int | None:
+    """Call until the server takes it, or is gone."""
+    while True:
+        try:
+            return await _call(address, greeted)
+        except InvalidStatus:  # its model is not ready yet, or it stops
+            await asyncio.sleep(0.02)
+        except (OSError, WebSocketException):
+            return None
+
+
+def read_all(directory: Path) -> int:
+    """Read every recording; how many there are."""
+    sounds = [path for path in directory.glob("*.ogg") if path.stat().st_size > 200]  # beyond the headers
+    for path in sounds:
+        pcm, rate_hz = soundfile.read(path)
+        assert rate_hz == 24_000 and pcm.ndim == 2 and len(pcm)
+    for path in directory.glob("*.jsonl"):
+        for line in path.read_text().splitlines():
+            json.loads(line)
+    return len(sounds)
