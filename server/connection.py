@@ -18,6 +18,7 @@ from server.audio.framing import PACKET_SAMPLES, FrameAssembler
 from server.audio.opus import OpusDecodeError, OpusDecoder, OpusEncoder
 from server.audio.packet import packet_samples
 from server.doors.doors import Doors
+from server.doors.pace import Pace
 from server.doors.refusal import refusal
 from server.doors.tokens import SUBPROTOCOL
 from server.doors.visitor import Visitor
@@ -63,6 +64,7 @@ class Connection:
         self._visitor: Visitor = socket.scope["visitor"]
         self._wants_events = self._visitor.wants_events
         self._is_accepted = self._is_greeted = False
+        self._pace = Pace(reception.settings.max_bytes_per_s, reception.clock)
         self._wire = KyutaiProtocol()
         self._decoder = OpusDecoder()
         self._assembler = FrameAssembler()
@@ -129,6 +131,7 @@ class Connection:
                 payload = message.get("bytes") or message.get("text") or b""
                 session.counts["received_bytes"] += len(payload)
                 if not outbox.ended:
+                    self._pace.spend(1, len(payload))
                     await self._receive(payload, session, outbox)
                 if number % _AT_ONCE == 0:  # thousands may have come at once, and `receive` would not wait
                     await asyncio.sleep(0)
@@ -145,6 +148,7 @@ class Connection:
         for event in events:
             match event:
                 case AudioReceived(packets) if self._is_greeted:
+                    self._pace.spend(len(packets) - 1, 0)
                     await self._hear(packets, session, outbox)
                 case Malformed(reason):
                     self._complain(reason, session)

@@ -106,7 +106,7 @@ class Settings(BaseSettings):
     max_sockets: int = Field(default=4096, ge=16, description="connections at once, of any kind")
     max_sockets_per_address: int = Field(default=256, ge=1, description="of these from one address; not on localhost")
     max_bytes_per_s: int = Field(
-        default=64_000, ge=1000, description="what one call may send for long; Opus needs 3,000 to 16,000"
+        default=128_000, ge=1000, description="what one call may send for long; Opus needs 3,000 to 16,000"
     )
 
     @field_validator("token")

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import time
 import uuid
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -105,3 +107,13 @@ def test_used_tokens_are_forgotten_once_they_have_expired(monkeypatch: pytest.Mo
         with tokens.use(call_tokens.CallToken(jti=str(i), exp=now + i + 60)):
             pass
     assert len(tokens._used) < 2000
+
+
+def test_what_the_documentation_shows_is_a_token(monkeypatch: pytest.MonkeyPatch):
+    document = (Path(__file__).parents[3] / "SECURITY.md").read_text()
+    [example] = re.findall(r"```python\n(.*?)```", document, re.DOTALL)
+    monkeypatch.setenv("KEY", KEY)
+    names: dict[str, Any] = {}
+    exec(example, names)
+    token = CallTokens(KEY).read(names["token"], resumes=False)
+    assert (token.sub, token.max_call_s) == ("visitor-17", 300)
