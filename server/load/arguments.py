@@ -15,6 +15,17 @@ FORMS = {"ogg": (AudioForm.OGG,), "raw": (AudioForm.RAW,), "both": (AudioForm.OG
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Whom to call, how, and what to keep of it."""
+    _add_call(parser)
+    _add_crowd(parser.add_argument_group("for longer, and for more and more callers"))
+    out = parser.add_argument_group("to keep")
+    out.add_argument("--json", type=Path, metavar="F", help="all figures")
+    out.add_argument("--csv", type=Path, metavar="F", help="the figures of each second")
+    out.add_argument("--html", type=Path, metavar="F", help="a report with plots, in one file")
+    out.add_argument("--against", type=Path, metavar="F", help="an earlier run's JSON, to be shown beside it there")
+
+
+def _add_call(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "url",
         type=choices.target,
@@ -42,7 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     token = os.environ.get("PARLEY_TOKEN")
     parser.add_argument("--token", default=token, help="for a server that asks for one (or PARLEY_TOKEN)")
-    crowd = parser.add_argument_group("for longer, and for more and more callers")
+
+
+def _add_crowd(crowd: argparse._ArgumentGroup) -> None:
     crowd.add_argument(
         "--hold",
         type=choices.positive(float),
@@ -80,8 +93,3 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     crowd.add_argument(
         "--workers", type=choices.positive(int), help="processes that call (default: one for each 200 callers)"
     )
-    out = parser.add_argument_group("to keep")
-    out.add_argument("--json", type=Path, metavar="F", help="all figures")
-    out.add_argument("--csv", type=Path, metavar="F", help="the figures of each second")
-    out.add_argument("--html", type=Path, metavar="F", help="a report with plots, in one file")
-    out.add_argument("--against", type=Path, metavar="F", help="an earlier run's JSON, to be shown beside it there")

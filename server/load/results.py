@@ -59,6 +59,9 @@ def write_csv(file: TextIO, figures: Results) -> None:
     writer.writerows(figures["over_time"])
 
 
+_NEEDED = {"url", "turnaround_ms", "own_core_share", "interrupted", "found", "steps", "over_time"}
+
+
 class NoResults(Exception):
     """A file that holds no results of a run; the message names it and says why."""
 
@@ -69,6 +72,6 @@ def read_json(path: Path) -> Results:
         figures = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise NoResults(f"{path} cannot be read as the JSON of a run: {error}") from error
-    if not isinstance(figures, dict) or not {"steps", "over_time", "url"} <= figures.keys():
+    if not isinstance(figures, dict) or not figures.keys() >= _NEEDED or not figures["over_time"]:
         raise NoResults(f"{path} is JSON, but not what --json writes.")
     return figures
