@@ -74,7 +74,7 @@ class Call:
         self._sent_samples = self._heard_samples = 0
         self._sent_frames = self._heard_frames = 0
         self._heard_last_at = 0.0
-        self._ended_at: float | None = None  # when the last packet was sent
+        self._ended_at: float | None = None  # when the last packet left
         self._last_words: str | None = None  # the server's, on why it hangs up
 
     async def talk(self) -> None:
@@ -194,7 +194,7 @@ class Call:
     def _hear_the_rest(self) -> None:
         """Stay on the line until nothing more comes, but not for ever."""
         now = time.perf_counter()
-        if self._ended_at is None:
+        if self._ended_at is None or self._line.is_stalled:
             self._ended_at = now
         is_quiet = now - max(self._ended_at, self._heard_last_at) > QUIET_S
         if is_quiet or now > self._ended_at + HANGS_UP_AFTER_S:

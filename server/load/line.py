@@ -51,6 +51,10 @@ class Line(WSListener):
             return _reason(error)
         return self._why_closed
 
+    @property
+    def is_stalled(self) -> bool:
+        return self._held is not None
+
     def send(self, messages: Sequence[bytes]) -> None:
         """Hand messages to the socket; nothing waits, and a stalled line keeps them back."""
         if self._held is not None:

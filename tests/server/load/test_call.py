@@ -239,6 +239,16 @@ async def test_a_stalled_line_lets_everything_through_later(monkeypatch: pytest.
     assert min(gaps) < 0.01  # then all of it
 
 
+async def test_a_line_that_stalls_at_the_end_still_lets_the_rest_through() -> None:
+    async with serving(echo) as url:
+        call = Call(Errand(url, AudioForm.RAW, SPEECH, FRAMES))
+        talking = asyncio.create_task(call.talk())
+        await until(lambda: call.spoken_frames >= FRAMES - 1)
+        call._line.stall(0.6)
+        await talking
+    assert len(call.record.heard_at) == len(call.record.sent_at) == FRAMES
+
+
 @pytest.mark.parametrize(("faults", "cut"), [(Faults(drop=120), Cut.GONE), (Faults(reconnect=120), Cut.RECONNECTS)])
 async def test_a_cut_line_is_no_failure_of_the_server(faults: Faults, cut: Cut) -> None:
     goodbyes: list[int | None] = []
