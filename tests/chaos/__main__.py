@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import random
 import sys
 import tempfile
@@ -14,13 +15,13 @@ from server.engine import clock
 from server.engine.runner import Runner
 from server.serve import runner_maker
 from server.settings import Settings
-from tests.chaos.crowd import settle_accounts, storm
+from tests.chaos.crowd import Ledger, settle_accounts, storm
 from tests.chaos.kills import WAYS, kill_one, read_all
-from tests.chaos.soak import as_fast_as_they_go, assert_flat, in_real_time, sample
+from tests.chaos.soak import Sample, as_fast_as_they_go, assert_flat, in_real_time, sample
 from tests.chaos.witness import Witness
 from tests.server.conftest import served_by
 
-CALLERS, STORM_S, WITNESS_S, KILLS = 200, 600.0, 60.0, 200
+CALLERS, STORM_S, STORMS, WITNESS_S, KILLS = 200, 600.0, 3, 60.0, 200
 SOAK_S, SOAK_FRAMES = 45 * 60.0, 4 * 3600 * 25 // 2  # 4 h of frames, 12.5 a second
 # A conversation is kept for a second only, so that slots go round.
 _SETTINGS = {"drain_s": 0, "resume_s": 1.0, "stalled_s": 2.0}
@@ -29,22 +30,16 @@ _SETTINGS = {"drain_s": 0, "resume_s": 1.0, "stalled_s": 2.0}
 async def weather(share: float, seed: int) -> None:
     """Two hundred callers on the echo, and nothing left of them."""
     settings = Settings(model="echo", slots=64, max_waiting=32, **_SETTINGS)  # type: ignore[arg-type]
-    samples = []
-
-    async def watch() -> None:
-        while True:
-            await asyncio.sleep(STORM_S * share / 60)
-            samples.append(sample())
-
+    ledger = Ledger()
+    samples: list[Sample] = []
     async with served_by(runner_maker(settings), settings, True) as served:
-        watching = asyncio.create_task(watch())
-        ledger = await storm(served, round(CALLERS * min(1, 5 * share)), STORM_S * share, seed)
-        watching.cancel()
-        await settle_accounts(served, ledger)
-    flat = assert_flat(samples[len(samples) // 2 :])  # callers live here too, and all kinds of them come at first
-    print(
-        f"storm: {ledger.asked} calls, told {dict(ledger.told)}, {ledger.gone} left by themselves; {flat}", flush=True
-    )
+        for number in range(STORMS):
+            await storm(served, round(CALLERS * min(1, 5 * share)), STORM_S * share / STORMS, seed + number, ledger)
+            await settle_accounts(served, ledger)
+            gc.collect()
+            samples.append(sample())
+    told, left = dict(ledger.told), f"{ledger.gone} left by themselves, {ledger.broken_off} never got through"
+    print(f"storms: {ledger.asked} calls, told {told}, {left}; {assert_flat(samples)}", flush=True)
 
 
 async def witnessed(share: float, seed: int) -> None:
