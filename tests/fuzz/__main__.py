@@ -17,7 +17,13 @@ from pathlib import Path
 # Inputs at full: 10 million in all, most of them where they are cheap.
 RUNS = {"ogg": 2_500_000, "opus": 2_500_000, "wire": 2_500_000, "query": 2_000_000, "path": 200_000, "call": 300_000}
 CORPUS = Path("build/fuzz")
-_LIMITS = ["-timeout=10", "-rss_limit_mb=2048", "-max_len=4096", "-print_final_stats=1"]
+_LIMITS = [
+    "-timeout=10",
+    "-rss_limit_mb=2048",
+    "-max_len=4096",
+    "-print_final_stats=1",
+    "-keep_seed=1",
+]  # blind, it would throw the seeds away
 
 
 def target(name: str) -> Callable[[bytes], None]:
