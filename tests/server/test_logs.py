@@ -89,7 +89,8 @@ def test_a_flood_is_cut_and_counted():
 
 
 def test_importing_the_server_sets_up_no_logging():
-    assert not logging.getLogger("server").handlers
+    program = "import logging, server.serve; assert not logging.getLogger('server').handlers + logging.root.handlers"
+    subprocess.run([sys.executable, "-c", program], env=ENVIRONMENT, check=True)
 
 
 # What the caller says, what the model says, and how either might turn up in a log.
