@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model.layers import empty
+from model.layers import empty, linear
 from model.state import commit_, per_row
 
 
@@ -50,7 +50,7 @@ class CausalConv1d(nn.Module):
         if self.past_samples:
             x = torch.cat([past, x], dim=1)
             commit_(past, x[:, -self.past_samples :], active)
-        return F.linear(self._windows(x), self.weight, self.bias)
+        return linear(self._windows(x), self.weight, self.bias)
 
     def _windows(self, x: Tensor) -> Tensor:
         if self.kernel == 1 and self.stride == 1:
@@ -79,7 +79,7 @@ class CausalConvTranspose1d(nn.Module):
         return torch.zeros(slots, self.stride, self.channels_out, device=self.weight.device)
 
     def forward(self, x: Tensor, tail: Tensor, active: Tensor | None) -> Tensor:  # [S, T, in] → [S, T·stride, out]
-        halves = F.linear(F.elu(x), self.weight).view(*x.shape[:2], 2, self.stride, self.channels_out)
+        halves = linear(F.elu(x), self.weight).view(*x.shape[:2], 2, self.stride, self.channels_out)
         return overlap_add(halves, tail, active).add_(self.bias)
 
 
