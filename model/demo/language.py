@@ -28,9 +28,9 @@ from model.demo.conversation import caller_words
 from model.demo.export import write_checkpoint
 from model.demo.language_batches import Batch, draw
 from model.demo.language_data import BOOK, TOKENIZER, load_shards
-from model.demo.network import LANGUAGE, losses, make_listener, make_network, parameter_groups
+from model.demo.network import LANGUAGE, losses, make_listener, make_network, make_optimisers
 
-_PEAK_RATE, _LEAST_RATE, _WARM_UP_STEPS = 1.5e-3, 3e-5, 100
+_PEAK_RATE, _LEAST_RATE, _WARM_UP_STEPS = 1e-3, 2e-5, 100
 _REPORT_STEPS, _SAVE_STEPS = 10, 100
 _VALID_CALLS = 32
 
@@ -67,9 +67,7 @@ class Training:
         self._raw = LANGUAGE | {"card": mimi["quantizer"]["bins"], "text_card": words}
         self._duplex = make_network(duplex_config(self._raw, mimi), device, seed)
         self._listener = make_listener(self._duplex, len(caller_words()), device)
-        self._optimiser = torch.optim.AdamW(
-            parameter_groups(self._duplex, self._listener), lr=_PEAK_RATE, betas=(0.9, 0.98), fused=True
-        )
+        self._optimisers = make_optimisers(self._duplex, self._listener)
         self._seed, self._step = seed, 0
 
     def run(self, steps: int, batch: int, stop_after: int | None = None) -> None:
@@ -98,20 +96,22 @@ class Training:
             self._duplex.temporal.load_state_dict(saved["temporal"])
             self._duplex.depth.load_state_dict(saved["depth"])
             self._listener.load_state_dict(saved["listener"])
-            self._optimiser.load_state_dict(saved["optimiser"])
+            for optimiser, state in zip(self._optimisers, saved["optimisers"], strict=True):
+                optimiser.load_state_dict(state)
             self._step = saved["step"]
 
     def _learn(self, calls: int, rate: float) -> dict[str, float]:
         dice = torch.Generator().manual_seed(self._seed * 1_000_003 + self._step)
         chosen = torch.randint(len(self._calls), (calls,), generator=dice)
         found = losses(self._duplex, self._listener, self._batch(self._calls[chosen], dice))
-        for group in self._optimiser.param_groups:
+        groups = [group for optimiser in self._optimisers for group in optimiser.param_groups]
+        for group in groups:
             group["lr"] = rate
-        self._optimiser.zero_grad()
         found.total.backward()
-        parameters = [p for group in self._optimiser.param_groups for p in group["params"]]
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        self._optimiser.step()
+        torch.nn.utils.clip_grad_norm_([parameter for group in groups for parameter in group["params"]], 1.0)
+        for optimiser in self._optimisers:
+            optimiser.step()
+            optimiser.zero_grad()
         return found.figures()
 
     @torch.no_grad()
@@ -130,7 +130,7 @@ class Training:
             "temporal": self._duplex.temporal.state_dict(),
             "depth": self._duplex.depth.state_dict(),
             "listener": self._listener.state_dict(),
-            "optimiser": self._optimiser.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self._optimisers],
             "step": self._step,
         }
         torch.save(state, part)

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from model.config import DuplexConfig
 
-_QUIET_KEPT = 0.12  # of the frames in which the model is silent, so many teach the depth transformer
+_SPOKEN_KEPT, _QUIET_KEPT = 0.35, 0.05  # of the frames in which the model speaks or is silent, so many teach the
+# depth transformer: it learns its few answers soon, and all frames would make it two fifths of the work
 _BLIND_FRAMES = 25  # a call entered in its midst is listened to for so long before anything is asked of it
 
 
@@ -66,7 +67,7 @@ def draw(recorded: Tensor, config: DuplexConfig, dice: torch.Generator, quiet: T
     columns, said, words = columns[rows, at], said[rows, at], recorded[rows, at, -1].long()
     known = (starts[:, None] == 0) | (torch.arange(window) >= _BLIND_FRAMES)
     speaks = (said[..., 0] != config.text_pad) | (said[..., 1:] != quiet).any(-1)
-    kept = speaks | (torch.rand(speaks.shape, generator=dice) < _QUIET_KEPT)
+    kept = torch.rand(speaks.shape, generator=dice) < torch.where(speaks, _SPOKEN_KEPT, _QUIET_KEPT)
     return Batch(disturb(columns, config, dice), said[..., 0], said[..., 1:], known, known & kept, words)
 
 

@@ -101,12 +101,19 @@ def losses(duplex: Duplex, listener: nn.Linear, batch: Batch) -> Losses:
     return Losses(_TEXT_WEIGHT * text + audio + _WORDS_WEIGHT * words, text, semantic, acoustic, words)
 
 
-def parameter_groups(duplex: Duplex, listener: nn.Linear) -> list[dict[str, Any]]:
-    """For AdamW: only what multiplies is pulled to zero."""
-    named = [name for part in (duplex.temporal, duplex.depth, listener) for name in part.named_parameters()]
-    pulled = [parameter for name, parameter in named if parameter.dim() == 2 and "embedding" not in name]
-    others = [parameter for name, parameter in named if parameter.dim() != 2 or "embedding" in name]
-    return [{"params": pulled, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
+def make_optimisers(duplex: Duplex, listener: nn.Linear) -> list[torch.optim.Optimizer]:
+    """Muon (https://kellerjordan.github.io/posts/muon) for the layers' matrices: in as many steps it learns visibly
+    more than AdamW, which has the rest. Of that, only what multiplies is pulled to zero."""
+    named = [pair for part in (duplex.temporal, duplex.depth, listener) for pair in part.named_parameters()]
+    matrices = {name: parameter for name, parameter in named if parameter.dim() == 2 and "embedding" not in name}
+    inner = [parameter for name, parameter in matrices.items() if "layers" in name]
+    heads = [parameter for name, parameter in matrices.items() if "layers" not in name]
+    others = [parameter for name, parameter in named if name not in matrices]
+    groups = [{"params": heads, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
+    return [
+        torch.optim.Muon(inner, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),  # so that both share their rate
+        torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True),
+    ]
 
 
 @torch.no_grad()

@@ -94,11 +94,11 @@ def test_data_of_another_codec_or_of_other_answers_is_not_mixed_in(
 
 def test_training_learns_goes_on_and_serves(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(language, "LANGUAGE", network.LANGUAGE | TINY)
-    arguments = ["--data", str(data), "--batch", "2", "--threads", "1", "--steps", "40"]
-    for out, stop in (("whole", 40), ("parts", 15), ("parts", 40)):
+    arguments = ["--data", str(data), "--batch", "8", "--threads", "1", "--steps", "60"]
+    for out, stop in (("whole", 60), ("parts", 15), ("parts", 60)):
         assert language.main([*arguments, "--out", str(tmp_path / out), "--stop-after", str(stop)]) == 0
     curves = [json.loads(line) for line in (tmp_path / "whole/curves.jsonl").read_text().splitlines()]
-    assert curves[-1]["step"] == 40
+    assert curves[-1]["step"] == 60
     assert curves[-1]["text"] < 0.7 * curves[0]["text"]
     assert curves[-1]["semantic"] < 0.9 * curves[0]["semantic"]
     resumed = json.loads((tmp_path / "parts/curves.jsonl").read_text().splitlines()[-1])
