@@ -9,17 +9,18 @@ import shutil
 import signal
 import socket
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from tests.server.phone import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
+STARTS_WITHIN_S = 120.0  # three at once, on a busy machine
 HAPROXY = shutil.which("haproxy", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
 
 
@@ -30,22 +31,17 @@ def free_port() -> int:
 
 async def get(url: str) -> tuple[int, str]:
     """Status and body; 0 where nobody answers."""
-
-    def fetch() -> tuple[int, str]:
-        try:
-            with urllib.request.urlopen(url, timeout=2) as response:
-                return response.status, response.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
-        except OSError:
-            return 0, ""
-
-    return await asyncio.to_thread(fetch)
+    try:
+        async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S / 3) as client:
+            response = await client.get(url)
+    except httpx.TransportError:
+        return 0, ""
+    return response.status_code, response.text
 
 
-async def eventually(condition: Callable[[], Any]) -> None:
+async def eventually(condition: Callable[[], Any], within_s: float = PATIENCE_S) -> None:
     """Wait until `await condition()` holds."""
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(within_s):
         while not await condition():  # noqa: ASYNC110, what is waited for is in another process
             await asyncio.sleep(0.05)
 
@@ -72,7 +68,7 @@ class Server:
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
         )
-        await eventually(self.ready)
+        await eventually(self.ready, STARTS_WITHIN_S)
 
     async def ready(self) -> bool:
         return (await get(f"http://{self.host}:{self.port}/readyz"))[0] == 200
@@ -105,6 +101,11 @@ class Fleet:
         _, page = await get(f"http://127.0.0.1:{self.metrics_port}/metrics")
         up = re.findall(r'haproxy_server_status\{proxy="parley",server="(\w+)",state="UP"\} 1', page)
         return set(up)
+
+    def home(self, resume: str) -> Server:
+        """Who keeps the call of this resume token."""
+        [home] = [server for server in self.servers if server.name == resume.split(".")[0]]
+        return home
 
     async def all_ready(self) -> bool:
         return await self.seen_ready() == {server.name for server in self.servers}

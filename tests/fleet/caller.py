@@ -1,0 +1,66 @@
+"""Somebody who talks to a fleet, at the pace of speech, until they hang up or are lost."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from typing import Any
+
+from websockets.exceptions import ConnectionClosed
+
+from server.audio.framing import FRAME_S
+from tests.server.phone import PATIENCE_S, Phone, speech
+
+FRAMES = speech(4)
+
+
+class Caller:
+    """A call that has been answered. Begins to talk at once."""
+
+    def __init__(self, phone: Phone, ready: dict[str, Any] | None = None) -> None:
+        """`ready`: what the server said of the call, if it was asked for events."""
+        self.ready = ready or {}
+        self.heard_frames = 0
+        self.is_lost = False
+        self._phone = phone
+        self._talk = asyncio.create_task(self._talk_on())
+
+    async def converse(self) -> None:
+        """Wait until more is heard than can have been on its way. Raises when the call is lost."""
+        heard_before = self.heard_frames
+        async with asyncio.timeout(PATIENCE_S):
+            while self.heard_frames < heard_before + 4:
+                assert not self.is_lost
+                await asyncio.sleep(FRAME_S / 2)
+
+    async def hang_up(self) -> None:
+        self._talk.cancel()
+        await asyncio.wait([self._talk])
+
+    async def vanish(self) -> None:
+        """Go without a word."""
+        await self.hang_up()
+        self._phone.vanish()
+
+    async def _talk_on(self) -> None:
+        try:
+            async with asyncio.TaskGroup() as both:
+                both.create_task(self._say())
+                both.create_task(self._hear())
+        except* ConnectionClosed:
+            self.is_lost = True
+
+    async def _say(self) -> None:
+        for frame in itertools.cycle(FRAMES):
+            await self._phone.say(frame)
+            await asyncio.sleep(FRAME_S)
+
+    async def _hear(self) -> None:
+        while True:
+            await self._phone.hear()
+            self.heard_frames += 1
+
+
+async def converse(*callers: Caller) -> None:
+    """All of them at the same time."""
+    await asyncio.gather(*(caller.converse() for caller in callers))
