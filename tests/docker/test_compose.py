@@ -48,6 +48,14 @@ def test_calls_may_end_before_docker_kills() -> None:
     assert drain_s < 60 * float(server["stop_grace_period"].removesuffix("m"))
 
 
+def test_whatever_calls_run_through_stops_after_them() -> None:
+    """Compose stops what depends on others before them."""
+    services = COMPOSE["services"]
+    assert all(server["depends_on"] == ["balancer"] for server in SERVERS.values())
+    assert services["balancer"]["depends_on"] == ["https"]
+    assert services["balancer"]["stop_grace_period"] == SERVERS["gpu0"]["stop_grace_period"]
+
+
 def test_no_secret_is_copied_into_a_root_that_is_read_only() -> None:
     """Compose refuses that: only a secret from a file can be mounted."""
     for service in COMPOSE["services"].values():

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.docker.dashboard import PROMETHEUS, alerts, queries
 from tests.server.conftest import Serve, serve  # noqa: F401, a fixture
@@ -34,6 +35,15 @@ def promtool(*arguments: str) -> None:
 def test_the_configuration_and_the_rules_are_valid():
     promtool("check", "rules", "--lint=all", "--lint-fatal", "alerts.yaml")
     promtool("check", "config", "--syntax-only", "prometheus.yml")
+
+
+def test_the_configuration_for_kubernetes_is_valid(tmp_path: Path) -> None:
+    """But for how it finds pods: Debian's Prometheus is built without that."""
+    config = yaml.safe_load((PROMETHEUS / "kubernetes.yml").read_text(encoding="utf-8"))
+    for job in config["scrape_configs"]:
+        assert job.pop("kubernetes_sd_configs") == [{"role": "pod", "namespaces": {"names": ["parley"]}}]
+    (tmp_path / "kubernetes.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    promtool("check", "config", "--syntax-only", str(tmp_path / "kubernetes.yml"))
 
 
 def test_each_alert_fires_when_it_should_and_only_then():
