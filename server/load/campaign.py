@@ -65,6 +65,10 @@ class Campaign:
         """What the callers have taken of a core so far, all their processes together."""
         return (self._workers.cpu_s - self._begun_cpu_s) / (time.perf_counter() - self.begun_at)
 
+    def step_ms(self, from_at: float, to_at: float) -> float | None:
+        """The median of the model's steps about then, as the server tells."""
+        return self._sampler.step_ms(from_at, to_at)
+
     def once(self, callers: int, talk_s: float) -> None:
         """One call each, all at once, of at most `talk_s`; until they are over."""
         step = self._begin(callers)

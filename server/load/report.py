@@ -18,6 +18,7 @@ from server.load.results import Results
 
 _LEAST_MS = 1.0  # of turnaround, that is drawn
 _STRIP = 96.0  # the height of a low plot
+_LABELS = {"step": "the model's step, p50"}  # of curves that are not called what they are
 Rows = Sequence[dict[str, Any]]
 
 
@@ -35,9 +36,14 @@ def write_report(file: TextIO, figures: Results, other: Results | None = None) -
 
 
 def _best(figures: Results) -> dict[str, Any]:
-    """The step of a search that counts, the one of the most callers that were held; else the whole run."""
+    """The step of a search that counts, the one of the most callers that were held; else the whole run.
+
+    `server` is what the server told of it; None where that is many things, as of a ramp.
+    """
     held = [step for step in figures["steps"] if step["held"]]
-    return max(held, key=lambda step: step["callers"]) if figures["found"] and held else figures
+    if figures["found"] and held:
+        return max(held, key=lambda step: step["callers"])
+    return figures | {"server": figures["steps"][0]["server"] if len(figures["steps"]) == 1 else None}
 
 
 def _times(rows: Rows) -> tuple[list[float], float]:
@@ -74,8 +80,10 @@ def _turnaround(figures: Results, other: Results | None) -> Chart:
     (at, each_s), (x, x_ticks) = _times(rows), _time_axis(rows)
     middle = [t + each_s / 2 for t in at]
     values = {name: [row[f"turnaround_{name}_ms"] for row in rows] for name in ("max", "p99", "p50")}
+    values["step"] = [row.get("step_p50_ms") for row in rows]
     y, y_ticks = _ms_axis([value for name in values for value in values[name]])
-    curves = [Curve(name, name, chart.path(middle, values[name], x, y)) for name in values]
+    curves = [Curve(name, _LABELS.get(name, name), chart.path(middle, values[name], x, y)) for name in values]
+    curves = [curve for curve in curves if curve.path]
     if other:
         theirs = [row for row in other["over_time"] if row["at_s"] <= at[-1]]
         before = [row["turnaround_p99_ms"] for row in theirs]
@@ -109,11 +117,14 @@ def _by_callers(steps: Rows, before: Rows) -> Chart:
     ours, theirs = (sorted(rows, key=lambda step: step["callers"]) for rows in (steps, before))
     callers = [step["callers"] for step in ours]
     values = {name: [step["turnaround_ms"][name] for step in ours] for name in ("p99", "p95", "p50")}
+    values["step"] = [step["server"]["step_ms"]["p50"] if step["server"] else None for step in ours]
     y, y_ticks = _ms_axis([value for name in values for value in values[name]])
     x = chart.across(0, callers[-1] * 1.03)
     x_ticks = [(round(x(tick), 1), _count(tick)) for tick in chart.ticks(0, callers[-1], 9)]
     curves = [
-        Curve(name, name, chart.path(callers, p, x, y), chart.dots(callers, p, x, y)) for name, p in values.items()
+        Curve(name, _LABELS.get(name, name), chart.path(callers, p, x, y), chart.dots(callers, p, x, y))
+        for name, p in values.items()
+        if any(p)
     ]
     shown = [step for step in theirs if step["callers"] <= callers[-1]]
     if shown:

@@ -28,8 +28,18 @@ def results(campaign: Campaign, settings: dict[str, Any], bar: Bar | None) -> Re
         "own_core_share": round(campaign.own_core_share, 3),
         "found": _found(campaign.steps, bar) if bar else None,
         "steps": [_step(step, begun_at) for step in campaign.steps],
-        "over_time": over_time([call for call in calls if not call.is_troubled] or calls, begun_at, ended_at),
+        "over_time": _over_time(campaign, begun_at, ended_at),
     }
+
+
+def _over_time(campaign: Campaign, begun_at: float, ended_at: float) -> list[dict[str, Any]]:
+    """`over_time` of the calls without faults, and the model's steps meanwhile."""
+    calls = campaign.ledger.calls
+    rows = over_time([call for call in calls if not call.is_troubled] or calls, begun_at, ended_at)
+    ends_s = [row["at_s"] for row in rows[1:]] + [ended_at - begun_at]
+    for row, end_s in zip(rows, ends_s, strict=True):
+        row["step_p50_ms"] = campaign.step_ms(begun_at + row["at_s"], begun_at + end_s)
+    return rows
 
 
 def _step(step: Step, begun_at: float) -> dict[str, Any]:

@@ -78,6 +78,15 @@ class Sampler:
         samples = [sample for sample in list(self._samples) if from_at - ASKS_EVERY_S <= sample.at <= to_at]
         return server_figures(samples) if len(samples) > 1 else None
 
+    def step_ms(self, from_at: float, to_at: float) -> float | None:
+        """The median of its model's steps, between the answers right before and right after that time, if both came."""
+        samples = list(self._samples)
+        before = [sample for sample in samples if sample.at <= from_at]
+        after = [sample for sample in samples if sample.at >= to_at]
+        if not before or not after:
+            return None
+        return _percentiles_ms(before[-1], after[0], _HISTOGRAMS["step_ms"])["p50"]
+
     def _ask_on(self) -> None:
         while self._ask() and not self._stopped.wait(ASKS_EVERY_S):
             pass

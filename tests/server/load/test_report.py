@@ -94,6 +94,26 @@ def test_a_ramp_has_a_curve_by_callers_a_table_and_the_verdict() -> None:
     assert html.count('class="broke"') == 1
 
 
+SERVER = {"step_ms": {"p50": 7.0, "p99": 9.0}, "loop_lag_ms": {"p50": 0.5, "p99": 3.0}, "cpu_share": 0.42}
+
+
+def test_what_the_server_tells_is_shown_where_it_tells_it() -> None:
+    alone = run([4])
+    alone["steps"][0]["server"] = SERVER
+    alone["over_time"] = [row | {"step_p50_ms": 7.0} for row in alone["over_time"]]
+    html = report(alone, run([4]))
+    Page(html)
+    assert "<dt>model&#39;s step, p99</dt><dd>9 ms</dd>" in html
+    assert "<dt>server&#39;s share of a core</dt><dd>42 %</dd>" in html
+    assert html.count('class="curve step"') == 1
+    ramp = run([1, 2])
+    for step in ramp["steps"]:
+        step["server"] = SERVER
+    html = report(ramp)
+    assert "event loop late" not in html  # of which step?
+    assert html.count('class="curve step"') == 1 and html.count('circle class="step"') == 2
+
+
 def test_another_run_is_shown_beside_it() -> None:
     html = report(run([1, 2, 4]), run([1, 4], turnaround_s=0.05))
     Page(html)

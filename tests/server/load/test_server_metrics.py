@@ -99,6 +99,17 @@ def test_it_is_asked_beside_the_call_and_with_the_token(monkeypatch: pytest.Monk
     assert sampler.between(-9, -1) is None
 
 
+def test_the_steps_of_a_time_are_those_between_the_answers_around_it() -> None:
+    sampler = Sampler("ws://here/api/chat", {})
+    pages = [PAGE.format(running=1, refused=0, cpu_s=1, fast=n, slow=m) for n, m in ((0, 0), (100, 0), (100, 100))]
+    sampler._samples = [parse(page, at=100 + 2 * k) for k, page in enumerate(pages)]
+    assert sampler.step_ms(100.5, 101.5) == pytest.approx(5)  # 0 to 10 ms
+    assert sampler.step_ms(102, 103) == pytest.approx(45)
+    assert sampler.step_ms(101, 103) == pytest.approx(10)  # one half each
+    assert sampler.step_ms(99, 101) is None
+    assert sampler.step_ms(103, 105) is None
+
+
 @pytest.mark.parametrize(("status", "body"), [(404, ""), (401, ""), (200, "<html>a page</html>")])
 def test_a_server_without_metrics_is_asked_once(status: int, body: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_metrics, "ASKS_EVERY_S", 0.001)

@@ -34,6 +34,12 @@ def test_a_simple_run_is_told_as_it_always_was() -> None:
     ]
 
 
+def test_what_the_server_tells_of_a_single_step() -> None:
+    server = {"step_ms": {"p50": 7.0, "p99": 9.0}, "loop_lag_ms": {"p50": None, "p99": None}, "cpu_share": 0.42}
+    said = table(run(steps=[{**run(), "held": None, "server": server}]))
+    assert "the server     step p50 7.0 · p99 9.0 ms; event loop late -; 42% of a core" in said
+
+
 def test_steps_and_what_was_found() -> None:
     steps = [{**run(), "callers": n, "held": n < 2, "server": None} for n in (1, 2)]
     found = {"bar": "p99 ≤ 80 ms", "callers": 1, "failed_at": 2, "ended_by": "its slots"}
