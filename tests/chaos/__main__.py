@@ -22,7 +22,7 @@ from tests.chaos.witness import Witness
 from tests.server.conftest import served_by
 
 CALLERS, STORM_S, STORMS, WITNESS_S, KILLS = 200, 600.0, 3, 60.0, 200
-SOAK_S, SOAK_FRAMES = 45 * 60.0, 4 * 3600 * 25 // 2  # 4 h of frames, 12.5 a second
+SOAK_S, SOAK_SLOTS, SOAK_FRAMES = 45 * 60.0, 16, 4 * 3600 * 25 // 2  # 4 h of frames, 12.5 a second
 # A conversation is kept for a second only, so that slots go round.
 _SETTINGS = {"drain_s": 0, "resume_s": 1.0, "stalled_s": 2.0}
 
@@ -69,13 +69,18 @@ async def kills(share: float, seed: int) -> None:
 
 
 async def soak(share: float, seed: int) -> None:
-    """Full slots in real time."""
-    settings = Settings(model="echo", slots=8, **_SETTINGS)  # type: ignore[arg-type]
+    """Full slots in real time, on the echo: what may grow here is not the model's, whose turn comes with `frames`."""
+    settings = Settings(model="echo", slots=SOAK_SLOTS, **_SETTINGS)  # type: ignore[arg-type]
     samples = []
     async with served_by(runner_maker(settings), settings, True) as served:
         first_ms, last_ms = await in_real_time(served, SOAK_S * share, samples)
-    flat = assert_flat(samples)
-    print(f"soak: {SOAK_S * share:.0f} s, turnaround p99 {first_ms:.1f} → {last_ms:.1f} ms; {flat}", flush=True)
+        counts = served.reception.counts
+    flat, silence = assert_flat(samples), counts["silence"]
+    print(
+        f"soak: {SOAK_S * share:.0f} s, {SOAK_SLOTS} slots, {counts['calls']} calls, {counts['heard']:,} frames, "
+        f"{silence} of silence; turnaround p99 {first_ms:.1f} → {last_ms:.1f} ms; {flat}",
+        flush=True,
+    )
 
 
 async def frames(share: float, seed: int) -> None:
