@@ -97,7 +97,7 @@ class Calls:
     def resume(self, token: str) -> Iterator[Session]:
         """The session that is `token`'s, from where it stood, until the block is left. Raises CannotResume."""
         session = self._tokens.redeem(token)
-        if session is None or session.ended:
+        if session is None:
             refusal = CannotResume("That conversation is over, or was never here. Call again to begin a new one.")
             self.note_refusal(refusal)
             raise refusal

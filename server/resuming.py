@@ -46,10 +46,13 @@ class Tokens:
         return token
 
     def redeem(self, token: str) -> Session | None:
-        """Whose it is; None: nobody's, or it was used. All others of that session are void from here on."""
+        """Whose it is; None: nobody's, or it was used, or the call is over.
+
+        All others of that session are void from here on, until the next is issued.
+        """
         digest = _digest(token)
         session = self._holders.get(digest)
-        if session is None:
+        if session is None or session.ended:
             return None
         was_heard = session.heard_at is not None and session.heard_at > session.resumed_at
         if digest != self._newest[session] and was_heard:

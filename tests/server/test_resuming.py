@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from server.engine import clock
+from server.errors import CallerLeft
 from server.resuming import Tokens
 from server.session import Session, SessionParams
 from tests.fakes import FakeClock, TalkingRunner
@@ -223,6 +224,15 @@ def test_a_server_says_in_its_tokens_which_it_is():
     session = Session(SessionParams(), FakeClock())
     assert Tokens("gpu-1").issue(session).startswith("gpu-1.")
     assert "." not in Tokens("").issue(session)
+
+
+def test_a_token_of_a_call_that_is_over_opens_nothing_however_often():
+    """While the last words are sent, the call is still known."""
+    tokens, session = Tokens(""), Session(SessionParams(), FakeClock())
+    token = tokens.issue(session)
+    session.end(CallerLeft("Goodbye."))
+    assert tokens.redeem(token) is None
+    assert tokens.redeem(token) is None
 
 
 def test_no_token_outlives_its_session():
