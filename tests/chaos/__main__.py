@@ -15,16 +15,17 @@ from server.engine import clock
 from server.engine.runner import Runner
 from server.serve import runner_maker
 from server.settings import Settings
-from tests.chaos.crowd import Ledger, settle_accounts, storm
+from tests.chaos.caller import Ledger
+from tests.chaos.crowd import settle_accounts, storm
 from tests.chaos.kills import WAYS, kill_one, read_all
+from tests.chaos.returning import RESUME_S
 from tests.chaos.soak import Sample, as_fast_as_they_go, assert_flat, in_real_time, sample
 from tests.chaos.witness import Witness
 from tests.server.conftest import served_by
 
 CALLERS, STORM_S, STORMS, WITNESS_S, KILLS = 200, 600.0, 3, 60.0, 200
 SOAK_S, SOAK_SLOTS, SOAK_FRAMES = 45 * 60.0, 16, 4 * 3600 * 25 // 2  # 4 h of frames, 12.5 a second
-# A conversation is kept for a second only, so that slots go round.
-_SETTINGS = {"drain_s": 0, "resume_s": 1.0, "stalled_s": 2.0}
+_SETTINGS = {"drain_s": 0, "resume_s": RESUME_S, "stalled_s": 2.0}
 
 
 async def weather(share: float, seed: int) -> None:
@@ -38,8 +39,8 @@ async def weather(share: float, seed: int) -> None:
             await settle_accounts(served, ledger)
             gc.collect()
             samples.append(sample())
-    told, left = dict(ledger.told), f"{ledger.gone} left by themselves, {ledger.broken_off} never got through"
-    print(f"storms: {ledger.asked} calls, told {told}, {left}; {assert_flat(samples)}", flush=True)
+    left = f"{ledger.gone} left by themselves, {ledger.broken_off} never got through, {ledger.resumed} came back"
+    print(f"storms: {ledger.asked} requests, told {dict(ledger.told)}, {left}; {assert_flat(samples)}", flush=True)
 
 
 async def witnessed(share: float, seed: int) -> None:
@@ -51,11 +52,15 @@ async def witnessed(share: float, seed: int) -> None:
         async with served_by(lambda: witness.runner, settings, True) as served:
             raging = asyncio.create_task(storm(served, 8, WITNESS_S * share, seed))
             in_company = await witness.converse(served, 100, while_running=raging)
-            company = witness.company
-            await settle_accounts(served, await raging, others=1)
+            company, moved = witness.company, witness.moved
+            await settle_accounts(served, await raging, others=1, others_resumed=moved)
             alone = await witness.converse(served, 100, frames_in_all=len(in_company))
     assert in_company == alone[: len(in_company)], "a neighbour was heard"
-    print(f"witness: {len(in_company)} frames token for token as alone, beside up to {company} others", flush=True)
+    print(
+        f"witness: {len(in_company)} frames token for token as alone, over {moved + 1} lines, "
+        f"beside up to {company} others",
+        flush=True,
+    )
 
 
 async def kills(share: float, seed: int) -> None:

@@ -1,4 +1,5 @@
-"""Callers who join, leave, stall, vanish and send garbage at random, and a ledger of what each of them was told.
+"""Callers who join, leave, stall, vanish, come back and send garbage at random, and whether the server's books agree
+with theirs.
 
 Everyone asks for events, so the server's own word for each end is known on both sides.
 """
@@ -6,134 +7,94 @@ Everyone asks for events, so the server's own word for each end is known on both
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.exceptions import WebSocketException
 
 from server.audio.framing import FRAME_S
 from server.connection import MAX_UNDECODABLE
 from server.wire.kyutai import AudioForm
+from tests.chaos.caller import SPEECH, Caller, Ledger, listen, talk
+from tests.chaos.returning import restless, vanishing
 from tests.server.conftest import Served
-from tests.server.phone import Phone, dial, speech, until
+from tests.server.phone import Phone, until
 
-SPEECH = speech(50)
-
-
-@dataclass
-class Ledger:
-    """What the callers saw."""
-
-    asked: int = 0  # whose request the server answered, with a call or without
-    broken_off: int = 0  # whose dialling failed: the server may have answered or not
-    told: Counter[str] = field(default_factory=Counter)  # why there is no call any more, in the server's word
-    gone: int = 0  # who left before they were told anything
-    behaved: Counter[str] = field(default_factory=Counter)
+Behaviour: TypeAlias = Callable[[Phone, Caller], Awaitable[None]]
 
 
-Behaviour: TypeAlias = Callable[[Phone, random.Random], Awaitable[None]]
-
-
-async def _talk(phone: Phone, chance: random.Random, pace: float = 1.0) -> None:
-    """Up to two seconds of speech, listening meanwhile."""
-    await phone.greeting()
-    listening = asyncio.create_task(_listen(phone))
-    try:
-        for _ in range(chance.randint(1, 25)):
-            await phone.say(chance.choice(SPEECH))
-            await asyncio.sleep(FRAME_S * pace)
-    finally:
-        listening.cancel()
-        with suppress(asyncio.CancelledError):
-            await listening
-
-
-async def _listen(phone: Phone) -> None:
-    with suppress(ConnectionClosed):
-        await phone.end()
-
-
-async def polite(phone: Phone, chance: random.Random) -> None:
+async def polite(phone: Phone, caller: Caller) -> None:
     """Says goodbye."""
-    await _talk(phone, chance)
+    await talk(phone, caller.chance)
 
 
-async def hurried(phone: Phone, chance: random.Random) -> None:
+async def hurried(phone: Phone, caller: Caller) -> None:
     """Sends four times as fast as time passes."""
-    await _talk(phone, chance, pace=0.25)
+    await talk(phone, caller.chance, pace=0.25)
 
 
-async def vanishing(phone: Phone, chance: random.Random) -> None:
-    """Is gone in mid-word, or before the first one."""
-    if chance.random() < 0.7:
-        await _talk(phone, chance)
-    phone.vanish()
-
-
-async def deaf(phone: Phone, chance: random.Random) -> None:
+async def deaf(phone: Phone, caller: Caller) -> None:
     """Talks and reads nothing."""
-    for _ in range(chance.randint(10, 60)):
-        await phone.say(chance.choice(SPEECH))
+    for _ in range(caller.chance.randint(10, 60)):
+        await phone.say(caller.chance.choice(SPEECH))
         await asyncio.sleep(FRAME_S / 2)
     phone.vanish()
 
 
-async def muted(phone: Phone, chance: random.Random) -> None:
+async def muted(phone: Phone, caller: Caller) -> None:
     """Is silent in between."""
-    await _talk(phone, chance)
-    await asyncio.sleep(chance.uniform(0, 2))
+    await talk(phone, caller.chance)
+    await asyncio.sleep(caller.chance.uniform(0, 2))
     await phone.say(SPEECH[0])
 
 
-async def garbling(phone: Phone, chance: random.Random) -> None:
+async def garbling(phone: Phone, caller: Caller) -> None:
     """Sends noise among its words until nobody wants to hear more."""
     await phone.greeting()
-    for _ in range(chance.randint(1, 40)):
-        await phone.socket.send(chance.randbytes(chance.randint(0, 400)))
-        await phone.say(chance.choice(SPEECH))
+    for _ in range(caller.chance.randint(1, 40)):
+        await phone.socket.send(caller.chance.randbytes(caller.chance.randint(0, 400)))
+        await phone.say(caller.chance.choice(SPEECH))
         await asyncio.sleep(FRAME_S / 4)
 
 
-async def undecodable(phone: Phone, chance: random.Random) -> None:
+async def undecodable(phone: Phone, caller: Caller) -> None:
     """Sends what is no Opus, and hears why that is the end."""
     await phone.greeting()
     for _ in range(MAX_UNDECODABLE):
-        await phone.socket.send(b"\1\xff\xff" + chance.randbytes(1))
+        await phone.socket.send(b"\1\xff\xff" + caller.chance.randbytes(1))
     await phone.end()
 
 
-async def texting(phone: Phone, _: random.Random) -> None:
+async def texting(phone: Phone, _: Caller) -> None:
     """Sends text where bytes belong, and hears why that is the end."""
     await phone.greeting()
     await phone.socket.send("hello")
     await phone.end()
 
 
-async def oversized(phone: Phone, _: random.Random) -> None:
+async def oversized(phone: Phone, _: Caller) -> None:
     """Sends a megabyte."""
     await phone.greeting()
     await phone.socket.send(bytes(1_000_000))
     await phone.end()
 
 
-async def limited(phone: Phone, chance: random.Random) -> None:
+async def limited(phone: Phone, caller: Caller) -> None:
     """Wants a short call, and hears its end."""
     await phone.greeting()
-    listening = asyncio.create_task(_listen(phone))
+    listening = asyncio.create_task(listen(phone))
     for _ in range(40):
         if listening.done():
             break
-        await phone.say(chance.choice(SPEECH))
+        await phone.say(caller.chance.choice(SPEECH))
         await asyncio.sleep(FRAME_S)
     await listening
 
 
-async def mistaken(phone: Phone, _: random.Random) -> None:
+async def mistaken(phone: Phone, _: Caller) -> None:
     """Asked for what there is not, and hears what."""
     await phone.end()
 
@@ -142,7 +103,8 @@ async def mistaken(phone: Phone, _: random.Random) -> None:
 BEHAVIOURS: dict[Behaviour, tuple[str, int]] = {
     polite: ("", 6),
     hurried: ("", 2),
-    vanishing: ("", 4),
+    vanishing: ("", 5),
+    restless: ("", 1),
     deaf: ("", 2),
     muted: ("", 2),
     garbling: ("", 3),
@@ -154,28 +116,14 @@ BEHAVIOURS: dict[Behaviour, tuple[str, int]] = {
 }
 
 
-async def call(url: str, chance: random.Random, ledger: Ledger) -> None:
+async def call(caller: Caller) -> None:
     """One call, whatever comes of it, written down."""
+    chance = caller.chance
     behaviour = chance.choices([*BEHAVIOURS], [often for _, often in BEHAVIOURS.values()])[0]
-    form = AudioForm.RAW if behaviour is undecodable else chance.choice([*AudioForm])
-    query = f"?events=1&seed={chance.randrange(1000)}{BEHAVIOURS[behaviour][0]}"
-    ledger.behaved[behaviour.__name__] += 1
-    try:
-        async with dial(url + query, form, max_queue=4 if behaviour is deaf else None) as phone:
-            ledger.asked += 1
-            with suppress(ConnectionClosed):
-                await behaviour(phone, chance)
-            with suppress(ConnectionClosed):  # what came together with the end
-                while phone.socket.close_code is not None:
-                    phone._note(await phone._receive())
-    except InvalidStatus as refused:
-        ledger.asked += 1
-        ledger.told[json.loads(refused.response.body or b"")["error"]["code"]] += 1
-        return
-    ends = [event["reason"] for event in phone.events if event["type"] == "end"]
-    assert len(ends) <= 1, "a call ends once"
-    ledger.told.update(ends)
-    ledger.gone += not ends
+    form = AudioForm.RAW if behaviour is undecodable else None
+    query = f"&seed={chance.randrange(1000)}{BEHAVIOURS[behaviour][0]}"
+    caller.ledger.behaved[behaviour.__name__] += 1
+    await caller.dial(query, lambda phone: behaviour(phone, caller), form, max_queue=4 if behaviour is deaf else None)
 
 
 async def knock(port: int, chance: random.Random) -> None:
@@ -193,26 +141,27 @@ async def storm(served: Served, callers: int, seconds: float, seed: int, ledger:
     loop = asyncio.get_running_loop()
     ends_at = loop.time() + seconds
 
-    async def caller(number: int) -> None:
+    async def call_again(number: int) -> None:
         chance = random.Random(seed * 1000 + number)
+        caller = Caller(served.chat, chance, ledger)
         await asyncio.sleep(chance.uniform(0, 0.2 * seconds))
         while loop.time() < ends_at:
             if chance.random() < 0.1:
                 await knock(served.port, chance)
             try:
-                await call(served.chat, chance, ledger)
+                await call(caller)
             except (TimeoutError, WebSocketException, OSError):
                 ledger.broken_off += 1
             await asyncio.sleep(chance.expovariate(2.0))
 
-    await asyncio.gather(*map(caller, range(callers)))
+    await asyncio.gather(*map(call_again, range(callers)))
     return ledger
 
 
-async def settle_accounts(served: Served, ledger: Ledger, others: int = 0) -> None:
+async def settle_accounts(served: Served, ledger: Ledger, others: int = 0, others_resumed: int = 0) -> None:
     """Wait until everybody is gone; assert that the server counted what they saw, and that nothing is left of them.
 
-    `others` are calls that were made beside the storm.
+    `others` are calls that were made beside the storm, and how often they were resumed.
     """
     metrics, reception = served.reception.metrics, served.reception
     with suppress(TimeoutError):
@@ -220,12 +169,14 @@ async def settle_accounts(served: Served, ledger: Ledger, others: int = 0) -> No
     left = [f"{session.call} is {session.state.value}" for session in reception.calls.seats]
     assert not left, f"still there: {', '.join(left)}"
     ended = Counter({code: count for code, count in metrics.ended.items() if code != "left"})
+    resumed = metrics.counts["resumed"] - others_resumed
+    told = ledger.told - Counter(taken_over=resumed)  # which ends no call
+    unsure = ledger.gone + ledger.broken_off
     for code, count in (ended + metrics.refused).items():
-        saw = ledger.told[code]
-        unsure = ledger.gone + ledger.broken_off
-        assert saw <= count <= saw + unsure, f"{code}: the server counts {count}, {saw} callers saw it"
-    assert set(ledger.told) <= {*ended, *metrics.refused}, f"callers saw {ledger.told}, which the server never counted"
-    answered = metrics.counts["calls"] + metrics.refused.total() - others
+        assert told[code] <= count <= told[code] + unsure, f"{code}: the server counts {count}, callers {told[code]}"
+    assert set(told) <= {*ended, *metrics.refused}, f"callers saw {told}, which the server never counted"
+    assert ledger.resumed <= resumed <= ledger.resumed + unsure, f"{resumed} resumed, callers saw {ledger.resumed}"
+    answered = metrics.counts["calls"] + resumed + metrics.refused.total() - others
     sure = ledger.asked, ledger.asked + ledger.broken_off
     assert sure[0] <= answered <= sure[1], f"{ledger.asked} asked, and {answered} were answered"
     assert not {"engine", "broken"} & {*ledger.told}, "something failed that was not made to"

@@ -14,7 +14,7 @@ from pathlib import Path
 import soundfile
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
-from tests.chaos.crowd import SPEECH
+from tests.chaos.caller import SPEECH
 from tests.server.phone import PATIENCE_S, Phone, dial
 
 WAYS = ("SIGKILL", "SIGTERM", "SIGINT", "engine")

@@ -17,7 +17,7 @@ from server.engine.bridge import Open, Stepped
 from server.engine.engine import Engine
 from server.engine.runner import Runner
 from server.session import Session, SessionParams
-from tests.chaos.crowd import SPEECH
+from tests.chaos.caller import SPEECH
 from tests.fakes import FakeBridge, FakeClock
 from tests.server.conftest import Served
 from tests.server.phone import dial

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,12 @@ from model.random_checkpoint import write_checkpoint
 from server.engine.batch import Batch, StepResult
 from server.engine.moshi_runner import MoshiRunner, load_runner
 from server.engine.runner import Pending
-from tests.chaos.crowd import Ledger
+from tests.chaos.caller import Ledger
 from tests.server.conftest import Served
 from tests.server.phone import dial, speech
 
 SEED = 4711  # nobody else's
+MOVES_EVERY_FRAMES = 10
 
 
 class Witness:
@@ -27,6 +29,7 @@ class Witness:
         self.runner = load_runner(str(directory), slots, "cpu", "float32")
         self.tokens: list[list[int]] = []
         self.company = 0  # the most callers that were stepped with it
+        self.moved = 0  # times, to another line
         self.runner.submit = self._submit  # type: ignore[method-assign]
 
     def plain(self) -> MoshiRunner:
@@ -49,16 +52,21 @@ class Witness:
     ) -> list[list[int]]:
         """Say `frames` over and over, each once the one before was answered; the tokens.
 
-        Once, or until `frames_in_all` were said, or for as long as something runs beside.
+        Once, or until `frames_in_all` were said, or for as long as something runs beside. Moves to another line, which
+        takes the call over, again and again.
         """
         self.tokens, self.company = [], 0
         sounds = speech(frames)
-        async with dial(f"{served.chat}?seed={SEED}") as phone:
-            await phone.greeting()
-            await phone.say(sounds[0])  # to which nothing is said: the delays fill
-            at = 1
+        at, query = 0, f"?events=1&seed={SEED}"
+        async with AsyncExitStack() as lines:
             while at < max(frames, frames_in_all) or (while_running and not while_running.done()):
-                await phone.say(sounds[at % frames])
-                await phone.hear()
-                at += 1
+                phone = await lines.enter_async_context(dial(served.chat + query))
+                await phone.greeting()
+                query = f"?events=1&resume={(await phone.event('ready'))['resume']}"
+                self.moved += at > 0
+                for _ in range(MOVES_EVERY_FRAMES):
+                    await phone.say(sounds[at % frames])
+                    if at:  # to the first one nothing is said: the delays fill
+                        await phone.hear()
+                    at += 1
         return self.tokens
