@@ -88,7 +88,8 @@ def _add_crowd(crowd: argparse._ArgumentGroup) -> None:
         type=choices.faults,
         default=Faults(),
         metavar="LIST",
-        help="what befalls every other caller: loss=PERCENT, and a minute's stall=, drop=, reconnect=",
+        help="what befalls every other caller: loss=PERCENT, and a minute's stall=, drop=, reconnect= (which goes on"
+        " with the conversation if the address ends in ?events=1)",
     )
     crowd.add_argument(
         "--workers", type=choices.positive(int), help="processes that call (default: one for each 200 callers)"

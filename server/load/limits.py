@@ -35,12 +35,13 @@ def what_ended(figures: dict[str, Any], server: dict[str, Any] | None) -> str:
 def _of_server(figures: dict[str, Any], server: dict[str, Any]) -> str:
     step_ms, lag_ms = server["step_ms"]["p50"] or 0.0, server["loop_lag_ms"]["p99"] or 0.0
     if step_ms >= _FULL_STEP * LATE_MS:
-        return f"the model: half of its steps take {step_ms:.0f} ms or more, of the {LATE_MS:.0f} that a frame lasts"
+        slow = f"the model: half of its steps take {step_ms:.0f} ms or more, of the {LATE_MS:.0f} that a frame lasts"
+        has_gpu = server["gpu_memory_share"] is not None
+        return slow if has_gpu else slow + _elsewhere(server["cpu_share"])
     if lag_ms > _LAG_MS:
         late = f"the server's event loop, which is {lag_ms:.0f} ms late at p99"
-        if server["cpu_share"] < _BUSY - 0.2:
-            return f"{late}, but takes {server['cpu_share']:.0%} of a core only: something else runs on its machine"
-        return f"{late} (one core for sockets and Opus; its process takes {server['cpu_share']:.0%} of a core)"
+        core = f" (one core for sockets and Opus; its process takes {server['cpu_share']:.0%} of a core)"
+        return late + (_elsewhere(server["cpu_share"]) or core)
     if figures["failed"]:
         return f"failed calls: {next(iter(figures['failures']))}"
     slow_ms = server["step_ms"]["p99"] or 0.0
@@ -52,6 +53,13 @@ def _of_server(figures: dict[str, Any], server: dict[str, Any]) -> str:
         "nothing that the server counts: its steps, event loop and processor had room. "
         "Look at the network, and at what else runs on its machine"
     )
+
+
+def _elsewhere(cpu_share: float) -> str:
+    """What is said of a process that is late without being busy."""
+    if cpu_share >= _BUSY - 0.2:
+        return ""
+    return f", but its process takes {cpu_share:.0%} of a core only: something else runs on its machine"
 
 
 def _room(server: dict[str, Any] | None) -> str:

@@ -80,7 +80,7 @@ def _turnaround(figures: Results, other: Results | None) -> Chart:
     (at, each_s), (x, x_ticks) = _times(rows), _time_axis(rows)
     middle = [t + each_s / 2 for t in at]
     values = {name: [row[f"turnaround_{name}_ms"] for row in rows] for name in ("max", "p99", "p50")}
-    values["step"] = [row.get("step_p50_ms") for row in rows]
+    values["step"] = [_drawn(row.get("step_p50_ms")) for row in rows]
     y, y_ticks = _ms_axis([value for name in values for value in values[name]])
     curves = [Curve(name, _LABELS.get(name, name), chart.path(middle, values[name], x, y)) for name in values]
     curves = [curve for curve in curves if curve.path]
@@ -117,7 +117,7 @@ def _by_callers(steps: Rows, before: Rows) -> Chart:
     ours, theirs = (sorted(rows, key=lambda step: step["callers"]) for rows in (steps, before))
     callers = [step["callers"] for step in ours]
     values = {name: [step["turnaround_ms"][name] for step in ours] for name in ("p99", "p95", "p50")}
-    values["step"] = [step["server"]["step_ms"]["p50"] if step["server"] else None for step in ours]
+    values["step"] = [_drawn(step["server"]["step_ms"]["p50"]) if step["server"] else None for step in ours]
     y, y_ticks = _ms_axis([value for name in values for value in values[name]])
     x = chart.across(0, callers[-1] * 1.03)
     x_ticks = [(round(x(tick), 1), _count(tick)) for tick in chart.ticks(0, callers[-1], 9)]
@@ -140,6 +140,11 @@ def _by_callers(steps: Rows, before: Rows) -> Chart:
     return Chart(
         "Turnaround by callers", note, "callers", x_ticks, y_ticks, curves, hits=hits, bar=bar, legend=_legend(curves)
     )
+
+
+def _drawn(value_ms: float | None) -> float | None:
+    """Without what is too little for the axis: an echo's step is none."""
+    return value_ms if value_ms and value_ms >= _LEAST_MS else None
 
 
 def _ms_axis(values: Sequence[float | None]) -> tuple[chart.Scale, list[tuple[float, str]]]:

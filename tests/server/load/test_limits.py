@@ -20,7 +20,13 @@ FULL = {"failures": {"HTTP 503: All lines are busy.": 3}, "failed": 3}
 @pytest.mark.parametrize(
     ("figures", "server", "said"),
     [
-        ({}, {"step_ms": {"p50": 75.0, "p99": 90.0}}, "the model: half of its steps take 75 ms"),
+        ({}, {"step_ms": {"p50": 75.0, "p99": 90.0}, "cpu_share": 0.98}, "that a frame lasts"),
+        ({}, {"step_ms": {"p50": 75.0, "p99": 90.0}, "gpu_memory_share": 0.5}, "that a frame lasts"),
+        (
+            {},
+            {"step_ms": {"p50": 75.0, "p99": 90.0}},
+            "lasts, but its process takes 30% of a core only: something else",
+        ),
         ({}, {"step_ms": {"p50": 30.0, "p99": 90.0}}, "the model, now and then"),
         ({}, {"loop_lag_ms": {"p50": 9.0, "p99": 60.0}, "cpu_share": 0.99}, "event loop, which is 60 ms late"),
         ({}, {"loop_lag_ms": {"p50": 9.0, "p99": 60.0}}, "something else runs on its machine"),
@@ -39,7 +45,10 @@ FULL = {"failures": {"HTTP 503: All lines are busy.": 3}, "failed": 3}
     ],
 )
 def test_what_ended_it(figures: dict[str, Any], server: dict[str, Any], said: str) -> None:
-    assert said in what_ended({**FIGURES, **figures}, {**SERVER, **server})
+    sentence = what_ended({**FIGURES, **figures}, {**SERVER, **server})
+    assert said in sentence
+    if said.endswith("lasts"):
+        assert sentence.endswith(said) and "half of its steps take 75 ms" in sentence
 
 
 def test_a_server_that_says_nothing_of_itself() -> None:

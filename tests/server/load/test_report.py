@@ -104,12 +104,13 @@ def test_what_the_server_tells_is_shown_where_it_tells_it() -> None:
     html = report(alone, run([4]))
     Page(html)
     assert "<dt>model&#39;s step, p99</dt><dd>9 ms</dd>" in html
-    assert "<dt>server&#39;s share of a core</dt><dd>42 %</dd>" in html
+    assert "<dt>server&#39;s core</dt><dd>42 %</dd>" in html
     assert html.count('class="curve step"') == 1
     ramp = run([1, 2])
     for step in ramp["steps"]:
         step["server"] = SERVER
     html = report(ramp)
+    assert "<h1>Up to 2 callers, " in html
     assert "event loop late" not in html  # of which step?
     assert html.count('class="curve step"') == 1 and html.count('circle class="step"') == 2
 
@@ -130,6 +131,11 @@ def test_what_a_server_says_is_text_and_nothing_else() -> None:
     tags = Page(file.getvalue()).tags
     assert "script" not in tags
     assert "img" not in tags
+
+
+def test_a_run_that_was_interrupted_before_its_first_step() -> None:
+    html = report({**run([3]), "steps": []})
+    assert "<h1>3 callers, 90 ms at p99</h1>" in html
 
 
 @pytest.mark.parametrize("other", [None, run([2])])
