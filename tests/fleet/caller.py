@@ -34,13 +34,17 @@ class Caller:
                 await asyncio.sleep(FRAME_S / 2)
 
     async def hang_up(self) -> None:
-        self._talk.cancel()
-        await asyncio.wait([self._talk])
+        await self._fall_silent()
+        await self._phone.socket.close()
 
     async def vanish(self) -> None:
         """Go without a word."""
-        await self.hang_up()
+        await self._fall_silent()
         self._phone.vanish()
+
+    async def _fall_silent(self) -> None:
+        self._talk.cancel()
+        await asyncio.wait([self._talk])
 
     async def _talk_on(self) -> None:
         try:

@@ -7,8 +7,10 @@ HAProxy, and a minute. `make fleet-check` runs it.
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -16,7 +18,17 @@ from websockets.exceptions import InvalidStatus
 
 from tests.fleet.caller import Caller, converse
 from tests.fleet.conftest import Call
-from tests.fleet.fleet import STARTS_WITHIN_S, Fleet, Server, eventually, running_fleet
+from tests.fleet.fleet import (
+    STARTS_WITHIN_S,
+    Fleet,
+    Server,
+    balancing,
+    config,
+    eventually,
+    get,
+    running_fleet,
+    three_servers,
+)
 from tests.server.phone import dial
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(10 * STARTS_WITHIN_S)]
@@ -25,7 +37,7 @@ SLOTS = 8
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def one_fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fleet]:
-    async with running_fleet(tmp_path_factory.mktemp("fleet"), "--slots", str(SLOTS), "--drain-s", "20") as fleet:
+    async with running_fleet(tmp_path_factory.mktemp("fleet"), "--slots", str(SLOTS), "--drain-s", "120") as fleet:
         yield fleet
 
 
@@ -34,6 +46,24 @@ async def fleet(one_fleet: Fleet) -> Fleet:
     """Three servers, all ready and without a call."""
     await one_fleet.heal()
     return one_fleet
+
+
+async def test_a_fleet_in_which_nobody_is_ready_yet_says_so_as_servers_do(tmp_path: Path) -> None:
+    fleet = three_servers()
+    async with balancing(fleet, tmp_path, config(fleet)):
+
+        async def found_out() -> bool:
+            return (await get(f"http://127.0.0.1:{fleet.metrics_port}/metrics"))[
+                0
+            ] == 200 and not await fleet.seen_ready()
+
+        await eventually(found_out)
+        with pytest.raises(InvalidStatus) as refused:
+            async with dial(fleet.chat):
+                pass
+    response = refused.value.response
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
+    assert json.loads(response.body or b"")["error"]["code"] == "starting"
 
 
 async def test_calls_are_spread_evenly(fleet: Fleet, call: Call) -> None:

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(10 *
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Fleet, ClusterDns]]:
-    async with running_cluster(tmp_path_factory.mktemp("cluster"), "--slots", "4", "--drain-s", "20") as cluster:
+    async with running_cluster(tmp_path_factory.mktemp("cluster"), "--slots", "4", "--drain-s", "120") as cluster:
         yield cluster
 
 

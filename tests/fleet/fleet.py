@@ -20,7 +20,7 @@ import httpx
 from tests.server.phone import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
-STARTS_WITHIN_S = 120.0  # three at once, on a busy machine
+STARTS_WITHIN_S = STOPS_WITHIN_S = 120.0  # three at once, on a busy machine
 HAPROXY = shutil.which("haproxy", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
 
 
@@ -81,7 +81,7 @@ class Server:
         assert self.process
         if self.process.returncode is None:
             self.process.send_signal(sig)
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(STOPS_WITHIN_S):
             return await self.process.wait()
 
 
@@ -143,10 +143,15 @@ def replaced(path: Path, moved: dict[str, str]) -> str:
     return text
 
 
+def three_servers(*flags: str) -> Fleet:
+    """Servers that do not run yet; `flags` are for `parley serve`."""
+    return Fleet([Server(f"gpu{k}", flags) for k in range(3)], free_port(), free_port())
+
+
 @asynccontextmanager
 async def running_fleet(directory: Path, *flags: str) -> AsyncIterator[Fleet]:
-    """Three servers that are ready, behind HAProxy; `flags` are for `parley serve`."""
-    fleet = Fleet([Server(f"gpu{k}", flags) for k in range(3)], free_port(), free_port())
+    """Three servers that are ready, behind HAProxy."""
+    fleet = three_servers(*flags)
     async with running(fleet, directory, config(fleet)):
         await eventually(fleet.all_ready)
         yield fleet
@@ -155,18 +160,32 @@ async def running_fleet(directory: Path, *flags: str) -> AsyncIterator[Fleet]:
 @asynccontextmanager
 async def running(fleet: Fleet, directory: Path, haproxy_cfg: str) -> AsyncIterator[None]:
     """Run the servers, and HAProxy once they are ready; end whatever is left."""
+    try:
+        await asyncio.gather(*(server.start() for server in fleet.servers))
+        async with balancing(fleet, directory, haproxy_cfg):
+            yield
+    finally:
+        for server in fleet.servers:
+            if server.process:
+                await _killed(server.process)
+
+
+@asynccontextmanager
+async def balancing(fleet: Fleet, directory: Path, haproxy_cfg: str) -> AsyncIterator[None]:
+    """Run HAProxy, whether or not there are servers."""
     assert HAPROXY, "needs haproxy: `make fleet-check` installs it"
     path = directory / "haproxy.cfg"
     path.write_text(haproxy_cfg)
     fleet.log = directory / "haproxy.log"
-    balancer = None
+    with fleet.log.open("wb") as log:
+        balancer = await asyncio.create_subprocess_exec(HAPROXY, "-db", "-f", str(path), stdout=log)
     try:
-        await asyncio.gather(*(server.start() for server in fleet.servers))
-        with fleet.log.open("wb") as log:
-            balancer = await asyncio.create_subprocess_exec(HAPROXY, "-db", "-f", str(path), stdout=log)
         yield
     finally:
-        for process in (balancer, *(server.process for server in fleet.servers)):
-            if process and process.returncode is None:
-                process.kill()
-                await process.wait()
+        await _killed(balancer)
+
+
+async def _killed(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.kill()
+        await process.wait()
