@@ -1,13 +1,15 @@
-"""The README's two pictures, anew: ``python -m tests.e2e.pictures``, on a machine with nothing else to do.
+"""The README's pictures, anew: ``python -m tests.e2e.pictures``, on a machine with nothing else to do.
 
 A caller asks the demo model three questions; the picture is taken as soon as it has answered the last one, while the
-caller already speaks again. A model that came late would answer something else, so then there is no picture.
+caller already speaks again. A model that came late would answer something else, so then there is no picture. Then
+`parley load` finds how many callers this machine holds, for a picture of its report. ``call`` or ``load``: one alone.
 """
 
 from __future__ import annotations
 
 import asyncio
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Literal
@@ -18,7 +20,7 @@ import soxr
 from playwright.async_api import expect
 
 from tests.e2e.browsing import MIC_HZ, PLAIN_MICROPHONE, open_browser, write_wav
-from tests.e2e.conftest import serving
+from tests.e2e.conftest import ROOT, serving
 
 PICTURES = Path(__file__).parent / "screenshots"
 # What is said, and the silence after it in seconds.
@@ -26,6 +28,7 @@ SAID = (("", 6.5), ("What is your name?", 4.5), ("Tell me a joke.", 5.2), ("What
 GOES_ON = "Tell me a riddle."
 ANSWER = "capital of France."
 SEED = 3
+MOST_CALLERS = 32
 # Name, size, device pixels, colours.
 TAKEN: tuple[tuple[str, tuple[int, int], int, Literal["light", "dark"]], ...] = (
     ("call", (1280, 720), 1, "light"),
@@ -47,7 +50,7 @@ def conversation() -> np.ndarray:
     return voice + 1e-4 * np.random.default_rng(0).standard_normal(len(voice))
 
 
-async def main() -> None:
+async def call() -> None:
     with tempfile.TemporaryDirectory() as directory:
         microphone = write_wav(Path(directory) / "caller.wav", conversation())
         for name, (width, height), pixels, scheme in TAKEN:
@@ -65,6 +68,26 @@ async def main() -> None:
                 await page.mouse.move(5, height / 2)
                 await expect(page.get_by_role("log")).to_contain_text(ANSWER, timeout=60_000)
                 await page.screenshot(path=PICTURES / f"{name}.png")
+
+
+async def load() -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        report = Path(directory) / "report.html"
+        async with serving("--slots", str(MOST_CALLERS)) as served:
+            flags = f"--find --ramp 1..{MOST_CALLERS} --hold 8 -s 5..20 --html {report}".split()
+            command = (sys.executable, "-m", "server", "load", served.url, *flags)
+            tester = await asyncio.create_subprocess_exec(*command, cwd=ROOT)
+            assert await tester.wait() == 0
+        async with open_browser() as browser:
+            page = await browser.new_page(viewport={"width": 1280, "height": 1080}, color_scheme="light")
+            await page.goto(report.as_uri())
+            await page.screenshot(path=PICTURES / "load.png")
+
+
+async def main() -> None:
+    for take in (call, load):
+        if take.__name__ in (sys.argv[1:] or (call.__name__, load.__name__)):
+            await take()
 
 
 if __name__ == "__main__":
