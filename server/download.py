@@ -11,9 +11,12 @@ import hashlib
 import logging
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import Timeout
 from httpx2 import HTTPError
 from huggingface_hub import constants
 from huggingface_hub.errors import HFValidationError
@@ -49,11 +52,25 @@ def fetch_large(repo: str, name: str, revision: str | None) -> None:
     blobs = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repo, repo_type="model") / "blobs"
     blob, part = blobs / file.etag, blobs / f"{file.etag}.part"
     blobs.mkdir(parents=True, exist_ok=True)
-    with WeakFileLock(blobs / f"{file.etag}.lock"):
+    with _locked(blobs / f"{file.etag}.lock", part, file.size, name):
         if not blob.exists():
             _resume(part, url, headers, file.size, name)
             _check(part, file.etag, name)
             part.replace(blob)
+
+
+@contextmanager
+def _locked(lock: Path, part: Path, size: int, name: str) -> Iterator[None]:
+    """One process at a time; those that wait tell how far the other one is."""
+    with ExitStack() as held:
+        while True:
+            try:
+                held.enter_context(WeakFileLock(lock, timeout=TELL_EVERY_S))
+                break
+            except Timeout:
+                done = part.stat().st_size if part.exists() else 0
+                log.info("another process downloads %s: %.1f of %.1f GB", name, done / 1e9, size / 1e9)
+        yield
 
 
 def _resume(part: Path, url: str, headers: dict[str, str], size: int, name: str) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+from filelock import FileLock
 from huggingface_hub import constants
 
 from server import download
@@ -69,7 +70,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 100_000)
     monkeypatch.setattr(download, "LARGE_BYTES", 1000)
-    monkeypatch.setattr(download, "TELL_EVERY_S", 0.0)
+    monkeypatch.setattr(download, "TELL_EVERY_S", 0.001)
     yield told
     server.shutdown()
     server.server_close()
@@ -89,6 +90,25 @@ def test_a_large_file_comes_once_and_is_told_of(hub: Hub, caplog: pytest.LogCapt
     assert fetch() == CONTENT
     assert hub.ranges == [None]
     assert any("downloading weights.bin: " in record.getMessage() for record in caplog.records)
+
+
+def test_who_waits_for_another_process_tells_how_far_that_is(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """As the processes for all GPUs of one machine do at their first start."""
+    part = part_of(hub, tmp_path)
+    part.parent.mkdir(parents=True)
+    part.write_bytes(CONTENT[:700_000])
+    other = FileLock(part.with_suffix(".lock"))
+    other.acquire()
+    told: list[str] = []
+
+    def note(message: str, *values: object) -> None:
+        told.append(message % values)
+        other.release()
+
+    monkeypatch.setattr(download.log, "info", note)
+    assert fetch() == CONTENT
+    assert told[0] == "another process downloads weights.bin: 0.0 of 0.0 GB"
+    assert hub.ranges == ["bytes=700000-"]
 
 
 def test_what_an_earlier_process_had_is_not_asked_for_again(hub: Hub, tmp_path: Path):
