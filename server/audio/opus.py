@@ -103,8 +103,8 @@ class OpusEncoder:
         """
         if frame.shape != self._pcm.shape:
             raise ValueError(f"a frame is f32 {list(self._pcm.shape)}, not {list(frame.shape)}")
-        np.clip(frame, -1.0, 1.0, out=self._pcm)
-        if np.isnan(self._pcm).any():  # one NaN would stay in the encoder's memory
+        frame.clip(-1.0, 1.0, out=self._pcm)
+        if np.isnan(self._pcm.sum()):  # one NaN would stay in the encoder's memory
             np.nan_to_num(self._pcm, copy=False)
         return [self._encode_packet(piece) for piece in self._pieces]
 

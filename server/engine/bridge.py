@@ -104,13 +104,14 @@ class Bridge:
         self._loop = loop
         self._on_notices = on_notices
         self._commands: deque[Command] = deque()
-        self._bell = threading.Event()
+        self._bell = threading.Lock()  # held while it is silent: a threading.Event takes several times as long
+        self._bell.acquire()
         self._is_waking = False  # a call of `_ring` is on its way
 
     def submit(self, command: Command) -> None:
         """Event loop: have `command` applied at the next tick boundary."""
         self._commands.append(command)
-        self._bell.set()
+        self._ring()
 
     def wake(self) -> None:
         """Event loop: there is a frame to take. Rings once a turn of the loop, whatever number it brought.
@@ -124,16 +125,17 @@ class Bridge:
 
     def _ring(self) -> None:
         self._is_waking = False
-        self._bell.set()
+        if self._bell.locked():  # only this side rings, so it stays so
+            self._bell.release()
 
     def commands(self) -> list[Command]:
         """Engine thread: take what was submitted. A bell rung after this one ends the next `wait` at once."""
-        self._bell.clear()
+        self._bell.acquire(blocking=False)
         return [self._commands.popleft() for _ in range(len(self._commands))]
 
     def wait(self, timeout_s: float | None) -> None:
         """Engine thread: sleep until the bell rings, or for `timeout_s`."""
-        self._bell.wait(timeout_s)
+        self._bell.acquire(timeout=-1 if timeout_s is None else timeout_s)
 
     def post(self, notices: Sequence[Notice]) -> None:
         """Engine thread: have `notices` handled on the event loop."""

@@ -8,6 +8,7 @@ milliseconds.
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Protocol
 
@@ -56,7 +57,7 @@ class CallClock:
     """One caller's time. Begins with the first frame."""
 
     def __init__(self) -> None:
-        self.silence_due_at: float | None = None  # None: has not spoken yet
+        self.silence_due_at = math.inf  # inf: has not spoken yet
         self._owed = 0  # frames of silence heard for which audio may still come
         self._resumed_at = 0.0
         self._since_resumed = 0  # frames heard
@@ -64,7 +65,7 @@ class CallClock:
     def begun_anew(self, now: float) -> CallClock:
         """One whose time goes on from `now`, if it had begun, and that is owed nothing."""
         clock = CallClock()
-        if self.silence_due_at is not None:
+        if self.silence_due_at < math.inf:
             clock.silence_due_at = now + SILENCE_AFTER_S
         return clock
 
@@ -86,7 +87,7 @@ class CallClock:
 
     def takes_silence(self, now: float) -> bool:
         """True when a frame of silence is due at `now`; it counts as heard."""
-        if self.silence_due_at is None or now < self.silence_due_at:
+        if now < self.silence_due_at:
             return False
         # After a standstill of the engine itself there is nothing to catch up with.
         self.silence_due_at = max(self.silence_due_at + FRAME_S, now)

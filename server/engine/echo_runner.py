@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from server.audio.framing import FRAME_SAMPLES
 from server.engine.batch import Batch, StepResult
 from server.engine.runner import DeviceMemory, ModelCard, Pending
 from server.session import SessionParams
@@ -22,6 +23,7 @@ class EchoRunner:
 
     def __init__(self, slots: int) -> None:
         self.slots = slots
+        self._said = np.zeros((2, slots, FRAME_SAMPLES), np.float32)  # by turns: one is told while the next is made
 
     def warm_up(self) -> None: ...
 
@@ -32,8 +34,11 @@ class EchoRunner:
     def move(self, source: int, target: int) -> None: ...
 
     def submit(self, batch: Batch) -> Pending:
-        rows = len(batch.active)
-        result = StepResult(batch.pcm.copy(), batch.active.copy(), [""] * rows, np.ones(rows, np.bool_))
+        rows, heard = len(batch.active), np.flatnonzero(batch.active)
+        said = self._said[0, :rows]
+        self._said = self._said[::-1]
+        said[heard] = batch.pcm[heard]
+        result = StepResult(said, batch.active.copy(), [""] * rows, np.ones(rows, np.bool_))
         return lambda: result
 
     def device_memory(self) -> DeviceMemory | None:

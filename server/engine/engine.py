@@ -8,6 +8,7 @@ waits for that. Owner: engine thread, but for the constructor. Knows no event lo
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable
 
@@ -101,7 +102,7 @@ class Engine:
             self._bridge.post(notices)
         if gathered and pending:
             self._untold = (gathered, pending(), self._times(started_at))
-        elif not notices and not self._stopping:
+        elif not self._stopping:
             self.turn = None
             self._bridge.wait(self._idle_s())
 
@@ -134,8 +135,8 @@ class Engine:
 
     def _idle_s(self) -> float | None:
         """How long until a standing microphone is due a frame of silence; None: until someone rings."""
-        due_at = self._slots.silence_due_at()
-        return None if due_at is None else max(0.0, due_at - self._clock.now())
+        due_at = self._slots.due_at()
+        return max(0.0, due_at - self._clock.now()) if due_at < math.inf else None
 
     def _problem(self, seated: frozenset[Session]) -> str | None:
         try:

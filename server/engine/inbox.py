@@ -6,6 +6,7 @@ Bounded, and never a source of lag: what comes too late or piles up is skipped, 
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from dataclasses import dataclass
@@ -42,6 +43,10 @@ class Offered(Enum):
 class Inbox:
     """At most `INBOX_FRAMES` frames, for at most `max_frames` steps in all."""
 
+    # When `take` has something to give: since ever while frames wait, else when silence is due; inf: nothing before the
+    # next offer. Either side may read it without the lock, so that an engine with many callers need not ask each of them.
+    due_at: float
+
     def __init__(self, max_frames: int | None = None) -> None:
         self._lock = threading.Lock()
         self._frames: deque[Frame] = deque()
@@ -49,31 +54,34 @@ class Inbox:
         self._pace = Pace()
         self._frames_left = max_frames
         self._stands_still = False
+        self._note_due()
 
     def offer(self, pcm: Pcm, now: float) -> Offered:
         """Event loop: hand over one frame f32 [1920]."""
         with self._lock:
             if not self._clock.hears(now):
+                self._note_due()
                 return Offered.LATE
             self._frames.append(Frame(pcm, now))
-            if self._pace.allows(now) and len(self._frames) <= INBOX_FRAMES:
-                return Offered.TAKEN
-            self._frames.popleft()
-            return Offered.SKIPPED
+            is_taken = self._pace.allows(now) and len(self._frames) <= INBOX_FRAMES
+            if not is_taken:
+                self._frames.popleft()
+            self._note_due()
+            return Offered.TAKEN if is_taken else Offered.SKIPPED
 
     def take(self, now: float) -> Frame | None:
         """Engine thread: the next frame to step, silence when it is due, or None."""
         with self._lock:
-            if self._frames_left == 0 or self._stands_still:
+            if now < self.due_at:
                 return None
             if self._frames:
                 frame = self._frames.popleft()
-            elif self._clock.takes_silence(now):
-                frame = Frame(_SILENCE, now, is_silence=True)
             else:
-                return None
+                self._clock.takes_silence(now)
+                frame = Frame(_SILENCE, now, is_silence=True)
             if self._frames_left is not None:
                 self._frames_left -= 1
+            self._note_due()
             return frame
 
     def stand_still(self) -> int:
@@ -82,6 +90,7 @@ class Inbox:
             self._stands_still = True
             thrown_away = len(self._frames)
             self._frames.clear()
+            self._note_due()
             return thrown_away
 
     def go_on(self, now: float) -> None:
@@ -90,8 +99,10 @@ class Inbox:
             self._clock = self._clock.begun_anew(now)
             self._pace = Pace()
             self._stands_still = False
+            self._note_due()
 
-    @property
-    def silence_due_at(self) -> float | None:
-        """When `take` has silence to give if nothing comes; None before the first frame, after the last."""
-        return None if self._frames_left == 0 or self._stands_still else self._clock.silence_due_at
+    def _note_due(self) -> None:
+        if self._frames_left == 0 or self._stands_still:
+            self.due_at = math.inf
+        else:
+            self.due_at = -math.inf if self._frames else self._clock.silence_due_at

@@ -6,6 +6,8 @@ the smallest bucket of rows that holds them all. Knows no model and no socket.
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,6 +65,7 @@ class Slots:
     def __init__(self, count: int) -> None:
         self._sessions: list[Session | None] = [None] * count
         self._buckets = buckets(count)
+        self._live = 0
         self._rows = 0  # the smallest bucket that holds every live slot
         self._pcm = np.zeros((count, FRAME_SAMPLES), np.float32)
         self._active = np.zeros(count, np.bool_)
@@ -71,6 +74,7 @@ class Slots:
         """Seat `session` in the lowest free slot."""
         slot = self._sessions.index(None)
         self._sessions[slot] = session
+        self._live += 1
         self._rows = self._bucket()
         return slot
 
@@ -78,12 +82,13 @@ class Slots:
         """Give back the slot of `session`, and say which it was."""
         slot = self._sessions.index(session)
         self._vacate(slot)
+        self._live -= 1
         self._rows = self._bucket()
         return slot
 
     def compact(self) -> list[tuple[int, int]]:
         """Move sessions down where the batch becomes smaller by that: from which slots to which, all of them free."""
-        size = self._smallest(sum(session is not None for session in self._sessions))
+        size = self._smallest(self._live)
         moves: list[tuple[int, int]] = []
         for source in range(size, self._rows):
             session = self._sessions[source]
@@ -98,19 +103,17 @@ class Slots:
     def gather(self, now: float) -> Gathered | None:
         """One frame of every session that has one; None when none has."""
         frames: list[tuple[int, Session, Frame]] = []
-        for row in range(self._rows):
-            session = self._sessions[row]
-            frame = session.inbox.take(now) if session else None
-            self._active[row] = frame is not None
-            if session and frame:
+        self._active[:] = False
+        for row, session in enumerate(self._sessions[: self._rows]):
+            if session and session.inbox.due_at <= now and (frame := session.inbox.take(now)):
+                self._active[row] = True
                 self._pcm[row] = frame.pcm
                 frames.append((row, session, frame))
         return Gathered(Batch(self._pcm[: self._rows], self._active[: self._rows]), frames) if frames else None
 
-    def silence_due_at(self) -> float | None:
-        """When the first session is due a frame of silence."""
-        dues = [due for s in self._sessions[: self._rows] if s and (due := s.inbox.silence_due_at) is not None]
-        return min(dues, default=None)
+    def due_at(self) -> float:
+        """When the first session has a frame, of silence if no other comes before; inf: none will."""
+        return min((session.inbox.due_at for session in self._sessions[: self._rows] if session), default=math.inf)
 
     def seated(self) -> set[Session]:
         """Who has a slot."""
@@ -124,10 +127,11 @@ class Slots:
         return self._smallest(max((slot + 1 for slot, session in enumerate(self._sessions) if session), default=0))
 
     def _smallest(self, rows: int) -> int:
-        return next(size for size in self._buckets if size >= rows) if rows else 0
+        return self._buckets[bisect_left(self._buckets, rows)] if rows else 0
 
     def check_integrity(self) -> None:
         """Assert what must hold between steps."""
         seated = [session for session in self._sessions if session]
         assert len(seated) == len(set(seated)), "one session sits in two slots"
+        assert len(seated) == self._live, f"{len(seated)} slots are held, and {self._live} counted"
         assert self._rows == self._bucket(), f"{self._rows} rows do not hold every live slot"

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from server.audio.framing import FRAME_S
@@ -32,7 +34,7 @@ def test_silence_stands_in_when_it_is_due_and_not_before():
     inbox = Inbox()
     inbox.offer(speech(1)[0], 0.0)
     inbox.take(0.0)
-    assert inbox.silence_due_at == SILENCE_AFTER_S
+    assert inbox.due_at == SILENCE_AFTER_S
     assert inbox.take(SILENCE_AFTER_S - 0.01) is None
     frame = inbox.take(SILENCE_AFTER_S)
     assert frame and frame.is_silence and not frame.pcm.any()
@@ -53,7 +55,7 @@ def test_no_more_frames_are_taken_than_the_call_may_last():
         inbox.offer(frame, 0.0)
     assert inbox.take(0.0) and inbox.take(0.0)
     assert inbox.take(0.0) is None and inbox.take(100.0) is None
-    assert inbox.silence_due_at is None
+    assert inbox.due_at == math.inf
 
 
 def test_nothing_is_given_while_it_stands_still_and_no_time_passes():
@@ -62,9 +64,9 @@ def test_nothing_is_given_while_it_stands_still_and_no_time_passes():
         inbox.offer(frame, 0.0)
     assert inbox.take(0.0)
     assert inbox.stand_still() == 2, "what had not been taken"
-    assert inbox.take(0.0) is None and inbox.take(60.0) is None and inbox.silence_due_at is None
+    assert inbox.take(0.0) is None and inbox.take(60.0) is None and inbox.due_at == math.inf
     inbox.go_on(60.0)
-    assert inbox.silence_due_at == 60.0 + SILENCE_AFTER_S, "a microphone that stays mute is silence again"
+    assert inbox.due_at == 60.0 + SILENCE_AFTER_S, "a microphone that stays mute is silence again"
     assert inbox.take(60.1) is None
     frame = speech(1)[0]
     assert inbox.offer(frame, 60.1) is Offered.TAKEN, "not late: no silence was heard in its place"
@@ -76,7 +78,7 @@ def test_who_had_not_spoken_has_still_not_begun():
     inbox = Inbox()
     inbox.stand_still()
     inbox.go_on(60.0)
-    assert inbox.silence_due_at is None and inbox.take(100.0) is None
+    assert inbox.due_at == math.inf and inbox.take(100.0) is None
 
 
 def test_a_standstill_leaves_the_frames_that_are_left():
