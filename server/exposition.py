@@ -25,6 +25,8 @@ COUNTERS = {
     "left_line": ("parley_line_left", "Callers who got no slot: they left the line, or the server stopped."),
     "heard": ("parley_frames", "Frames of 80 ms that were stepped for callers."),
     "silence": ("parley_frames_silence", "Of these, silence in the place of a microphone that stood still."),
+    "rows_computed": ("parley_rows_computed", "Rows of the batch that steps computed, used or not."),
+    "rows_used": ("parley_rows_used", "Of these, rows that held a caller's frame."),
     "late": ("parley_frames_late", "Frames that came after silence was heard in their place, and were dropped."),
     "skipped": ("parley_frames_skipped", "Frames dropped to be live again: the engine behind, or a caller too fast."),
     "unsent": ("parley_frames_unsent", "Replies dropped because their caller did not take them."),

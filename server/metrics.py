@@ -81,8 +81,10 @@ class Metrics:
         self.ended[code] += 1
         self.calls.add(seconds)
 
-    def add_step(self, callers: int, seconds: float) -> None:
-        """One step, with a frame of each of so many callers."""
+    def add_step(self, callers: int, rows: int, seconds: float) -> None:
+        """One step over `rows` of the batch, with a frame of each of so many callers."""
+        self.counts["rows_computed"] += rows
+        self.counts["rows_used"] += callers
         self.windows["step"].add(seconds)
         up_to = 1 << (callers - 1).bit_length()
         if up_to not in self.steps:

@@ -132,9 +132,9 @@ class Reception:
     def _on_notices(self, notices: Sequence[Notice]) -> None:
         for notice in notices:
             match notice:
-                case Stepped(replies):
+                case Stepped(replies, rows):
                     if replies:
-                        self.metrics.add_step(len(replies), replies[0][1].step_s)
+                        self.metrics.add_step(len(replies), rows, replies[0][1].step_s)
                     for session, reply in replies:
                         session.deliver(reply)
                 case Broken(session):

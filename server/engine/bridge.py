@@ -70,9 +70,10 @@ class Closed:
 
 @dataclass(frozen=True, slots=True)
 class Stepped:
-    """One step's replies."""
+    """One step's replies, and how many rows were computed for them."""
 
     replies: list[tuple[Session, Reply]]
+    rows: int
 
 
 @dataclass(frozen=True, slots=True)

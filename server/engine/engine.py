@@ -111,7 +111,8 @@ class Engine:
         if self._untold is None:
             return []
         (gathered, result, times), self._untold = self._untold, None
-        return [Stepped(gathered.scatter(result, times)), *map(Broken, gathered.broken(result))]
+        stepped = Stepped(gathered.scatter(result, times), rows=len(gathered.batch.active))
+        return [stepped, *map(Broken, gathered.broken(result))]
 
     def _apply(self, command: Command) -> Notice | None:
         match command:

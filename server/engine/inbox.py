@@ -43,8 +43,8 @@ class Offered(Enum):
 class Inbox:
     """At most `INBOX_FRAMES` frames, for at most `max_frames` steps in all."""
 
-    # When `take` has something to give: since ever while frames wait, else when silence is due; inf: nothing before the
-    # next offer. Either side may read it without the lock, so that an engine with many callers need not ask each of them.
+    # When `take` has something to give: since ever while frames wait, else when silence is due; inf: nothing before an
+    # offer. Either side may read it without the lock, so that an engine of many callers need not ask each of them.
     due_at: float
 
     def __init__(self, max_frames: int | None = None) -> None:

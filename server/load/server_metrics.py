@@ -116,11 +116,13 @@ def server_figures(samples: Sequence[Sample]) -> dict[str, Any]:
     def most(name: str) -> float:
         return max(sample.values[name] for sample in samples)
 
+    rows_used = grown("parley_rows_used_total")
     gpu_total = last.values["parley_gpu_memory_total_bytes"]
     return {
         "slots": int(last.values["parley_slots"]),
         "running": int(most("parley_calls_running")),
         "waiting": int(most("parley_calls_waiting")),
+        "rows_per_used": round(grown("parley_rows_computed_total") / rows_used, 2) if rows_used else None,
         "frames_skipped": int(grown("parley_frames_skipped_total")),
         "refused": int(grown("parley_calls_refused_total")),
         "cpu_share": round(grown("process_cpu_seconds_total") / span_s, 3),

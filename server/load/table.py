@@ -44,7 +44,9 @@ def _rows(figures: Results) -> Iterator[tuple[str, str]]:
     yield "own lateness", f"{spread(figures['own_lateness_ms'])}, {figures['own_core_share']:.0%} of a core"
     if len(figures["steps"]) == 1 and (server := figures["steps"][0]["server"]):
         step, lag = spread(server["step_ms"]), spread(server["loop_lag_ms"])
-        yield "the server", f"step {step}; event loop late {lag}; {server['cpu_share']:.0%} of a core"
+        rows = server.get("rows_per_used")  # not every server tells
+        computed = f" on {rows:.2f} rows for each that was used" if rows else ""
+        yield "the server", f"step {step}{computed}; event loop late {lag}; {server['cpu_share']:.0%} of a core"
     if troubled := figures.get("with_faults"):
         cut = f"{troubled['lines_cut']} lines cut, {troubled['resumed']} conversations resumed"
         told = f"{troubled['calls']} calls, {cut}, {troubled['failed']} failed, {share(troubled['late_share'])} late"

@@ -24,9 +24,9 @@ def measure(bench: Workbench) -> Part:
     bench.say("counting")
     reception = Reception(Settings(model="echo"), lambda: EchoRunner(CALLERS))
     frame_s = _each(TIMES, lambda: _count_frame(reception.metrics))
-    step_s = _each(TIMES, lambda: reception.metrics.add_step(CALLERS, 0.012))
+    step_s = _each(TIMES, lambda: reception.metrics.add_step(CALLERS, CALLERS, 0.012))
     for callers in (1, 2, 4, 8, 16, 32):
-        reception.metrics.add_step(callers, 0.012)
+        reception.metrics.add_step(callers, callers, 0.012)
     exposition = Exposition(reception)
     scrape_s = _each(SCRAPES, lambda: exposition.render(""))
     share = (CALLERS * frame_s + step_s) / FRAME_S

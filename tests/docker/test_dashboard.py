@@ -28,7 +28,7 @@ JSON = dict | list | str | int | float | bool | None
 def told() -> set[str]:
     """The name of every sample that a server with a GPU tells."""
     reception = Reception(Settings(model="echo"), lambda: TalkingRunner(1))
-    reception.metrics.add_step(1, 0.01)
+    reception.metrics.add_step(1, 1, 0.01)
     reception.device_memory = lambda: DeviceMemory(1, 2)
     page, _ = Exposition(reception).render("")
     return {sample.name for family in text_string_to_metric_families(page.decode()) for sample in family.samples}

@@ -76,6 +76,7 @@ async def test_a_call_is_counted_and_timed(serve: Serve):
     for name, _ in FRAME_TIMES.values():
         assert after[f"{name}_count"] == after[f'{name}_bucket{{le="+Inf"}}'] == 7
     assert after['parley_step_seconds_count{callers="1"}'] == 7
+    assert after["parley_rows_computed_total"] == after["parley_rows_used_total"] == 7
     assert after["parley_call_seconds_count"] == after["parley_line_wait_seconds_count"] == 1
     parts = sum(after[f"parley_{part}_seconds_sum"] for part in ("frame_wait", "frame_send"))
     parts += after['parley_step_seconds_sum{callers="1"}']

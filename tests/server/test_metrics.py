@@ -38,9 +38,10 @@ def test_a_bound_holds_what_is_not_above_it(seconds: float, bucket: int):
 def test_steps_are_told_apart_by_how_many_callers_were_in_them():
     metrics = Metrics()
     for callers in (1, 2, 3, 4, 5, 64, 1000):
-        metrics.add_step(callers, 0.01)
+        metrics.add_step(callers, 2 * callers, 0.01)
     counted = {up_to: sum(histogram.counts) for up_to, histogram in metrics.steps.items()}
     assert counted == {1: 1, 2: 1, 4: 2, 8: 1, 64: 1, 1024: 1}
+    assert metrics.counts["rows_computed"] == 2 * metrics.counts["rows_used"] == 2 * 1079
 
 
 def test_counts_of_calls_add_up():

@@ -107,6 +107,7 @@ def test_a_late_caller_in_a_high_row_moves_down_when_the_others_leave():
     assert bench.runner.batches == [(2, [1])]
     [_, [stepped]] = bench.bridge.posts
     assert isinstance(stepped, Stepped) and [session for session, _ in stepped.replies] == [sessions[4]]
+    assert stepped.rows == 2
     bench.engine.check_integrity()
 
 

@@ -26,6 +26,10 @@ parley_gpu_memory_total_bytes 1e10
 # TYPE parley_calls_refused_total counter
 parley_calls_refused_total{{reason="full"}} {refused}
 parley_calls_refused_total{{reason="starting"}} 1.0
+# TYPE parley_rows_computed counter
+parley_rows_computed_total {slow}0.0
+# TYPE parley_rows_used counter
+parley_rows_used_total {slow}
 # TYPE process_cpu_seconds_total counter
 process_cpu_seconds_total {cpu_s}
 # TYPE parley_step_seconds histogram
@@ -44,6 +48,7 @@ def test_what_changed_between_two_samples() -> None:
     figures = server_figures([first, last])
     assert (figures["slots"], figures["running"], figures["refused"]) == (8, 8, 2)
     assert figures["cpu_share"] == 0.5
+    assert figures["rows_per_used"] == 10
     assert figures["gpu_memory_share"] == 0.7
     # All steps since the first sample took 10 to 80 ms.
     assert figures["step_ms"] == {"p50": pytest.approx(45), "p99": pytest.approx(79.3)}

@@ -38,6 +38,8 @@ def test_what_the_server_tells_of_a_single_step() -> None:
     server = {"step_ms": {"p50": 7.0, "p99": 9.0}, "loop_lag_ms": {"p50": None, "p99": None}, "cpu_share": 0.42}
     said = table(run(steps=[{**run(), "held": None, "server": server}]))
     assert "the server     step p50 7.0 · p99 9.0 ms; event loop late -; 42% of a core" in said
+    said = table(run(steps=[{**run(), "held": None, "server": server | {"rows_per_used": 1.5}}]))
+    assert "step p50 7.0 · p99 9.0 ms on 1.50 rows for each that was used; event loop" in said
 
 
 def test_steps_and_what_was_found() -> None:
