@@ -5,6 +5,7 @@ Knows which figures make which picture; `chart.py` knows geometry, and `report.h
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, TextIO
 
@@ -81,12 +82,12 @@ def _turnaround(figures: Results, other: Results | None) -> Chart:
     middle = [t + each_s / 2 for t in at]
     values = {name: [row[f"turnaround_{name}_ms"] for row in rows] for name in ("max", "p99", "p50")}
     values["step"] = [_drawn(row.get("step_p50_ms")) for row in rows]
-    y, y_ticks = _ms_axis([value for name in values for value in values[name]])
+    theirs = [row for row in other["over_time"] if row["at_s"] <= at[-1]] if other else []
+    before = [row["turnaround_p99_ms"] for row in theirs]
+    y, y_ticks = _ms_axis([*itertools.chain(*values.values()), *before])
     curves = [Curve(name, _LABELS.get(name, name), chart.path(middle, values[name], x, y)) for name in values]
     curves = [curve for curve in curves if curve.path]
     if other:
-        theirs = [row for row in other["over_time"] if row["at_s"] <= at[-1]]
-        before = [row["turnaround_p99_ms"] for row in theirs]
         curves.append(Curve("other", "p99 before", chart.path([r["at_s"] + each_s / 2 for r in theirs], before, x, y)))
     hits = [
         Box("hit", round(x(t), 1), chart.TOP, max(1.0, round(x(each_s) - x(0), 1)), chart.HEIGHT, _told(row))
@@ -118,7 +119,9 @@ def _by_callers(steps: Rows, before: Rows) -> Chart:
     callers = [step["callers"] for step in ours]
     values = {name: [step["turnaround_ms"][name] for step in ours] for name in ("p99", "p95", "p50")}
     values["step"] = [_drawn(step["server"]["step_ms"]["p50"]) if step["server"] else None for step in ours]
-    y, y_ticks = _ms_axis([value for name in values for value in values[name]])
+    shown = [step for step in theirs if step["callers"] <= callers[-1]]
+    p99_before = [step["turnaround_ms"]["p99"] for step in shown]
+    y, y_ticks = _ms_axis([*itertools.chain(*values.values()), *p99_before])
     x = chart.across(0, callers[-1] * 1.03)
     x_ticks = [(round(x(tick), 1), _count(tick)) for tick in chart.ticks(0, callers[-1], 9)]
     curves = [
@@ -126,10 +129,9 @@ def _by_callers(steps: Rows, before: Rows) -> Chart:
         for name, p in values.items()
         if any(p)
     ]
-    shown = [step for step in theirs if step["callers"] <= callers[-1]]
     if shown:
-        at, p99 = [step["callers"] for step in shown], [step["turnaround_ms"]["p99"] for step in shown]
-        curves.append(Curve("other", "p99 before", chart.path(at, p99, x, y), chart.dots(at, p99, x, y)))
+        at = [step["callers"] for step in shown]
+        curves.append(Curve("other", "p99 before", chart.path(at, p99_before, x, y), chart.dots(at, p99_before, x, y)))
     half = (chart.WIDTH - chart.LEFT - chart.RIGHT) / (2 * len(ours) + 2)
     hits = [
         Box("hit", round(x(n) - half, 1), chart.TOP, round(2 * half, 1), chart.HEIGHT, _told_step(step))

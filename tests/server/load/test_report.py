@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from server.audio.framing import FRAME_S
+from server.load import chart
 from server.load.figures import summary
 from server.load.report import write_report
 from server.load.series import over_time
@@ -122,6 +123,16 @@ def test_another_run_is_shown_beside_it() -> None:
     assert "<small>before 200 ms</small>" in html
     assert "<td><small>50 ms</small></td>" in html
     assert "<td><small>–</small></td>" in html  # it had no step of two callers
+
+
+def test_another_run_that_was_much_slower_is_within_the_picture() -> None:
+    other = run([1, 2], turnaround_s=5)
+    other["over_time"] = [row | {"turnaround_p99_ms": 5e3} for row in other["over_time"]]
+    html = report(run([1, 2]), other)
+    curves = re.findall(r'class="curve other" d="([^"]+)"', html)
+    assert len(curves) == 2
+    heights = [float(y) for curve in curves for y in re.findall(r"[ML][\d.-]+ ([\d.-]+)", curve)]
+    assert min(heights) > 0 and max(heights) < chart.HEIGHT
 
 
 def test_what_a_server_says_is_text_and_nothing_else() -> None:
