@@ -176,6 +176,9 @@ class TooMuchSent(CallEnded):
     code = "flood"
     close_code = 1008
 
+    def __init__(self) -> None:
+        super().__init__("More came than any voice needs, so the call ends.")
+
 
 class ProtocolViolated(CallEnded):
     code = "protocol"

@@ -33,7 +33,7 @@ from server.doors.doors import Doors
 from server.doors.http import REQUEST_HEAD_S, ImpatientHttp
 from server.doors.sockets import Crowd, Listener, allow_many_sockets, listen
 from server.doors.tls import TlsUnavailable, tls_context
-from server.doors.websocket import ReadingOn
+from server.doors.websocket import BoundedWebSocket
 from server.engine.echo_runner import EchoRunner
 from server.engine.engine import THREAD_NAME as ENGINE_THREAD
 from server.engine.runner import Runner
@@ -164,7 +164,7 @@ class PoliteServer(uvicorn.Server):
                 access_log=False,
                 ssl_context_factory=(lambda *_: tls) if tls else None,
                 forwarded_allow_ips=list(reception.settings.trusted_proxy),
-                ws=ReadingOn,
+                ws=BoundedWebSocket,
                 ws_max_size=MAX_MESSAGE_BYTES,
                 ws_per_message_deflate=False,  # Opus does not compress
                 timeout_graceful_shutdown=_CLOSE_S,

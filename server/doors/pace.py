@@ -25,4 +25,4 @@ class Pace:
         self._left_bytes = min(grown, self._bytes_per_s * BURST_S) - size_bytes - items * MESSAGE_BYTES
         self._filled_at = now
         if self._left_bytes < 0:
-            raise TooMuchSent("More came than any voice needs, so the call ends.")
+            raise TooMuchSent
