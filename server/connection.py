@@ -110,6 +110,8 @@ class Connection:
 
     async def _converse(self, session: Session) -> CallEnded:
         outbox = session.outbox
+        if session.form:
+            self._wire.expect(session.form)
         async with asyncio.TaskGroup() as tasks:
             listener = tasks.create_task(self._listen(session, outbox))
             speaker = tasks.create_task(self._speak(session, outbox))
@@ -148,6 +150,7 @@ class Connection:
         for event in events:
             match event:
                 case AudioReceived(packets) if self._is_greeted:
+                    session.form = self._wire.form
                     self._pace.spend(len(packets) - 1, 0)
                     await self._hear(packets, session, outbox)
                 case Malformed(reason):

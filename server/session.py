@@ -21,6 +21,7 @@ from server.errors import BadParameter, CallEnded, CallerLost, LimitReached
 from server.metrics import Window
 from server.outbox import Event, Outbox, Reply
 from server.recording import Moment, Recording
+from server.wire.kyutai import AudioForm
 
 LIMIT_NOTICE_FRAMES = 125  # 10 s before the end of a call of limited length its caller is told
 
@@ -116,6 +117,7 @@ class Session:
         self._replies_left = max_frames
         self.outbox = Outbox(clock)
         self.recording: Recording | None = None
+        self.form: AudioForm | None = None  # in which the caller spoke last, and the next socket begins
 
         self._steps, self._step_s, self._wait_s = 0, 0.0, 0.0  # since the last stats
         self._missed_frames = 0  # at the break, on either side

@@ -110,9 +110,14 @@ class KyutaiProtocol:
 
     def __init__(self, form: AudioForm | None = None) -> None:
         self.form = form  # None until the peer's first audio tells
+        self._expected = AudioForm.OGG
         self._undecided = b""  # a first payload that may yet become "OggS"
         self._reader = OggOpusReader()
         self._writer: OggOpusWriter | None = None
+
+    def expect(self, form: AudioForm) -> None:
+        """The peer spoke `form` on another line: it is answered in that until it speaks on this one."""
+        self._expected = form
 
     @property
     def lost_pages(self) -> int:
@@ -151,11 +156,11 @@ class KyutaiProtocol:
         return bytes([Kind.HANDSHAKE])
 
     def audio(self, packets: Sequence[bytes]) -> list[bytes]:
-        """One frame's Opus packets as messages, in the form that the peer speaks (Ogg until it has spoken).
+        """One frame's Opus packets as messages, in the form that the peer speaks (Ogg, or the expected, until then).
 
         Ogg: one message of whole pages, the first one beginning with the headers. Raw: one message a packet.
         """
-        if self.form is AudioForm.RAW:
+        if (self.form or self._expected) is AudioForm.RAW:
             return [b"\x01" + packet for packet in packets]
         headers = b""
         if self._writer is None:

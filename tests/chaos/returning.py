@@ -7,10 +7,12 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
+from server.wire.kyutai import AudioForm
 from tests.chaos.caller import SPEECH, Caller, talk
 from tests.server.phone import Phone
 
@@ -18,7 +20,24 @@ RESUME_S = 1.0  # how long the servers of storms keep a call: short, so that slo
 _LOUD = 0.05
 _OWN_ECHOES = 4  # more than can be on their way when a line breaks
 
-Way: TypeAlias = Callable[[Caller, dict[str, Any]], Awaitable[None]]  # with what was told at the greeting
+
+@dataclass(frozen=True)
+class Lost:
+    """What one knows of a call whose line is lost."""
+
+    token: str
+    call: str
+    form: AudioForm
+
+    @classmethod
+    def by(cls, phone: Phone) -> Lost:
+        """The call of a phone that was greeted."""
+        [ready] = [event for event in phone.events if event["type"] == "ready"]
+        assert phone.wire.form
+        return cls(ready["resume"], ready["call"], phone.wire.form)
+
+
+Way: TypeAlias = Callable[[Caller, Lost], Awaitable[None]]
 
 
 async def vanishing(phone: Phone, caller: Caller) -> None:
@@ -33,53 +52,51 @@ async def lose_and(way: Way, phone: Phone, caller: Caller) -> None:
     """Talk and vanish, and come back in that way."""
     await talk(phone, caller.chance)
     phone.vanish()
-    [ready] = _ready(phone)
-    await way(caller, ready)
+    await way(caller, Lost.by(phone))
 
 
 async def restless(phone: Phone, caller: Caller) -> None:
     """Goes on over another line before the first one is lost, and hears on that one why it ends."""
     await talk(phone, caller.chance)
-    [ready] = _ready(phone)
-    if await _resume(caller, ready) != "resume":
+    lost = Lost.by(phone)
+    if await _resume(caller, lost) != "resume":
         await phone.end()
 
 
-async def _stay_away(_: Caller, __: dict[str, Any]) -> None: ...
+async def _stay_away(_: Caller, __: Lost) -> None: ...
 
 
-async def _in_time(caller: Caller, ready: dict[str, Any]) -> None:
+async def _in_time(caller: Caller, lost: Lost) -> None:
     """Goes on with the same call, unless somebody else took the slot."""
     await asyncio.sleep(caller.chance.uniform(0, RESUME_S / 2))
-    await _resume(caller, ready)
+    await _resume(caller, lost)
 
 
-async def _too_late(caller: Caller, ready: dict[str, Any]) -> None:
+async def _too_late(caller: Caller, lost: Lost) -> None:
     await asyncio.sleep(5 * RESUME_S)
-    assert await _resume(caller, ready) == "resume", "a call was kept for longer than is said"
+    assert await _resume(caller, lost) == "resume", "a call was kept for longer than is said"
 
 
-async def _twice(caller: Caller, ready: dict[str, Any]) -> None:
+async def _twice(caller: Caller, lost: Lost) -> None:
     """In time, and once more with the token that was good for once."""
-    if await _resume(caller, ready) != "resume":
-        assert await _resume(caller, ready) == "resume", "a token was good for twice"
+    if await _resume(caller, lost) != "resume":
+        assert await _resume(caller, lost) == "resume", "a token was good for twice"
 
 
-async def _as_somebody(caller: Caller, _: dict[str, Any]) -> None:
-    stranger = {"resume": secrets.token_urlsafe(24), "call": "nobody's"}
-    assert await _resume(caller, stranger) == "resume", "a token was good that nobody was told"
+async def _as_somebody(caller: Caller, _: Lost) -> None:
+    nobodys = Lost(secrets.token_urlsafe(24), "nobody's", AudioForm.RAW)
+    assert await _resume(caller, nobodys) == "resume", "a token was good that nobody was told"
 
 
 WAYS: tuple[Way, ...] = (_stay_away, _in_time, _too_late, _twice, _as_somebody)
 
 
-async def _resume(caller: Caller, ready: dict[str, Any]) -> str | None:
+async def _resume(caller: Caller, lost: Lost) -> str | None:
     """Go on with that call until one's own voice comes back, and vanish; why there is none, if so."""
 
     async def go_on(phone: Phone) -> None:
         await phone.greeting()
-        [again] = _ready(phone)
-        assert again["call"] == ready["call"], "somebody else's call"
+        assert Lost.by(phone).call == lost.call, "somebody else's call"
         caller.ledger.resumed += 1
         own = 0
         while own < _OWN_ECHOES:
@@ -87,8 +104,4 @@ async def _resume(caller: Caller, ready: dict[str, Any]) -> str | None:
             own += bool(np.abs(await phone.hear()).max() > _LOUD)
         phone.vanish()
 
-    return await caller.dial(f"&resume={ready['resume']}", go_on)
-
-
-def _ready(phone: Phone) -> list[dict[str, Any]]:
-    return [event for event in phone.events if event["type"] == "ready"]
+    return await caller.dial(f"&resume={lost.token}", go_on, lost.form)

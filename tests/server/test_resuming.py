@@ -15,6 +15,7 @@ from server.engine import clock
 from server.errors import CallerLeft
 from server.resuming import Tokens
 from server.session import Session, SessionParams
+from server.wire.kyutai import AudioForm
 from tests.fakes import FakeClock, TalkingRunner
 from tests.server.conftest import Serve, Served
 from tests.server.phone import Phone, dial, speech, until
@@ -69,6 +70,19 @@ async def test_a_lost_call_goes_on_and_is_told_how_long_it_stood(serve: Serve):
     counts = served.reception.metrics.counts
     assert (counts["parked"], counts["resumed"], counts["begun"]) == (1, 1, 1)
     assert await refusal(served, again["resume"]) == (1008, "resume"), "hung up: there is nothing to go on with"
+
+
+async def test_who_spoke_raw_is_answered_raw_before_they_speak_again(serve: Serve, monkeypatch: pytest.MonkeyPatch):
+    served = await serve()
+    monkeypatch.setattr(clock, "SILENCE_AFTER_S", 0.05)  # the model hears silence meanwhile, and answers that
+    async with dial(f"{served.chat}?events=1", AudioForm.RAW) as phone:
+        await phone.greeting()
+        await phone.say(speech(1)[0])
+        await phone.hear()
+        ready = await phone.event("ready")
+        phone.vanish()
+    async with dial(f"{served.chat}?events=1&resume={ready['resume']}", AudioForm.RAW) as phone:
+        await phone.hear()
 
 
 @pytest.mark.parametrize("code", [1000, 1001])
