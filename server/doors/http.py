@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+READ_BYTES = 16_384  # at once: asyncio makes room for 256 KiB each time, which litters the heap, and parses all of it
 REQUEST_HEAD_S = 10.0  # from the connection to the end of a request's head; for a TLS handshake too
 
 
@@ -17,6 +19,8 @@ class ImpatientHttp(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        reader: Any = getattr(transport, "_ssl_protocol", transport)  # asyncio has no public way
+        reader.max_size = READ_BYTES
         self._hang_up = self.loop.call_later(REQUEST_HEAD_S, transport.close)
 
     def data_received(self, data: bytes) -> None:

@@ -13,6 +13,7 @@ from websockets.exceptions import ConnectionClosed
 
 from server.audio.framing import FRAME_SAMPLES, SAMPLE_RATE_HZ, FrameAssembler, Pcm
 from server.audio.opus import OpusDecoder, OpusEncoder
+from server.doors.http import READ_BYTES
 from server.wire.kyutai import AudioForm, AudioReceived, ErrorReceived, KyutaiProtocol, MetadataReceived, TextReceived
 
 PATIENCE_S = 30.0  # how long anything may take on a slow and busy machine
@@ -119,4 +120,5 @@ async def dial(url: str, form: AudioForm = AudioForm.OGG, **connect_options: Any
     """A call to `url`, hung up when the block is left. Raises InvalidStatus when it is refused."""
     options = {"compression": None, "proxy": None, "open_timeout": PATIENCE_S, "close_timeout": 1.0}
     async with connect(url, **{**options, **connect_options}) as socket:
+        socket.transport.max_size = READ_BYTES  # type: ignore[attr-defined]  # or this process grows by its phones
         yield Phone(socket, form)
