@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import jwt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from server.errors import Refused, TokenExpired, TokenInvalid, TokenUsed
@@ -36,6 +35,9 @@ class CallTokens:
     """Reads call tokens, and remembers which ones had their call."""
 
     def __init__(self, key: str) -> None:
+        import jwt  # here, since it brings a library of ciphers: a tenth of a second, for those who sign tokens
+
+        self._jwt = jwt
         self._key = key
         self._used: dict[str, float] = {}  # [jti]: when it is forgotten, as it has expired by then
         self._sweep_at = _SWEEP_FROM
@@ -46,7 +48,7 @@ class CallTokens:
         Raises TokenInvalid, TokenExpired or TokenUsed.
         """
         try:
-            claims = jwt.decode(
+            claims = self._jwt.decode(
                 text,
                 self._key,
                 algorithms=["HS256"],
@@ -54,9 +56,9 @@ class CallTokens:
                 options={"require": ["exp", "jti"], "verify_exp": not resumes},
             )
             token = CallToken.model_validate(claims)
-        except jwt.ExpiredSignatureError as error:
+        except self._jwt.ExpiredSignatureError as error:
             raise TokenExpired("The call token has expired; its site can make a new one.") from error
-        except (jwt.InvalidTokenError, ValidationError, RecursionError) as error:  # the last from nested JSON
+        except (self._jwt.InvalidTokenError, ValidationError, RecursionError) as error:  # the last from nested JSON
             raise TokenInvalid("The token is not valid.") from error
         if token.exp > time.time() + MAX_LIFETIME_S + _LEEWAY_S:
             raise TokenInvalid("The call token is valid for longer than an hour; its site should make shorter ones.")
