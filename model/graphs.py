@@ -79,6 +79,10 @@ class GraphedStepper:
         return _Graph(graph, frame)
 
     @torch.inference_mode()
+    def computes(self, active: Tensor) -> int:
+        """As `Stepper.computes`: the bucket that was captured."""
+        return len(active)
+
     def begin(self, pcm: Tensor, active: Tensor, plan: SamplingPlan, longest: int) -> Callable[[], Frame]:
         """As `Stepper.begin`; `longest` is not needed."""
         count = len(active)

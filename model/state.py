@@ -67,6 +67,18 @@ def rows(state: State, count: int) -> State:
     return _mapped(state, lambda tensor: tensor[:count])
 
 
+def take_rows_(into: Any, state: Any, which: Tensor) -> None:
+    """Copy the rows `which` (int64 [n]) of a state over one of n rows."""
+    for taken, tensor in zip(tensors(into), tensors(state), strict=True):
+        torch.index_select(tensor, 0, which, out=taken)
+
+
+def put_rows_(state: Any, which: Tensor, taken: Any) -> None:
+    """Copy what `take_rows_` took, and a step changed, back into its rows."""
+    for tensor, part in zip(tensors(state), tensors(taken), strict=True):
+        tensor.index_copy_(0, which, part)
+
+
 def row(state: State, slot: int) -> State:
     """One slot as a state of its own: views, never copies."""
     return _mapped(state, lambda tensor: tensor[slot : slot + 1])

@@ -75,7 +75,7 @@ class TalkingRunner(EchoRunner):
             self._before_step()
             self.batches.append((len(batch.active), np.flatnonzero(batch.active).tolist()))
             finite = np.array([slot not in self.broken for slot in range(len(batch.active))])
-            return StepResult(batch.pcm.copy(), batch.active.copy(), [" word"] * len(batch.active), finite)
+            return StepResult(batch.pcm.copy(), batch.active.copy(), [" word"] * len(batch.active), finite, len(batch.active))
 
         return step
 

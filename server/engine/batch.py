@@ -27,6 +27,7 @@ class StepResult:
     spoken: NDArray[np.bool_]  # [rows]; False where nothing was emitted: idle, or the delays still filling
     pieces: list[str]  # [rows]; the text spoken with this frame, "" for none, always whole characters
     finite: NDArray[np.bool_]  # [rows]; False where an active row's numbers are no numbers any more: it can't go on
+    computed: int  # rows, as not every runner computes those that are not active
 
 
 _ROWS_APART = 4  # so that few of a large batch's rows are stepped for nobody

@@ -2,7 +2,10 @@
 
 Work-conserving: as soon as a step ends the next one takes every slot that holds a whole frame; when none
 does the thread sleeps until one comes. What a step said is told while the next one runs, so that a GPU never
-waits for that. Owner: engine thread, but for the constructor. Knows no event loop and no socket.
+waits for that.
+
+It does not wait for companions. Where the device has time to spare, a wait is only added to every turnaround; where it
+has none, batches fill by themselves (`make bench ARGS="--only companions"`). Owner: engine thread, but for the constructor. Knows no event loop and no socket.
 """
 
 from __future__ import annotations
@@ -111,7 +114,7 @@ class Engine:
         if self._untold is None:
             return []
         (gathered, result, times), self._untold = self._untold, None
-        stepped = Stepped(gathered.scatter(result, times), rows=len(gathered.batch.active))
+        stepped = Stepped(gathered.scatter(result, times), result.computed)
         return [stepped, *map(Broken, gathered.broken(result))]
 
     def _apply(self, command: Command) -> Notice | None:

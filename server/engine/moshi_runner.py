@@ -162,8 +162,9 @@ class MoshiRunner:
         frame = self._begin(batch)
 
         def result() -> StepResult:
-            ended = frame()
-            return StepResult(ended.pcm.numpy(), ended.spoken.numpy(), self._pieces(ended), ended.finite.numpy())
+            ended, computed = frame(), self._stepper.computes(torch.from_numpy(batch.active))
+            pcm, spoken, finite = ended.pcm.numpy(), ended.spoken.numpy(), ended.finite.numpy()
+            return StepResult(pcm, spoken, self._pieces(ended), finite, computed)
 
         return result
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import tests.bench
-from tests.bench import callers, crowd, echo, frame, loading, memory, metrics, page, reference, tester
+from tests.bench import callers, companions, crowd, echo, frame, loading, memory, metrics, page, reference, tester
 from tests.bench.processes import ROOT, BenchError
 from tests.bench.report import Part, machine, table
 from tests.bench.workbench import Workbench
@@ -24,6 +24,7 @@ PARTS: dict[str, Callable[[Workbench], Part]] = {
     "loading": loading.measure,
     "metrics": metrics.measure,
     "tester": tester.measure,
+    "companions": companions.measure,
     "page": page.measure,
 }
 ARTIFACTS = ROOT / "artifacts"

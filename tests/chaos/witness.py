@@ -44,7 +44,7 @@ class Witness:
             if params and params.text_seed == SEED:
                 self.tokens.append(said.tokens[slot].tolist())
                 self.company = max(self.company, int(batch.active.sum()) - 1)
-        result = StepResult(said.pcm, said.spoken, pieces, np.ones(len(batch.active), np.bool_))
+        result = StepResult(said.pcm, said.spoken, pieces, np.ones(len(batch.active), np.bool_), len(batch.active))
         return lambda: result
 
     async def converse(

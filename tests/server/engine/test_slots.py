@@ -28,7 +28,8 @@ def said(batch: Batch, *, spoken: list[bool] | None = None, finite: list[bool] |
     """An echo, twice as loud, of all rows but some."""
     rows = len(batch.active)
     pieces = [f"piece {row}" for row in range(rows)]
-    return StepResult(batch.pcm * 2, np.array(spoken or [True] * rows), pieces, np.array(finite or [True] * rows))
+    all_rows = [True] * rows
+    return StepResult(batch.pcm * 2, np.array(spoken or all_rows), pieces, np.array(finite or all_rows), rows)
 
 
 def test_the_lowest_free_slot_is_taken_first():
