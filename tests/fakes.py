@@ -73,9 +73,10 @@ class TalkingRunner(EchoRunner):
     def submit(self, batch: Batch) -> Pending:
         def step() -> StepResult:
             self._before_step()
-            self.batches.append((len(batch.active), np.flatnonzero(batch.active).tolist()))
-            finite = np.array([slot not in self.broken for slot in range(len(batch.active))])
-            return StepResult(batch.pcm.copy(), batch.active.copy(), [" word"] * len(batch.active), finite, len(batch.active))
+            rows = len(batch.active)
+            self.batches.append((rows, np.flatnonzero(batch.active).tolist()))
+            finite = np.array([slot not in self.broken for slot in range(rows)])
+            return StepResult(batch.pcm.copy(), batch.active.copy(), [" word"] * rows, finite, rows)
 
         return step
 

@@ -5,7 +5,8 @@ does the thread sleeps until one comes. What a step said is told while the next 
 waits for that.
 
 It does not wait for companions. Where the device has time to spare, a wait is only added to every turnaround; where it
-has none, batches fill by themselves (`make bench ARGS="--only companions"`). Owner: engine thread, but for the constructor. Knows no event loop and no socket.
+has none, batches fill by themselves (`make bench ARGS="--only companions"`). Owner: engine thread, but for the
+constructor. Knows no event loop and no socket.
 """
 
 from __future__ import annotations

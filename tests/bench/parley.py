@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from server.load.server_metrics import parse
 from tests.bench.processes import Server, serving
 
 
@@ -26,6 +27,12 @@ def parley(model: Path | str, log: Path, slots: int = 8) -> Iterator[Server]:
 def timings_ms(server: Server) -> dict[str, dict[str, float]]:
     """What the server itself measured: p50, p95 and p99 of the last few thousand frames."""
     return _get(server.url + "/api/info")["timings"]
+
+
+def stepped_s(server: Server) -> float:
+    """How long its steps took, all together."""
+    with urllib.request.urlopen(server.url + "/metrics", timeout=10) as answer:
+        return parse(answer.read().decode(), at=0).values["parley_step_seconds_sum"]
 
 
 def _is_ready(url: str) -> bool:
