@@ -48,7 +48,7 @@ class Doors:
         self._origins.check(headers.get("origin"), headers.get("host"), scope["scheme"])
         query = QueryParams(scope["query_string"])
         wants_events = query.get("events") == "1"
-        resumes = wants_events and "resume" in query
+        resumes = wants_events and "resume" in query and scope["type"] == "websocket"
         address = scope["client"][0] if scope.get("client") else ""
         is_operator = self._token is None or bool(shown and is_same(shown, self._token))
         call_token = None

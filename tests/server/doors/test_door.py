@@ -148,6 +148,8 @@ async def test_a_used_call_token_opens_the_door_for_a_call_that_goes_on_and_for_
         # Not one that the server would take for a new call.
         for query in ("?resume=abc", "?events=0&resume=abc", "?events=1", "?events=1&events=0&resume=abc"):
             assert await refused(served.chat + query, **as_browser(token)) == (401, "token_used")
+        asked = await ask(served, "/api/info?events=1&resume=abc", headers={"Authorization": f"Bearer {token}"})
+        assert asked.json()["error"]["code"] == "token_used", "only a call goes on"
     async with dial(f"{served.chat}?events=1&resume=guessed", **as_browser(token)) as guess:
         assert (await guess.end())[0] == 1008
         assert (await guess.event("end"))["reason"] == "resume"
