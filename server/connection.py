@@ -11,6 +11,7 @@ import itertools
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import TypeVar
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -53,6 +54,8 @@ _NO_CLOSE_CODE = (1005, 1006)  # RFC 6455 §7.4.1; also where there was no close
 _OWN_CLOSE_CODES = 3000  # and up: a client's own, and no goodbye
 _MAX_REASON_BYTES = 123  # RFC 6455 §5.5: what a close frame holds beside its code
 
+_Why = TypeVar("_Why", bound=ParleyError)
+
 
 class Connection:
     """Serves one WebSocket request of `/api/chat`."""
@@ -78,7 +81,7 @@ class Connection:
         try:
             why = await self._call()
         except ParleyError as error:
-            why = error
+            why = _bare(error)
         except Exception:
             log.exception("call failed")
             why = EngineFailed("The server failed and ends this call; it is our fault.")
@@ -138,7 +141,7 @@ class Connection:
                 if number % _AT_ONCE == 0:  # thousands may have come at once, and `receive` would not wait
                     await asyncio.sleep(0)
         except CallEnded as why:
-            session.hang_up(outbox, why)
+            session.hang_up(outbox, _bare(why))
 
     async def _receive(self, message: bytes | str, session: Session, outbox: Outbox) -> None:
         try:
@@ -275,6 +278,14 @@ class Connection:
         counts["sent_bytes"] += len(message)
         with _caller_may_leave():
             await self._socket.send_bytes(message)
+
+
+def _bare(why: _Why) -> _Why:
+    """Without what brought it about, whose frames hold the call that holds `why`: only a garbage collection, which may
+    be hours away, would give back the call's decoders.
+    """
+    why.__cause__ = why.__context__ = None
+    return why.with_traceback(None)
 
 
 def _departure(close_code: int) -> CallerLeft:

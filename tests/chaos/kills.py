@@ -94,14 +94,19 @@ async def kill_one(way: str, port: int, directory: Path, chance: random.Random, 
 
 
 async def _insist(address: str, greeted: asyncio.Semaphore) -> int | None:
-    """Call until the server takes it, or is gone."""
+    """Call until the server takes it, or is gone; why the call ended, or else why there was none."""
+    told = None
     while True:
         try:
-            return await _call(address, greeted)
-        except InvalidStatus:  # its model is not ready yet, or it stops
-            await asyncio.sleep(0.02)
+            code = await _call(address, greeted)
+        except InvalidStatus:
+            code = 1013
         except (OSError, WebSocketException):
-            return None
+            return told
+        if code != 1013:
+            return code
+        told = code  # its model is not ready yet, or it stops
+        await asyncio.sleep(0.02)
 
 
 def read_all(directory: Path) -> int:

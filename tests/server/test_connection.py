@@ -1,21 +1,26 @@
-"""What cannot be seen from outside: that one caller's flood does not keep the event loop from the others."""
+"""What cannot be seen from outside: that a flood does not keep the event loop from others, and what a call leaves."""
 
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from starlette.websockets import WebSocket
+from websockets.exceptions import ConnectionClosed
 
-from server.connection import Connection
+from server.connection import MAX_UNDECODABLE, Connection
 from server.doors.doors import Doors
 from server.doors.visitor import Visitor
 from server.engine.echo_runner import EchoRunner
 from server.reception import Reception
 from server.settings import Settings
-from tests.server.phone import PATIENCE_S, until
+from server.wire.kyutai import AudioForm
+from tests.server.conftest import Serve
+from tests.server.phone import PATIENCE_S, dial, until
 
 MESSAGES = 800
 
@@ -62,3 +67,25 @@ async def test_others_get_their_turn_while_one_caller_floods(message: bytes):
     reception.stop()
     assert reception.metrics.counts["calls"] == 1
     assert len(turns_of_reads) >= MESSAGES // 10, "too many messages were read in one turn of the loop"
+
+
+@pytest.mark.usefixtures("quick_watch")
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [("", b""), ("?events=1", b""), ("", b"\1\xff\xff"), ("", "text"), ("?seed=x", b""), ("?events=1&resume=x", b"")],
+    ids=["a call", "one that is parked", "no Opus", "no bytes", "a bad parameter", "nothing to resume"],
+)
+async def test_nothing_is_left_of_a_call_for_the_garbage_collector(serve: Serve, query: str, message: bytes | str):
+    served = await serve(resume_s=0.01)
+    gc.collect()
+    gc.disable()
+    try:
+        async with dial(served.chat + query, AudioForm.RAW) as phone:
+            with suppress(ConnectionClosed):
+                await phone.greeting()
+                for _ in range(MAX_UNDECODABLE if message else 1):
+                    await phone.socket.send(message)
+                phone.vanish() if not message else await phone.end()
+        await until(lambda: not [found for found in gc.get_objects() if isinstance(found, Connection)])
+    finally:
+        gc.enable()
