@@ -51,21 +51,21 @@ def look(
     `span` is how many columns are read: at least `min(capacity, longest live length + frames)`; `turns` comes from
     `turns_per_position`. `by_kernel`: see `suits_kernel`.
     """
-    steps = torch.arange(frames, device=length.device)
-    positions = length[:, None] + steps  # [S, T]
-    part = (positions[..., None, None, None] * turns) & (_TURN - 1)
+    positions = length.unsqueeze(1) + torch.arange(frames, device=length.device)  # [S, T]
+    part = (positions.view(-1, frames, 1, 1, 1) * turns) & (_TURN - 1)
     angles = part.float() * (2 * math.pi / _TURN)
     rotation = torch.polar(torch.ones_like(angles), angles)
-    visible = None if by_kernel else _visible(positions, capacity, span)
+    visible = None if by_kernel else _visible(length.view(-1, 1, 1, 1), frames, capacity, span)
     return Window(rotation, positions % capacity, length, active, visible)
 
 
-def _visible(positions: Tensor, capacity: int, span: int) -> Tensor:  # int64 [S, T] → bool [S, 1, T, span]
-    # All T keys are in the ring before anyone looks, so column c holds the newest position congruent to c.
-    last = positions[:, -1:]  # [S, 1]
-    held = last - (last - torch.arange(span, device=positions.device)) % capacity  # [S, span]
-    visible = (held[:, None, :] >= 0) & (held[:, None, :] <= positions[..., None])  # [S, T, span]
-    return visible[:, None]
+def _visible(before: Tensor, frames: int, capacity: int, span: int) -> Tensor:  # [S, 1, 1, 1] → bool [S, 1, T, span]
+    # All T keys are in the ring before anyone looks, so column c holds the newest position congruent to c, which came
+    # so long before the last of the T. A query sees what was there, and nothing newer than itself.
+    last = before + (frames - 1)
+    age = (last - torch.arange(span, device=before.device)) % capacity
+    youngest = torch.arange(frames - 1, -1, -1, device=before.device).unsqueeze(1)  # [T, 1]
+    return (age <= last) & (age >= youngest)
 
 
 def suits_kernel(x: Tensor, head_dim: int) -> bool:
@@ -109,8 +109,8 @@ def rotate_and_write(qkv: Tensor, ring: Ring, window: Window) -> Tensor:
         from model.kernels.ring_write import rotate_and_write
 
         return rotate_and_write(qkv, window.rotation, ring, window.columns)
-    query, key = rotate(qkv[:, :, :2], window.rotation).transpose(1, 3).unbind(2)  # each [S, H, T, D]
-    write_ring_(ring, key, qkv[:, :, 2].transpose(1, 2), window.columns)
+    query, key = rotate(qkv.narrow(2, 0, 2), window.rotation).transpose(1, 3).unbind(2)  # each [S, H, T, D]
+    write_ring_(ring, key, qkv.select(2, 2).transpose(1, 2), window.columns)
     return query
 
 

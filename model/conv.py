@@ -49,17 +49,18 @@ class CausalConv1d(nn.Module):
             x = F.elu(x)
         if self.past_samples:
             x = torch.cat([past, x], dim=1)
-            commit_(past, x[:, -self.past_samples :], active)
+            commit_(past, x.narrow(1, -self.past_samples, self.past_samples), active)
         return linear(self._windows(x), self.weight, self.bias)
 
     def _windows(self, x: Tensor) -> Tensor:
         if self.kernel == 1 and self.stride == 1:
             return x
-        slots, time, channels = x.shape
-        count = (time - (self.kernel - 1) * self.dilation - 1) // self.stride + 1
-        shape = (slots, count, self.kernel, channels)
-        steps = (x.stride(0), self.stride * channels, self.dilation * channels, 1)
-        return x.as_strided(shape, steps).flatten(2).contiguous()  # overlapping views are slow to multiply
+        if self.dilation == 1:
+            windows = x.flatten(1).unfold(1, self.kernel * self.channels_in, self.stride * self.channels_in)
+        else:
+            reach = (self.kernel - 1) * self.dilation + 1
+            windows = x.unfold(1, reach, self.stride)[..., :: self.dilation].mT.flatten(2)
+        return windows.contiguous()  # overlapping views are slow to multiply
 
 
 class CausalConvTranspose1d(nn.Module):
@@ -79,7 +80,7 @@ class CausalConvTranspose1d(nn.Module):
         return torch.zeros(slots, self.stride, self.channels_out, device=self.weight.device)
 
     def forward(self, x: Tensor, tail: Tensor, active: Tensor | None) -> Tensor:  # [S, T, in] → [S, T·stride, out]
-        halves = linear(F.elu(x), self.weight).view(*x.shape[:2], 2, self.stride, self.channels_out)
+        halves = linear(F.elu(x), self.weight).unflatten(2, (2, self.stride, self.channels_out))
         return overlap_add(halves, tail, active).add_(self.bias)
 
 
@@ -96,7 +97,7 @@ class DepthwiseUpsample(nn.Module):
         return torch.zeros(slots, self.stride, self.weight.shape[1], device=self.weight.device)
 
     def forward(self, x: Tensor, tail: Tensor, active: Tensor | None) -> Tensor:  # [S, T, C] → [S, T·stride, C]
-        halves = (x[:, :, None] * self.weight).unflatten(2, (2, self.stride))
+        halves = (x.unsqueeze(2) * self.weight).unflatten(2, (2, self.stride))
         return overlap_add(halves, tail, active)
 
 
@@ -117,6 +118,6 @@ class Downsample(nn.Module):
 def overlap_add(halves: Tensor, tail: Tensor, active: Tensor | None) -> Tensor:
     """Add each input's second half [S, T, 2, stride, C] to the step after it: [S, T · stride, C]."""
     now, later = halves.unbind(2)  # each [S, T, stride, C]
-    late = torch.cat([tail[:, None], later[:, :-1]], dim=1)
-    commit_(tail, later[:, -1], active)
+    late = torch.cat([tail.unsqueeze(1), later[:, :-1]], dim=1)
+    commit_(tail, later.select(1, -1), active)
     return (now + late).flatten(1, 2)

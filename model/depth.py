@@ -31,11 +31,11 @@ class DepthLayer(nn.Module):
         self.gating = cast("list[Gated]", nn.ModuleList(Gated(config.dim, width) for width in widths))
 
     def forward(self, x: Tensor, past: list[Tensor], weights: int) -> Tensor:
-        """x [S, D]; `past` holds this frame's keys and values so far, each [S, 2, H, D/H], and takes one more."""
-        qkv = self.in_proj[weights](x, self.norm1).view(x.shape[0], 3, self.heads, -1)
-        past.append(qkv[:, 1:])
-        keys, values = torch.stack(past, dim=3).unbind(1)  # [S, H, codebooks, D/H]
-        seen = F.scaled_dot_product_attention(qkv[:, 0, :, None], keys, values)
+        """x [S, D]; `past` holds this frame's keys and values so far, each [S, 2, H, 1, D/H], and takes one more."""
+        qkv = self.in_proj[weights](x, self.norm1).unflatten(1, (3, self.heads, 1, -1))
+        past.append(qkv.narrow(1, 1, 2))
+        keys, values = torch.cat(past, dim=3).unbind(1)  # [S, H, codebooks, D/H]
+        seen = F.scaled_dot_product_attention(qkv.select(1, 0), keys, values)
         x = x + self.out_proj[weights](seen.flatten(1))
         return x + self.gating[weights](x, self.norm2)
 
@@ -64,11 +64,11 @@ class Depth(nn.Module):
         `sample(logits [S, card], codebook)` draws the tokens int64 [S] of one codebook.
         """
         config = self.config
-        inputs = self.input(hidden).view(text.shape[0], -1, config.dim)
+        inputs = self.input(hidden).unflatten(1, (-1, config.dim)).unbind(1)
         pasts: list[list[Tensor]] = [[] for _ in self.layers]
         tokens: list[Tensor] = []
         for step, head in enumerate(self.heads):
-            x = inputs[:, config.input_of[step]] + self._embed(tokens[-1] if tokens else text, step)
+            x = inputs[config.input_of[step]] + self._embed(tokens[-1] if tokens else text, step)
             for layer, past in zip(self.layers, pasts, strict=True):
                 x = layer(x, past, config.weight_of[step])
             tokens.append(sample(head(x), step))
@@ -78,7 +78,7 @@ class Depth(nn.Module):
         if step == 0:
             vector = F.embedding(previous, self.text_embedding)
         else:
-            vector = F.embedding(previous + (step - 1) * (self.card + 1), self.audio_embedding)
+            vector = F.embedding(previous, self.audio_embedding.unflatten(0, (-1, self.card + 1))[step - 1])
         return self.low_rank[step](vector) if self.low_rank else vector
 
 

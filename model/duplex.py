@@ -138,7 +138,7 @@ class Duplex(nn.Module):
                 sampling.favour_(logits, pad, choices)
             text = sampling.dice(
                 choices.text_temperature, choices.text_top_k, choices.text_seed,
-                state.delays.offset, self.text_streams, logits.shape[1], plan.unbounded,
+                state.delays.offset, self.text_streams, self.config.text_card_out, plan.unbounded,
             ).draw(logits, 0)  # fmt: skip
         if plan.penalised:
             sampling.remember_(text, pad, choices, active)

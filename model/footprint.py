@@ -18,9 +18,11 @@ from model.published import FRAME_SAMPLES
 from model.seanet import ResidualBlock, Seanet
 from model.state import nbytes
 
-# Kernels in a captured step. A layer's pass: two norms, four products, rotation, ring, attention, gate and sums; all
-# else: convolutions with their windows, codebooks, and a draw for each stream.
-_KERNELS_A_LAYER = 12
+# Kernels in a captured step, of one pass of a layer: four products, which take in norms and gate where they are ours,
+# what attention needs, and two sums. All else: convolutions with their windows, codebooks, and a draw for each stream.
+_TEMPORAL_KERNELS = 9  # rotation and ring are one, attention two
+_DEPTH_KERNELS = 8  # keys and values so far, attention
+_CODEC_KERNELS = 11  # two norms, rotation and ring, attention, GELU
 _OTHER_KERNELS = 400
 
 
@@ -41,6 +43,7 @@ class Work:
     key_bytes: int  # keys and values read back, a caller
     codec_bytes: int  # of the codec's weights
     codec_flops: int  # on them in float32, a caller
+    codec_key_bytes: int  # of the codec's keys and values, a caller
     kernels: int
 
 
@@ -53,16 +56,23 @@ def work(duplex: Duplex, kv: torch.dtype | None = None, window: int | None = Non
     """What a step does when every caller has `window` frames behind them (None: the whole context)."""
     config = duplex.config
     context = config.temporal.context
-    rings = nbytes(duplex.make_state(1, kv).temporal.rings)
+    state = duplex.make_state(1, kv)
+    codec_rings = (state.encoder.transformer.rings, state.decoder.transformer.rings)
     read = list(_read_parameters(duplex))
-    layers = config.temporal.layers + config.depth.layers * config.dep_q + 2 * config.mimi.transformer.layers
+    kernels = (
+        _TEMPORAL_KERNELS * config.temporal.layers
+        + _DEPTH_KERNELS * config.depth.layers * config.dep_q
+        + _CODEC_KERNELS * 2 * config.mimi.transformer.layers
+        + _OTHER_KERNELS
+    )
     return Work(
         weight_bytes=_nbytes(read),
         weight_flops=2 * _weights(read),
-        key_bytes=rings * min(window or context, context) // context,
+        key_bytes=nbytes(state.temporal.rings) * min(window or context, context) // context,
         codec_bytes=_nbytes(duplex.mimi.parameters()),
         codec_flops=codec_flops(duplex.mimi),
-        kernels=_KERNELS_A_LAYER * layers + _OTHER_KERNELS,
+        codec_key_bytes=nbytes(codec_rings),  # whose window is full after ten seconds
+        kernels=kernels,
     )
 
 

@@ -42,13 +42,14 @@ class RMSNorm(nn.Module):
         self.alpha = empty(dim)
         self.eps = eps
         self.in_f32 = in_f32
+        self._eps = torch.tensor(eps)
 
     def forward(self, x: Tensor) -> Tensor:  # [..., D]
-        if x.is_cuda and self.in_f32:
+        if not x.is_cpu:
             return F.rms_norm(x, self.alpha.shape, self.alpha, self.eps)  # one kernel, float32 inside
         wide = x.float() if self.in_f32 else x
         size = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)  # fewer calls than F.rms_norm makes on a CPU
-        scale = size.square().mul_(1 / x.shape[-1]).add_(self.eps).rsqrt_()
+        scale = torch.addcmul(self._eps, size, size, value=1 / len(self.alpha)).rsqrt_()
         return (wide * scale * self.alpha).to(x.dtype)
 
 

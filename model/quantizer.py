@@ -23,16 +23,16 @@ class ResidualQuantizer(nn.Module):
         self.codebooks = empty(codebooks, bins, dim)
         self._half_norms: Tensor | None = None  # [K, bins]
 
-    def encode(self, latent: Tensor) -> Tensor:  # [N, latent_dim] → int64 [N, K]
+    def encode(self, latent: Tensor) -> list[Tensor]:  # [N, latent_dim] → K times int64 [N]
         if self._half_norms is None:
             self._half_norms = self.codebooks.square().sum(-1).mul_(-0.5)
         residual = self.input_proj(latent)
-        codes = latent.new_empty(latent.shape[0], self.codebooks.shape[0], dtype=torch.int64)
-        for k, (book, half_norms) in enumerate(zip(self.codebooks, self._half_norms, strict=True)):
+        codes: list[Tensor] = []
+        for book, half_norms in zip(self.codebooks, self._half_norms, strict=True):
             # argmin |r - c|² is argmax r·c - |c|²/2
-            code = torch.addmm(half_norms, residual, book.mT).argmax(-1)
+            code = F.linear(residual, book, half_norms).argmax(-1)
             residual = residual - F.embedding(code, book)
-            codes[:, k] = code
+            codes.append(code)
         return codes
 
     def decode(self, codes: Tensor) -> Tensor:  # int64 [N, K] → [N, latent_dim]
@@ -52,7 +52,7 @@ class SplitQuantizer(nn.Module):
         self.rest = ResidualQuantizer(latent_dim, config.dimension, codebooks - first, config.bins)
 
     def encode(self, latent: Tensor) -> Tensor:  # [N, latent_dim] → int64 [N, K]
-        return torch.cat([self.first.encode(latent), self.rest.encode(latent)], dim=1)
+        return torch.stack([*self.first.encode(latent), *self.rest.encode(latent)], dim=1)
 
     def decode(self, codes: Tensor) -> Tensor:  # int64 [N, K] → [N, latent_dim]
         first = self.first.codebooks.shape[0]

@@ -30,10 +30,12 @@ class RecordedStep:
         """Record one step on a state of its own, with keys and values in `kv`; takes a second."""
         scratch = duplex.make_state(_ROWS, kv)
         inputs = (torch.zeros(_ROWS, FRAME_SAMPLES), torch.ones(_ROWS, dtype=torch.bool), *tensors(scratch))
+        step = _FlatStep(duplex, scratch).eval()
         with warnings.catch_warnings():
             # Of sizes that become constants: the model's may, and rows are never asked for by len(). Of its old age.
             warnings.simplefilter("ignore")
-            traced = torch.jit.trace(_FlatStep(duplex, scratch).eval(), inputs, check_trace=False)
+            step(*inputs)  # what is made at a first step becomes part of the recording
+            traced = torch.jit.trace(step, inputs, check_trace=False)
             self._play = torch.jit.freeze(traced)
 
     @staticmethod

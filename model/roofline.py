@@ -43,10 +43,11 @@ def step_time(work: Work, gpu: Gpu, callers: int) -> StepTime:
     bus, scalar, tensor = bus_bytes_per_s(gpu), gpu.f32_flop_per_s, gpu.bf16_flop_per_s
     products_s = callers * work.weight_flops / (tensor * TENSOR_EFFICIENCY)
     codec_flops_s = callers * work.codec_flops / (scalar * CODEC_EFFICIENCY)
+    codec_keys_s = callers * work.codec_key_bytes / bus
     return StepTime(
         weights_s=max(work.weight_bytes / bus, products_s),
         keys_s=callers * work.key_bytes / bus,
-        codec_s=max(work.codec_bytes / bus, codec_flops_s),
+        codec_s=max(work.codec_bytes / bus, codec_flops_s) + codec_keys_s,
         launches_s=work.kernels * KERNEL_GAP_S,
     )
 

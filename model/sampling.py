@@ -59,20 +59,18 @@ class Dice:
     greedy: Tensor  # bool [S]
     excluded: Tensor  # bool [S, K]: ranks beyond a slot's top k
     unbounded: Tensor | None  # bool [S]: who draws from the whole vocabulary; None: nobody
-    keys: Tensor  # int64 [S, streams]: of the noise
+    noise: tuple[Tensor, ...]  # of each stream, f32 [S, V]
+    considered: int  # how many of the likeliest tokens: K
 
     def draw(self, logits: Tensor, stream: int) -> Tensor:
         """One token a slot: logits f32 [S, V] → int64 [S]."""
-        keys = self.keys[:, stream, None]
-        values, ids = logits.topk(self.excluded.shape[1], dim=-1)  # likeliest first
+        noise = self.noise[stream]
+        values, ids = logits.topk(self.considered, dim=-1)  # likeliest first
         scores = (values / self.temperature).masked_fill_(self.excluded, -torch.inf)
-        best = scores.add_(gumbel(keys, ids)).argmax(-1, keepdim=True)
-        token = ids.gather(1, best)[:, 0]
+        best = scores.add_(noise.gather(1, ids)).argmax(-1, keepdim=True)
+        token = ids.gather(1, best).flatten()
         if self.unbounded is not None:
-            everything = torch.arange(logits.shape[1], device=logits.device)
-            token = torch.where(
-                self.unbounded, (logits / self.temperature + gumbel(keys, everything)).argmax(-1), token
-            )
+            token = torch.where(self.unbounded, (logits / self.temperature + noise).argmax(-1), token)
         return torch.where(self.greedy, logits.argmax(-1), token)
 
 
@@ -85,20 +83,24 @@ def dice(
     """
     # As many for everyone, whatever the neighbours want: topk orders equals by how many it is asked for, and logits
     # that were bfloat16 are often equal.
-    ranks = torch.arange(min(MAX_TOP_K, vocabulary), device=top_k.device)
+    considered = min(MAX_TOP_K, vocabulary)
+    ranks = torch.arange(considered, device=top_k.device)
     limit = torch.where(top_k > 0, top_k, vocabulary)
-    keys = _mix(_mix(_mix(seed) + step)[:, None] + streams)
+    keys = _mix(_mix(_mix(seed) + step)[:, None] + streams)  # [S, N]
+    # For every token at once: a draw that looked up its own candidates' noise would be mostly the hash's small steps.
+    noise = gumbel(keys[..., None], torch.arange(vocabulary, device=top_k.device))
     return Dice(
         temperature.clamp(min=1e-6)[:, None],
         temperature <= 0,
         ranks >= limit[:, None],
         top_k == 0 if unbounded and vocabulary > MAX_TOP_K else None,
-        keys,
+        noise.unbind(1),
+        considered,
     )
 
 
 def gumbel(keys: Tensor, ids: Tensor) -> Tensor:
-    """-log of Exp(1) noise for every key [S, 1] and token id [S, K] or [K]: f32 [S, K].
+    """-log of Exp(1) noise for every key [..., 1] and token id [V]: f32 [..., V].
 
     `argmax(log p + gumbel)` is `argmax(p / Exp(1))`.
     """

@@ -28,7 +28,7 @@ class Layer(nn.Module):
     def __init__(self, config: TransformerConfig):
         super().__init__()
         dim = config.dim
-        self.heads = config.heads
+        self.heads, self.head_dim = config.heads, dim // config.heads
         self.norm1 = make_norm(config.norm, dim)
         self.norm2 = make_norm(config.norm, dim)
         self.in_proj = Linear(dim, 3 * dim)
@@ -38,14 +38,13 @@ class Layer(nn.Module):
         self.scale_2 = empty(dim) if config.layer_scale else None
 
     def forward(self, x: Tensor, ring: Ring, window: Window) -> Tensor:  # [S, T, D]
-        x = x + _scaled(self._attention(x, ring, window), self.scale_1)
-        return x + _scaled(self.feedforward(x, self.norm2), self.scale_2)
+        x = _added(x, self._attention(x, ring, window), self.scale_1)
+        return _added(x, self.feedforward(x, self.norm2), self.scale_2)
 
     def _attention(self, x: Tensor, ring: Ring, window: Window) -> Tensor:
-        slots, frames, dim = x.shape
-        qkv = self.in_proj(x, self.norm1).view(slots, frames, 3, self.heads, dim // self.heads)
+        qkv = self.in_proj(x, self.norm1).unflatten(-1, (3, self.heads, self.head_dim))
         seen = attend(rotate_and_write(qkv, ring, window), ring, window)
-        return self.out_proj(seen.transpose(1, 2).reshape(slots, frames, dim))
+        return self.out_proj(seen.transpose(1, 2).flatten(2))
 
 
 class StreamingTransformer(nn.Module):
@@ -88,5 +87,5 @@ class StreamingTransformer(nn.Module):
         return x
 
 
-def _scaled(x: Tensor, scale: Tensor | None) -> Tensor:
-    return x if scale is None else x * scale
+def _added(x: Tensor, y: Tensor, scale: Tensor | None) -> Tensor:
+    return x + y if scale is None else torch.addcmul(x, y, scale)

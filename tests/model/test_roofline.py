@@ -92,7 +92,9 @@ def test_kyutais_recogniser_is_possible(gpu: Gpu, streams: int, faster: float):
     products = 16 * (4 * 2048**2 + 3 * 2048 * 5632) + 2048 * 8000
     keys = 16 * 2 * 2048 * 750
     full = moshi()
-    stt = Work(2 * products, 2 * products, 2 * keys, full.codec_bytes, full.codec_flops // 2, 700)
+    stt = Work(
+        2 * products, 2 * products, 2 * keys, full.codec_bytes, full.codec_flops // 2, full.codec_key_bytes // 2, 700
+    )
     assert step_time(stt, gpu, streams).total_s < FRAME_S / faster
 
 
