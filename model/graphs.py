@@ -78,11 +78,11 @@ class GraphedStepper:
             frame = step()
         return _Graph(graph, frame)
 
-    @torch.inference_mode()
     def computes(self, active: Tensor) -> int:
         """As `Stepper.computes`: the bucket that was captured."""
         return len(active)
 
+    @torch.inference_mode()
     def begin(self, pcm: Tensor, active: Tensor, plan: SamplingPlan, longest: int) -> Callable[[], Frame]:
         """As `Stepper.begin`; `longest` is not needed."""
         count = len(active)

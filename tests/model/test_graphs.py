@@ -182,9 +182,10 @@ def test_a_frame_can_be_read_while_the_next_step_runs(babble: Duplex, cuda: Fake
     assert not torch.equal(pending().pcm, before[3])
 
 
-@torch.inference_mode()
 def test_a_frame_is_waited_for_only_when_it_is_asked_for(babble: Duplex, cuda: FakeCuda):
-    stepper = GraphedStepper(babble, babble.make_state(1), [1])
+    """And is begun by an engine that knows no inference mode."""
+    with torch.inference_mode():
+        stepper = GraphedStepper(babble, babble.make_state(1), [1])
     exchanges = [next(stepper._exchanges) for _ in range(2)]
     pending = stepper.begin(torch.zeros(1, FRAME_SAMPLES), torch.ones(1, dtype=torch.bool), PLAN, 0)
     done: Any = exchanges[0].done
