@@ -19,8 +19,8 @@ from tests.server.phone import PATIENCE_S, Phone, dial
 
 WAYS = ("SIGKILL", "SIGTERM", "SIGINT", "engine")
 EXITS = {"SIGKILL": -signal.SIGKILL, "SIGTERM": 0, "SIGINT": 0, "engine": 3}
-# 1013: who dialled when the server had just begun to stop.
-CODES = {"SIGKILL": set[int](), "SIGTERM": {1012, 1013}, "SIGINT": {1012, 1013}, "engine": {1011, 1013}}
+# 1013: who dialled before the model was ready, or when the server had just begun to stop, and never got through.
+CODES = {"SIGKILL": {1013}, "SIGTERM": {1012, 1013}, "SIGINT": {1012, 1013}, "engine": {1011, 1013}}
 
 # `parley serve`, but that it echoes words too, and that its engine fails at the step it is told to.
 SERVER = """
