@@ -39,6 +39,8 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     def handle_ping(self) -> None:
         if self._may_send():
             super().handle_ping()
+        else:
+            self.conn.data_to_send()  # the answer, which would be kept
 
     def handle_pong(self, event: Frame) -> None:
         if self._may_send():
@@ -49,6 +51,10 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             super().handle_cont(event)
 
     def send_receive_event_to_app(self) -> None:
+        if self.close_sent:  # no call counts this message any more
+            self.frames = []
+            self._may_send()
+            return
         if self.queue.qsize() >= _MOST_WAITING:
             self._hang_up(TooMuchSent())
             return
@@ -64,9 +70,11 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             self._pace.spend(1, 0)
         except TooMuchSent as why:
             self._hang_up(why)
-        return not self.close_sent
+        return not self.close_sent and not self.transport.is_closing()
 
     def _hang_up(self, why: TooMuchSent) -> None:
-        if not self.close_sent:
+        if self.close_sent or not self.handshake_complete:
+            self.transport.close()  # they were told already, or can't be
+        else:
             self.conn.fail(why.close_code, str(why))
             self.handle_parser_exception()  # tells the peer, and the call

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
@@ -16,6 +18,8 @@ from tests.server.test_bad_input import undisturbed_neighbour
 # Whole frames of a client, RFC 6455 §5.2: final or not and its kind; masked, of no bytes; the mask.
 PING, PONG = b"\x89\x80\0\0\0\0", b"\x8a\x80\0\0\0\0"
 BEGINNING, CONTINUATION = b"\x02\x80\0\0\0\0", b"\x00\x80\0\0\0\0"
+MESSAGE, HELLO = b"\x82\x80\0\0\0\0", b"\x81\x85\0\0\0\0hello"
+CLOSE = b"\x88"  # how a server's begins
 TEN_THOUSAND = 10_000
 
 
@@ -59,7 +63,7 @@ async def test_it_stops_reading_only_where_messages_pile_up():
 @pytest.mark.usefixtures("patient_engine")
 @pytest.mark.parametrize(
     "flood",
-    [PING * TEN_THOUSAND, PONG * TEN_THOUSAND, BEGINNING + CONTINUATION * TEN_THOUSAND, b"\x82\x80\0\0\0\0" * 40_000],
+    [PING * TEN_THOUSAND, PONG * TEN_THOUSAND, BEGINNING + CONTINUATION * TEN_THOUSAND, MESSAGE * 40_000],
     ids=["pings", "pongs", "fragments", "empty messages"],
 )
 async def test_who_sends_frames_without_end_is_hung_up_on(serve: Serve, flood: bytes):
@@ -82,3 +86,25 @@ async def test_a_message_in_parts_is_one_and_a_ping_is_answered(serve: Serve):
                 await phone.socket.send([message[at : at + 20] for at in range(0, len(message), 20)])
             await phone.hear()
             await (await phone.socket.ping(str(number)))
+
+
+@pytest.mark.parametrize("frame", [PING, PONG, MESSAGE], ids=["pings", "pongs", "messages"])
+async def test_who_goes_on_after_the_end_without_closing_is_cut_off(serve: Serve, frame: bytes):
+    """Uvicorn reads on for ten seconds, and nobody counts."""
+    served = await serve()
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+    asks = "Upgrade: websocket", "Connection: Upgrade", f"Sec-WebSocket-Key: {'A' * 22}==", "Sec-WebSocket-Version: 13"
+    writer.write("\r\n".join(["GET /api/chat HTTP/1.1", f"Host: localhost:{served.port}", *asks, "", ""]).encode())
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(HELLO)  # text has no place here
+    async with asyncio.timeout(8.0):
+        await reader.readuntil(CLOSE)
+        [socket] = served.server.server_state.connections
+        writer.write(frame * 100)
+        await asyncio.sleep(0.1)
+        assert isinstance(socket, BoundedWebSocket) and not socket.transport.is_closing(), "some may be on their way"
+        assert not socket.conn.writes, "answers that are never sent"
+        writer.write(frame * TEN_THOUSAND)
+        with suppress(ConnectionResetError):  # since there was more to read
+            await reader.read()
+    writer.close()
