@@ -35,7 +35,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 class RMSNorm(nn.Module):
-    """`y = x · alpha · rsqrt(mean(x²) + eps)`, in float32 when `in_f32` (`rms_norm_f32`, eps 1e-8)."""
+    """`y = x · alpha · rsqrt(mean(x²) + eps)`, in float32 when `in_f32` (`rms_norm_f32`, eps 1e-8); on GPUs always."""
 
     def __init__(self, dim: int, eps: float, in_f32: bool):
         super().__init__()
