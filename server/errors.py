@@ -37,7 +37,7 @@ The message of each is a sentence for the caller. Raised where it is known, told
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class ParleyError(Exception):
@@ -45,6 +45,13 @@ class ParleyError(Exception):
 
     code: ClassVar[str]  # a word for programs and logs
     close_code: int
+
+    def bare(self) -> Self:
+        """Without what brought it about, whose frames hold the call that holds this: only a garbage collection, which
+        may be hours away, would give back the call's decoders.
+        """
+        self.__cause__ = self.__context__ = None
+        return self.with_traceback(None)
 
 
 class Forbidden(ParleyError):

@@ -12,10 +12,11 @@ import pytest
 from starlette.websockets import WebSocket
 from websockets.exceptions import ConnectionClosed
 
-from server.connection import MAX_UNDECODABLE, Connection
+from server.connection import Connection
 from server.doors.doors import Doors
 from server.doors.visitor import Visitor
 from server.engine.echo_runner import EchoRunner
+from server.listener import MAX_UNDECODABLE
 from server.reception import Reception
 from server.settings import Settings
 from server.wire.kyutai import AudioForm
