@@ -26,8 +26,8 @@ _LIMITS = [
     "-rss_limit_mb=2048",
     "-max_len=4096",
     "-print_final_stats=1",
-    "-keep_seed=1",
-]  # blind, it would throw the seeds away
+    "-keep_seed=1",  # blind, it would throw the seeds away
+]
 
 
 def target(name: str) -> Callable[[bytes], None]:
