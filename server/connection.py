@@ -1,7 +1,7 @@
 """One caller's WebSocket, from the request to the last word.
 
 Joins what knows nothing of each other: the socket, the wire, Opus and the session. What the caller says is the
-`Listener`'s, what goes back is here. Everything that ends a call is an error of `errors.py`, and `_part` alone turns it
+`Receiver`'s, what goes back is here. Everything that ends a call is an error of `errors.py`, and `_part` alone turns it
 into what this caller is told.
 """
 
@@ -30,9 +30,9 @@ from server.errors import (
     TokenUsed,
     TooManyCalls,
 )
-from server.listener import Listener
 from server.logs import call_id
 from server.outbox import Event, Outbox, Reply
+from server.receiver import Receiver
 from server.reception import Reception
 from server.session import Session, SessionParams
 from server.wire.kyutai import KyutaiProtocol
@@ -55,7 +55,7 @@ class Connection:
         self._wants_events = self._visitor.wants_events
         self._is_accepted = False
         self._wire = KyutaiProtocol()
-        self._listener = Listener(socket, self._wire, reception.settings.max_bytes_per_s, reception.clock)
+        self._receiver = Receiver(socket, self._wire, reception.settings.max_bytes_per_s, reception.clock)
         self._encoder = OpusEncoder()
 
     async def run(self) -> None:
@@ -98,17 +98,17 @@ class Connection:
         if session.form:
             self._wire.expect(session.form)
         async with asyncio.TaskGroup() as tasks:
-            listener = tasks.create_task(self._listener.listen(session, outbox))
+            receiver = tasks.create_task(self._receiver.run(session, outbox))
             speaker = tasks.create_task(self._speak(session, outbox))
             why = await outbox.over()
             if why.drains:
                 await asyncio.wait({speaker}, timeout=DRAIN_S)
-            listener.cancel()
+            receiver.cancel()
             speaker.cancel()
         return why
 
     async def _speak(self, session: Session, outbox: Outbox) -> None:
-        # Who has left is not noticed here but by the listener, who is told how.
+        # Who has left is not noticed here but by the receiver, who is told how.
         with suppress(CallerLeft):
             while (item := await outbox.next()) is not None:
                 if isinstance(item, Reply):
@@ -152,7 +152,7 @@ class Connection:
         if self._wants_events:
             await self._send(self._wire.metadata(ready), session)
         await self._send(self._wire.handshake(), session)
-        self._listener.is_greeted = True
+        self._receiver.is_greeted = True
         if session.greeted_at is None:
             session.counts["begun"] += 1
             session.greeted_at = self._reception.clock.now()

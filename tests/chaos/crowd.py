@@ -16,7 +16,7 @@ from typing import TypeAlias
 from websockets.exceptions import WebSocketException
 
 from server.audio.framing import FRAME_S
-from server.listener import MAX_UNDECODABLE
+from server.receiver import MAX_UNDECODABLE
 from server.wire.kyutai import AudioForm
 from tests.chaos.caller import SPEECH, Caller, Ledger, listen, talk
 from tests.chaos.returning import restless, vanishing

@@ -16,7 +16,7 @@ import pytest
 import soundfile
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from server import listener
+from server import receiver
 from server.audio.framing import Pcm
 from server.audio.opus import OpusEncoder
 from server.outbox import OUTBOX_FRAMES
@@ -80,7 +80,7 @@ FATAL: dict[str, tuple[list[bytes | str], set[int], str]] = {
     "text": (["hello"], {1008}, "binary"),
     "vorbis": (list(_in_messages(_ogg("OGG", "VORBIS"))), {1008}, "Vorbis"),
     "not ogg": ([b"\1" + b"OggS" + bytes(500)], {1008}, "Ogg"),
-    "no opus": ([b"\1\xff"] * listener.MAX_UNDECODABLE, {1008}, "no Opus"),
+    "no opus": ([b"\1\xff"] * receiver.MAX_UNDECODABLE, {1008}, "no Opus"),
     "huge packet": ([b"\1" + bytes(60_000)], {1009}, "bytes"),
 }
 
@@ -187,7 +187,7 @@ async def test_a_corrupt_ogg_page_is_told_and_counted_while_the_call_goes_on(ser
 
 async def test_bad_packets_now_and_then_never_end_a_call(serve: Serve):
     served = await serve()
-    frame, rounds = speech(1)[0], listener.MAX_UNDECODABLE // 4 + 3
+    frame, rounds = speech(1)[0], receiver.MAX_UNDECODABLE // 4 + 3
     async with dial(served.chat, AudioForm.RAW) as phone:
         await phone.greeting()
         for _ in range(rounds):

@@ -16,7 +16,7 @@ from server.connection import Connection
 from server.doors.doors import Doors
 from server.doors.visitor import Visitor
 from server.engine.echo_runner import EchoRunner
-from server.listener import MAX_UNDECODABLE
+from server.receiver import MAX_UNDECODABLE
 from server.reception import Reception
 from server.settings import Settings
 from server.wire.kyutai import AudioForm

@@ -28,7 +28,7 @@ _NO_CLOSE_CODE = (1005, 1006)  # RFC 6455 §7.4.1; also where there was no close
 _OWN_CLOSE_CODES = 3000  # and up: a client's own, and no goodbye
 
 
-class Listener:
+class Receiver:
     """Reads one socket to its end, or to the call's. Sound counts from when the caller `is_greeted`."""
 
     def __init__(self, socket: WebSocket, wire: KyutaiProtocol, max_bytes_per_s: int, clock: Clock) -> None:
@@ -43,7 +43,7 @@ class Listener:
         self._undecodable = 0  # packets in a row
         self._complained_at = float("-inf")
 
-    async def listen(self, session: Session, outbox: Outbox) -> None:
+    async def run(self, session: Session, outbox: Outbox) -> None:
         """Until the caller leaves, or breaks a rule: then the session hangs up."""
         try:
             for number in itertools.count(1):
