@@ -38,7 +38,7 @@ class EchoRunner:
         said = self._said[0, :rows]
         self._said = self._said[::-1]
         said[heard] = batch.pcm[heard]
-        result = StepResult(said, batch.active.copy(), [""] * rows, np.ones(rows, np.bool_), rows)
+        result = StepResult(said, batch.active.copy(), [""] * rows, np.ones(rows, np.bool_), len(heard))
         return lambda: result
 
     def device_memory(self) -> DeviceMemory | None:
