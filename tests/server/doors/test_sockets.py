@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, suppress
 import httpx
 import pytest
 
+from server.doors import http
 from server.doors.sockets import Crowd
 from server.settings import Settings
 from tests.server.conftest import Serve
@@ -62,7 +63,8 @@ async def test_a_connection_too_many_is_told_and_one_that_leaves_makes_room(serv
         assert (await client.get("/healthz")).status_code == 200
 
 
-async def test_thousands_of_sockets_disturb_nobody(serve: Serve):
+async def test_thousands_of_sockets_disturb_nobody(serve: Serve, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(http, "REQUEST_HEAD_S", 3 * PATIENCE_S)  # whoever is in stays in, however slow the machine
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
     served = await serve(slots=4, max_sockets=200)
@@ -74,14 +76,13 @@ async def test_thousands_of_sockets_disturb_nobody(serve: Serve):
             with suppress(OSError):
                 _, writer = await asyncio.open_connection("127.0.0.1", served.port)
                 silent.append(writer)
-                if len(silent) > 1000:  # turned away long ago
-                    silent.pop(0).close()
+                if len(silent) > 1000:  # turned away long ago, unlike the first
+                    silent.pop(400).close()
 
     try:
         async with undisturbed_neighbour(served), asyncio.timeout(2 * PATIENCE_S):
             await asyncio.gather(*(come() for _ in range(SOCKETS)))
-            # The rest came in when others had said nothing for ten seconds, on a slow machine again and again.
-            await until(lambda: served.reception.metrics.counts["turned_away"] > SOCKETS // 4)
+            await until(lambda: served.reception.metrics.counts["turned_away"] > SOCKETS - 300)
             assert len(served.server.server_state.connections) <= 200
         for writer in silent:
             writer.close()
