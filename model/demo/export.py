@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from model.duplex import Duplex
 from model.layout import moshi_layout
+from model.published import MOSHI_JSON
 from model.random_checkpoint import FILE_NAMES
 
 # Callers' usual temperature suits a model that knows a language. One that knows some sentences should waver less
@@ -22,7 +23,8 @@ _TEXT_CERTAINTY = 2
 def write_checkpoint(directory: Path, duplex: Duplex, raw: dict[str, Any], data: Path) -> None:
     """Write all five files: the language model in bfloat16, the codec and the tokenizer as they lie in `data`.
 
-    `raw` are the language model's arguments, as config.json says them.
+    `raw` are the language model's arguments, as config.json says them: all are written, since Kyutai's loader has no
+    defaults for who brings a config.json.
     """
     directory.mkdir(parents=True, exist_ok=True)
     weights = {
@@ -35,4 +37,4 @@ def write_checkpoint(directory: Path, duplex: Duplex, raw: dict[str, Any], data:
     save_file(weights, directory / "model.safetensors")
     for name in ("mimi.safetensors", "mimi_config.json", "tokenizer.model"):
         shutil.copyfile(data / name, directory / name)
-    (directory / "config.json").write_text(json.dumps(raw | FILE_NAMES, indent=1) + "\n")
+    (directory / "config.json").write_text(json.dumps(MOSHI_JSON | raw | FILE_NAMES, indent=1) + "\n")

@@ -18,7 +18,7 @@ from model.demo.evaluate import converse
 from model.demo.speech import CALLER_VOICES
 from model.demo.trials import Trial
 from model.demo.words import PAD, train_tokenizer
-from model.published import FRAME_SAMPLES
+from model.published import FRAME_SAMPLES, MOSHI_JSON
 from model.random_checkpoint import BABBLE, small_mimi, write_checkpoint
 from tests.golden.cases import speech_like
 
@@ -104,7 +104,9 @@ def test_training_learns_goes_on_and_serves(data: Path, tmp_path: Path, monkeypa
     resumed = json.loads((tmp_path / "parts/curves.jsonl").read_text().splitlines()[-1])
     assert resumed["total"] == pytest.approx(curves[-1]["total"], rel=1e-3)
 
-    duplex, tokenizer = build(find(in_directory(tmp_path / "whole/checkpoint")), torch.device("cpu"), torch.float32)
+    checkpoint = tmp_path / "whole/checkpoint"
+    assert set(MOSHI_JSON) < set(json.loads((checkpoint / "config.json").read_text())), "other loaders have no defaults"
+    duplex, tokenizer = build(find(in_directory(checkpoint)), torch.device("cpu"), torch.float32)
     pcm = speech_like(20).astype(np.float32) / np.float32(32768)
     trial = Trial(pcm, "", 0.2, 0.4)
     outcomes = converse(duplex, tokenizer, [trial, trial])
