@@ -160,7 +160,9 @@ def write_ring_(ring: Ring, keys: Tensor, values: Tensor, columns: Tensor) -> No
 
 def _write_(held: Tensor, scales: Tensor | None, new: Tensor, index: Tensor) -> None:
     if scales is None:
-        held.scatter_(2, index, new.to(held.dtype))
+        if new.dtype != held.dtype:  # a training in mixed precision
+            new = new.to(held.dtype)
+        held.scatter_(2, index, new)
     else:
         bits, scale = quantize(new, held.dtype)
         if bits.dtype != torch.int8:  # fp8 can't be scattered everywhere
