@@ -72,7 +72,8 @@ class Engine:
                 self.tick()
             self._runner.close()
         except Exception as error:
-            log.debug("engine failed", exc_info=True)
+            # What keeps it from coming up has a sentence; of a step that failed, only this tells where.
+            log.log(logging.ERROR if self._turns else logging.DEBUG, "the engine's turn failed", exc_info=True)
             self._bridge.post([Failed(str(error) or type(error).__name__)])
 
     def device_memory(self) -> DeviceMemory | None:

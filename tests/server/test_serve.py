@@ -180,7 +180,8 @@ async def test_the_engine_failing_ends_calls_with_1011_and_the_process_with_3(ca
             assert code == 1011 and "our fault" in reason
             assert (await phone.event("end"))["reason"] == "engine"
         assert await serving == 3
-    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == ["the engine failed"]
+    errors = [record.message for record in caplog.records if record.levelname == "ERROR"]
+    assert errors == ["the engine's turn failed", "the engine failed"]
 
 
 HANGING = """

@@ -201,7 +201,7 @@ def test_stop_ends_the_thread_and_closes_the_runner():
     assert runner.closed and bridge.posts == [[Ready(runner.card, runner.slots)]]
 
 
-def test_a_step_that_raises_ends_the_thread_and_says_why():
+def test_a_step_that_raises_ends_the_thread_and_says_why_and_where(caplog: pytest.LogCaptureFixture):
     def fall() -> None:
         raise RuntimeError("the device fell off the bus")
 
@@ -209,6 +209,8 @@ def test_a_step_that_raises_ends_the_thread_and_says_why():
     session.inbox.offer(speech(1)[0], 0.0)
     bridge = run_thread(TalkingRunner(1, before_step=fall), Open(session))
     assert bridge.posts[-1] == [Failed("the device fell off the bus")]
+    [told] = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert told.exc_text and "in fall" in told.exc_text, "nobody can ask a step again where it failed"
 
 
 def test_a_turn_under_way_has_a_number_and_sleep_has_none():
