@@ -16,9 +16,11 @@ import json
 import logging
 import os
 import queue
+import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import FileIO
@@ -103,8 +105,7 @@ class Recorder:
         self._files: dict[Recording, _Files] = {}  # the thread's
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _create(directory / ".probe").close()
-            (directory / ".probe").unlink()
+            tempfile.TemporaryFile(dir=directory).close()
             self.tidy()
         except OSError as error:
             raise CannotRecord(f"cannot record into {directory}: {error.strerror}.") from error
@@ -126,11 +127,12 @@ class Recorder:
         used_bytes = 0
         for path in self._directory.iterdir():
             if path.suffix in _SUFFIXES:
-                found = path.stat()
-                if found.st_mtime < oldest:
-                    path.unlink(missing_ok=True)
-                else:
-                    used_bytes += found.st_size
+                with suppress(FileNotFoundError):  # somebody else has deleted it meanwhile
+                    found = path.stat()
+                    if found.st_mtime < oldest:
+                        path.unlink()
+                    else:
+                        used_bytes += found.st_size
         self._used_bytes = used_bytes
 
     def _put(self, recording: Recording, what: Moment | str) -> bool:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -161,6 +162,23 @@ def test_what_is_old_is_deleted_and_nothing_else(tmp_path: Path):
         os.utime(path, (0, time.time() - A_MONTH_S - 60))
     Recorder(tmp_path, GB, A_MONTH_S).stop()
     assert (old.exists(), new.exists(), other.exists()) == (False, True, True)
+
+
+def test_what_somebody_else_deletes_meanwhile_is_no_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """An operator, or another server that keeps its recordings in the same place."""
+    kept = tmp_path / "20260101T000000Z-kept.ogg"
+    kept.write_bytes(bytes(100))
+    monkeypatch.setattr(Path, "iterdir", lambda _: iter([tmp_path / "20260101T000000Z-gone.ogg", kept]))
+    recorder = Recorder(tmp_path, GB, A_MONTH_S)
+    recorder.stop()
+    assert recorder._used_bytes == 100
+
+
+def test_servers_that_share_a_directory_may_start_at_once(tmp_path: Path):
+    with ThreadPoolExecutor(8) as pool:
+        for recorder in [*pool.map(lambda _: Recorder(tmp_path, GB, A_MONTH_S), range(64))]:
+            recorder.stop()
+    assert not [*tmp_path.iterdir()]
 
 
 def test_a_thread_that_cannot_keep_up_costs_recordings_and_no_memory(
