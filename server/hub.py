@@ -93,4 +93,5 @@ def _download(repo: str, name: str, revision: str | None) -> Path:
             f"There is no repository {repo} on the Hugging Face Hub, or it is private: then set HF_TOKEN."
         ) from error
     except (HTTPError, HFValidationError, OSError) as error:
-        raise ModelUnavailable(f"{repo} can't be downloaded: {str(error).splitlines()[0]}") from error
+        reason = str(error) or type(error).__name__
+        raise ModelUnavailable(f"{repo} can't be downloaded: {reason.splitlines()[0]}") from error

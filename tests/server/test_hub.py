@@ -77,6 +77,15 @@ def test_every_refusal_is_a_sentence(monkeypatch: pytest.MonkeyPatch, raised: ty
         resolver("a/b@v9")("config.json")
 
 
+def test_a_break_without_words_is_a_sentence_too(monkeypatch: pytest.MonkeyPatch):
+    def download(*args: object, **kwargs: object) -> str:
+        raise TimeoutError
+
+    monkeypatch.setattr(hub, "hf_hub_download", download)
+    with pytest.raises(ModelUnavailable, match=r"can't be downloaded: TimeoutError$"):
+        resolver("a/b")("config.json")
+
+
 def test_a_cache_remembers_what_a_repository_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Offline, with a checkpoint in the cache that has no config.json."""
     home = tmp_path / "models--a--b"

@@ -33,7 +33,9 @@ def test_fields_follow_the_message_as_key_and_value():
     [line] = logged(
         "logging.getLogger('server.x').info('call ended', extra={'call': 'ab12', 'why': 'two words', 'none': ''});"
         "logging.getLogger('server.x').debug('unheard');"
-        "logging.getLogger('uvicorn.error').error('ASGI callable returned without completing handshake.')"
+        "uvicorn = logging.getLogger('uvicorn.error');"
+        "uvicorn.error('ASGI callable returned without completing handshake.');"
+        "uvicorn.error('Invalid UTF-8 sequence received from client.')"
     )
     assert line.endswith("INFO server.x: call ended call=ab12 why='two words' none=''")
 
