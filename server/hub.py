@@ -60,8 +60,11 @@ def _local(directory: Path, name: str) -> Path:
 def _elsewhere(name: str) -> Path | None:
     """A file that a checkpoint names by address."""
     if name.startswith("hf://"):
-        org, repo, *file = name.removeprefix("hf://").split("/")
-        return _download(f"{org}/{repo}", "/".join(file), None)
+        address = name.removeprefix("hf://").split("/", 2)
+        if len(address) < 3 or not all(address):
+            raise ModelUnavailable(f"The checkpoint names a file {name}, which is not hf://org/repo/file.")
+        org, repo, file = address
+        return _download(f"{org}/{repo}", file, None)
     return Path(name.removeprefix("file://")) if name.startswith("file://") else None
 
 

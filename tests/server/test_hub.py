@@ -49,6 +49,12 @@ def test_names_reach_the_hub(monkeypatch: pytest.MonkeyPatch):
     assert asked == [("kyutai/moshiko", "config.json", "v1"), ("other/repo", "sub/tokenizer.model", None)]
 
 
+@pytest.mark.parametrize("name", ["hf://", "hf://other", "hf://other/repo", "hf://other/repo/", "hf:///repo/file"])
+def test_half_an_address_is_named(tmp_path: Path, name: str):
+    with pytest.raises(ModelUnavailable, match=f"names a file {name}, which is not"):
+        resolver(str(tmp_path))(name)
+
+
 def error(kind: type[Exception]) -> Exception:
     """An error as the hub's client raises it."""
     if issubclass(kind, errors.HfHubHTTPError):
