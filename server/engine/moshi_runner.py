@@ -85,7 +85,7 @@ def load_runner(
     except ModelError as error:
         raise ModelUnavailable(str(error)) from error
     except RuntimeError as error:  # torch.OutOfMemoryError is one; a CPU's allocator has none of its own
-        if "memory" not in str(error):
+        if not _is_out_of_memory(error):
             raise
         raise ModelUnavailable(
             f"{model} with {slots} slots does not fit into this machine's memory: lower --slots, of which each holds a "
@@ -206,6 +206,11 @@ def _plan(params: list[SessionParams]) -> SamplingPlan:
         penalised=any(p.repetition_penalty != 1 for p in params),
         padded=any(p.pad_mult != 0 for p in params),
     )
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether there was too little of it; CUDA speaks of an "illegal memory access" too."""
+    return any(words in str(error) for words in ("out of memory", "allocate memory", "ALLOC_FAILED"))
 
 
 def _way_out(weights: Precision, kv: Precision) -> str:

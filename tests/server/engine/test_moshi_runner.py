@@ -196,6 +196,28 @@ def test_more_slots_than_memory_are_refused_at_start(monkeypatch: pytest.MonkeyP
         load_runner("demo", 1000, "cpu", "auto")
 
 
+@pytest.mark.parametrize(
+    ("problem", "is_memory"),
+    [
+        ("CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 22.03 GiB", True),
+        ("CUDA error: out of memory", True),
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", True),
+        ("[enforce fail at alloc_cpu.cpp:119] err == 0. DefaultCPUAllocator: can't allocate memory: you tried", True),
+        ("CUDA error: an illegal memory access was encountered", False),
+    ],
+)
+def test_only_a_lack_of_memory_is_called_so(
+    babble: str, monkeypatch: pytest.MonkeyPatch, problem: str, is_memory: bool
+):
+    def build(*_: object) -> None:
+        raise RuntimeError(problem)
+
+    monkeypatch.setattr("server.engine.moshi_runner.build", build)
+    expected, sentence = (ModelUnavailable, "lower --slots") if is_memory else (RuntimeError, "illegal memory access")
+    with pytest.raises(expected, match=sentence):
+        load_runner(babble, 2, "cpu", "auto")
+
+
 def test_an_empty_directory(tmp_path: Path):
     with pytest.raises(ModelUnavailable, match="has no file"):
         load_runner(str(tmp_path), 1, "cpu", "auto")
