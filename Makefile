@@ -25,6 +25,9 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 apt = dpkg -s $(1) >/dev/null 2>&1 || { $(SUDO) apt-get update -q && \
 	DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -yq --no-install-recommends $(1); } || \
 	{ echo "Please install $(1) with your system's package manager, then run this again."; exit 1; }
+# Whether Triton finds what it builds its launcher with, on a machine with a GPU.
+can_compile := import shutil, sys, sysconfig as python; from pathlib import Path; \
+	sys.exit(not (shutil.which("gcc") and Path(python.get_path("include"), "Python.h").exists()))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-gpu gpu-check check ops-check fmt bench fuzz chaos soak demo-model demo-eval image image-check sbom lock fleet-check
@@ -121,6 +124,7 @@ demo-eval: .venv/installed-dev ## Measure the demo model on what it never heard,
 
 .venv/installed: .venv/bin/python pyproject.toml
 	@$(PYTHON) -c 'import ctypes.util, sys; sys.exit(not ctypes.util.find_library("opus"))' || { $(call apt,libopus0); }
+	@! command -v nvidia-smi >/dev/null || $(PYTHON) -c '$(can_compile)' || { $(call apt,gcc libc6-dev python3-dev); }
 	$(if $(TORCH_INDEX),$(BIN)/pip install --index-url $(TORCH_INDEX) torch==2.13.0,)
 	$(BIN)/pip install --editable .
 	@touch $@

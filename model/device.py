@@ -12,6 +12,7 @@ import warnings
 
 import torch
 
+from model import kernels
 from model.capacity import Capacity, refuse_old_chip, refuse_too_many, slots_in, why_no_cuda
 from model.duplex import Duplex
 from model.errors import UnfitDevice
@@ -48,10 +49,11 @@ def _cuda_problem() -> str:
 
 
 def refuse_unfit(device: torch.device, dtype: torch.dtype) -> None:
-    """Raise `UnfitDevice` for a chip that can't compute in `dtype`, or not with this PyTorch."""
+    """Raise `UnfitDevice` for a chip that can't compute in `dtype`, or not with this PyTorch and what is beside it."""
     if device.type == "cuda":
         name, capability = torch.cuda.get_device_name(device), torch.cuda.get_device_capability(device)
         refuse_old_chip(name, capability, torch.cuda.get_arch_list(), bfloat16=dtype == torch.bfloat16)
+        kernels.refuse_no_compiler()
 
 
 def slots_on(

@@ -11,9 +11,29 @@ from importlib.util import find_spec
 
 from torch import Tensor
 
+from model.errors import UnfitDevice
+
 _HAS_TRITON = find_spec("triton") is not None
 
 
 def available(tensor: Tensor) -> bool:
     """Whether the kernels can work on this tensor's device: CUDA, or any under Triton's interpreter (in tests)."""
     return _HAS_TRITON and (tensor.is_cuda or os.environ.get("TRITON_INTERPRET") == "1")
+
+
+def refuse_no_compiler() -> None:
+    """Raise `UnfitDevice` where Triton is, and can't build the module through which it talks to the driver.
+
+    It would try when the first kernel runs: asked to now, it fails before anything is downloaded.
+    """
+    if not _HAS_TRITON:
+        return
+    from triton.runtime import driver
+
+    try:
+        driver.active.get_current_target()
+    except Exception as error:  # of Triton's, a compiler's or a file system's
+        raise UnfitDevice(
+            "Triton, which compiles the kernels, can't build its own launcher here: it needs a C compiler and "
+            f"Python's headers (on Debian and Ubuntu: apt install gcc libc6-dev python3-dev): {error}"
+        ) from error

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
 from dataclasses import dataclass, replace
 
 import pytest
 import torch
 
+from model import kernels
 from model.checkpoint import outline
 from model.config import duplex_config
 from model.device import find_device, refuse_unfit, slots_on
@@ -35,6 +37,7 @@ class Machine:
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: self.capability)
         monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_75", "sm_80", "sm_86", "sm_90"])
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: free_and_total)
+        monkeypatch.setattr(kernels, "refuse_no_compiler", lambda: None)
 
 
 L4 = Machine()
@@ -141,3 +144,17 @@ def test_an_old_chip_is_refused_in_bfloat16_only(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(UnfitDevice, match=r"Tesla T4.*too old for bfloat16"):
         refuse_unfit(CUDA, torch.bfloat16)
     refuse_unfit(torch.device("cpu"), torch.bfloat16)
+
+
+def test_a_missing_compiler_is_told_before_a_model_is_downloaded(monkeypatch: pytest.MonkeyPatch):
+    def build(driver: object) -> None:
+        raise subprocess.CalledProcessError(1, ["gcc", "main.c"])
+
+    runtime = pytest.importorskip("triton.runtime")
+    refuse_no_compiler = kernels.refuse_no_compiler
+    L4.put(monkeypatch)
+    monkeypatch.setattr(kernels, "refuse_no_compiler", refuse_no_compiler)
+    monkeypatch.setattr(type(runtime.driver), "active", property(build))
+    refuse_unfit(torch.device("cpu"), torch.float32)
+    with pytest.raises(UnfitDevice, match=r"apt install gcc libc6-dev python3-dev\): .*gcc"):
+        refuse_unfit(CUDA, torch.bfloat16)
