@@ -46,13 +46,13 @@ class Tokens:
         return token
 
     def redeem(self, token: str) -> Session | None:
-        """Whose it is; None: nobody's, or it was used, or the call is over.
+        """Whose it is; None: nobody's, or it was used, or the call is over, or its caller is only being greeted.
 
         All others of that session are void from here on, until the next is issued.
         """
         digest = _digest(token)
         session = self._holders.get(digest)
-        if session is None or session.ended:
+        if session is None or session.ended or session.greeted_at is None:
             return None
         was_heard = session.heard_at is not None and session.heard_at > session.resumed_at
         if digest != self._newest[session] and was_heard:

@@ -244,13 +244,25 @@ def test_a_token_of_a_call_that_is_over_opens_nothing_however_often():
     """While the last words are sent, the call is still known."""
     tokens, session = Tokens(""), Session(SessionParams(), FakeClock())
     token = tokens.issue(session)
+    session.greeted_at = 0.0
     session.end(CallerLeft("Goodbye."))
     assert tokens.redeem(token) is None
     assert tokens.redeem(token) is None
 
 
+def test_a_token_is_good_from_the_greeting_on():
+    """It is sent right before the handshake, and a line that is full may hold that back."""
+    tokens, session = Tokens(""), Session(SessionParams(), FakeClock())
+    token = tokens.issue(session)
+    session.open(token)
+    assert tokens.redeem(token) is None
+    session.greeted_at = 0.0
+    assert tokens.redeem(token) is session
+
+
 def test_no_token_outlives_its_session():
     tokens, session = Tokens(""), Session(SessionParams(), FakeClock())
+    session.greeted_at = 0.0
     for _ in range(100):
         assert tokens.redeem(tokens.issue(session)) is session
     assert len(tokens._holders) <= 2
