@@ -16,6 +16,7 @@ import json
 import logging
 import os
 import queue
+import re
 import tempfile
 import threading
 import time
@@ -41,7 +42,7 @@ MAX_QUEUED = 2048  # steps: 31 MB, two seconds of eighty calls
 TIDY_EVERY_S = 600.0
 _BITRATE_BPS = 64_000
 _STOPS_WITHIN_S = 1.0
-_SUFFIXES = (".ogg", ".jsonl")
+_OURS = re.compile(r"\d{8}T\d{6}Z-\w+\.(ogg|jsonl)")  # what else is there is neither counted nor deleted
 
 
 class CannotRecord(Exception):
@@ -126,7 +127,7 @@ class Recorder:
         oldest = time.time() - self._keep_s  # noqa: TID251, a file says when it was written
         used_bytes = 0
         for path in self._directory.iterdir():
-            if path.suffix in _SUFFIXES:
+            if _OURS.fullmatch(path.name):
                 with suppress(FileNotFoundError):  # somebody else has deleted it meanwhile
                     found = path.stat()
                     if found.st_mtime < oldest:
