@@ -26,6 +26,7 @@ from typing import get_args
 
 import uvicorn
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from server.app import create_app
 from server.doors.address import announcement
@@ -81,6 +82,9 @@ def run(args: argparse.Namespace) -> int:
         settings = Settings(**flags)
     except ValidationError as error:
         print(f"parley: {_what_is_wrong(error)}", file=sys.stderr)
+        return WRONG_SETTING
+    except SettingsError as error:
+        print(f"parley: cannot read the secrets: {error.__cause__ or error}.", file=sys.stderr)
         return WRONG_SETTING
     write_logs_as(settings.log_format)
     try:

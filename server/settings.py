@@ -13,13 +13,13 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 SLOTS_WITHOUT_GPU = 8
 Slots: TypeAlias = Annotated[int, Field(ge=1, le=1024)]
 Precision: TypeAlias = Literal["bf16", "8bit"]
-_split = BeforeValidator(lambda value: re.split(r"[,\s]+", value.strip(", ")) if isinstance(value, str) else value)
+_split = BeforeValidator(lambda value: tuple(re.findall(r"[^,\s]+", value)) if isinstance(value, str) else value)
 Several: TypeAlias = Annotated[tuple[str, ...], NoDecode, _split]  # separated by commas
 LEAST_TOKEN_CHARS = 16
 LEAST_KEY_CHARS = 32  # RFC 7518 §3.2, for HS256
@@ -74,7 +74,6 @@ class Settings(BaseSettings):
     )
     server_id: str = Field(
         default="",
-        pattern=r"^[A-Za-z0-9_-]{0,32}$",
         description="what resume tokens begin with, so that a balancer sends their callers to this server",
     )
 
@@ -109,6 +108,21 @@ class Settings(BaseSettings):
         default=128_000, ge=1000, description="what one call may send for long; Opus needs 3,000 to 16,000"
     )
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_something(cls, value: object, info: ValidationInfo) -> object:
+        """An empty one is a mistake: taken at its word, PARLEY_RECORD= would be the directory that we are in."""
+        if value == "" and cls.model_fields[info.field_name or ""].default != "":
+            raise ValueError("should not be empty: give it a value, or leave it out")
+        return value
+
+    @field_validator("server_id")
+    @classmethod
+    def _id_is_short(cls, server_id: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9_-]{0,39}", server_id):  # an IPv6 address, as the cluster's DNS writes it
+            raise ValueError(f"should be up to 39 letters, digits and any of _ -; not {server_id}")
+        return server_id
+
     @field_validator("token")
     @classmethod
     def _token_travels(cls, token: SecretStr | None) -> SecretStr | None:
@@ -122,6 +136,14 @@ class Settings(BaseSettings):
         if key and len(key.get_secret_value()) < LEAST_KEY_CHARS:
             raise ValueError(f"should be {LEAST_KEY_CHARS} or more characters")
         return key
+
+    @field_validator("allowed_host")
+    @classmethod
+    def _hosts_are_names(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for host in hosts:
+            if not re.fullmatch(r"[\w.*?-]+", host) and not _is_address(host):
+                raise ValueError(f"should be names such as talk.example.com, without https:// or a port; not {host}")
+        return hosts
 
     @field_validator("allowed_origin")
     @classmethod
@@ -149,3 +171,11 @@ class Settings(BaseSettings):
         if self.tls == "self" and self.tls_cert:
             raise ValueError("--tls self makes a certificate of its own: leave it out, or --tls-cert and --tls-key.")
         return self
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import socket
 import ssl
 import tempfile
@@ -16,6 +17,7 @@ from server.settings import Settings
 
 _VALID_DAYS = 397  # the most that browsers grant
 _RENEW_AFTER_S = 360 * 86_400.0
+_LABEL = re.compile(r"(?!-|..--)[A-Za-z0-9-]{1,63}(?<!-)")  # RFC 5891 §4.2.3.1
 
 
 class TlsUnavailable(Exception):
@@ -46,10 +48,9 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
 
 def _own_certificate(settings: Settings) -> Path:
     """The file with a certificate for this machine's names, and its key; made when there is none or an old one."""
-    hosts = [name for name in (settings.host, *settings.allowed_host) if "*" not in name]
-    everywhere = {"0.0.0.0", "::"}
-    names = {"localhost", "127.0.0.1", "::1", socket.gethostname(), outward_address() or "localhost", *hosts}
-    names = sorted(names - everywhere)
+    hosts = {settings.host, socket.gethostname(), *settings.allowed_host} - {"0.0.0.0", "::"}
+    names = {"localhost", "127.0.0.1", "::1", outward_address() or "localhost", *filter(_can_be_certified, hosts)}
+    names = sorted(names)
     directory = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "parley"
     path = directory / f"tls-{hashlib.sha256(' '.join(names).encode()).hexdigest()[:16]}.pem"
     try:
@@ -63,13 +64,18 @@ def _own_certificate(settings: Settings) -> Path:
     return path
 
 
+def _can_be_certified(host: str) -> bool:
+    """False for patterns, and for names that machines may have and certificates may not, as my_laptop."""
+    return ":" in host or all(_LABEL.fullmatch(label) for label in host.split("."))
+
+
 def _make(names: list[str]) -> bytes:
     """A new key and a certificate for it, PEM."""
     import trustme  # only where it is needed: it takes long to import
 
     until = datetime.now(UTC) + timedelta(days=_VALID_DAYS)
     authority = trustme.CA(organization_name="Parley", organization_unit_name="made by this server")
-    issued = authority.issue_cert(*names, organization_name="Parley", common_name=names[-1], not_after=until)
+    issued = authority.issue_cert(*names, organization_name="Parley", not_after=until)
     return issued.private_key_and_cert_chain_pem.bytes()
 
 

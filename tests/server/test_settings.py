@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from server.cli import main
 from server.settings import Settings
 
 
@@ -22,6 +23,16 @@ def test_a_secret_may_be_a_file(tmp_path: Path):
     assert token and token.get_secret_value() == "from-a-file-0123456789"
 
 
+def test_a_secret_that_cannot_be_read_is_one_clear_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "parley_token").write_bytes(b"\xff")  # for tests that run as root, to whom no file is forbidden
+    monkeypatch.setitem(Settings.model_config, "secrets_dir", tmp_path)
+    assert main(["serve", "--model", "echo"]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("parley: cannot read the secrets: ")
+
+
 def test_as_many_slots_as_fit_are_the_default():
     assert Settings().slots == Settings(slots="auto").slots == "auto"
 
@@ -29,6 +40,24 @@ def test_as_many_slots_as_fit_are_the_default():
 def test_settings_are_frozen():
     with pytest.raises(ValidationError):
         Settings().port = 1  # type: ignore[misc]
+
+
+def test_a_variable_that_is_empty_chooses_nothing(monkeypatch: pytest.MonkeyPatch):
+    for name in ("PARLEY_RECORD", "PARLEY_TOKEN", "PARLEY_ALLOWED_HOST"):
+        monkeypatch.setenv(name, "")
+        with pytest.raises(ValidationError, match="should not be empty"):
+            Settings()
+        monkeypatch.delenv(name)
+
+
+def test_several_are_told_apart_by_commas_or_space():
+    assert Settings(allowed_host=" a.example, 192.0.2.1,\n").allowed_host == ("a.example", "192.0.2.1")  # type: ignore[arg-type]
+
+
+def test_a_whole_address_fits_into_the_servers_name():
+    """docker/kubernetes names pods so."""
+    name = "fd12-3456-789a-bcde-f012-3456-789a-bcde"
+    assert Settings(server_id=name).server_id == name
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,13 @@ def test_an_old_certificate_is_made_anew(cache: Path, monkeypatch: pytest.Monkey
     assert certificate.read_bytes() != before
 
 
+@pytest.mark.parametrize("name", ["my_laptop", "-x", "no--2", f"{'z' * 60}.{'b' * 60}.example.com"])
+def test_whatever_the_machine_is_called_there_is_a_certificate(name: str, cache: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("socket.gethostname", lambda: name)
+    tls_context(Settings(tls="self", allowed_host="*.example.com"))  # type: ignore[arg-type]
+    assert only_file(cache).stat().st_size > 0
+
+
 async def test_the_operators_own_certificate(serve: Serve, cache: Path):
     tls_context(Settings(tls="self"))
     pem = only_file(cache)
@@ -112,6 +119,10 @@ def test_a_cache_that_cannot_be_written_is_one_sentence(tmp_path: Path, monkeypa
         (["--call-token-key", "short"], 2, "32 or more"),
         (["--trusted-proxy", "proxy.lan"], 2, "proxy.lan"),
         (["--allowed-origin", "example.com/"], 2, "https://example.com"),
+        (["--allowed-host", "https://talk.example.com"], 2, "talk.example.com"),
+        (["--allowed-host", "192.0.2.1:8998"], 2, "192.0.2.1:8998"),
+        (["--record", ""], 2, "--record"),
+        (["--server-id", "a.b"], 2, "--server-id"),
     ],
 )
 def test_what_makes_no_sense_is_one_clear_line(
