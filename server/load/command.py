@@ -6,7 +6,7 @@ import argparse
 import math
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -35,9 +35,10 @@ def run(args: argparse.Namespace) -> int:
     try:
         earlier = read_json(args.url) if isinstance(args.url, Path) else None
         other = read_json(args.against) if args.against else None
+        speeches = [encoded_speech(path) for path in args.wav or [None]]  # before a file is opened, which empties it
         with ExitStack() as stack:
             files = {name: stack.enter_context(_opened(path)) for name in WRITTEN if (path := getattr(args, name))}
-            figures = earlier or _figures(args, _habits(args))
+            figures = earlier or _figures(args, _habits(args, speeches))
             print(table(figures))
             for name, file in files.items():
                 _write(name, file, figures, other)
@@ -60,12 +61,12 @@ def _write(name: str, file: TextIO, figures: Results, other: Results | None) -> 
             write_report(file, figures, other)
 
 
-def _habits(args: argparse.Namespace) -> Habits:
-    """What the callers do. Raises SoundFileError."""
+def _habits(args: argparse.Namespace, speeches: Sequence[Sequence[list[bytes]]]) -> Habits:
+    """What the callers do."""
     return Habits(
         url=args.url,
         talk=args.seconds,
-        speeches=[encoded_speech(path) for path in args.wav or [None]],
+        speeches=speeches,
         forms=FORMS[args.form],
         think=args.think,
         is_once=not (args.ramp or args.hold or args.find),

@@ -49,7 +49,7 @@ def _step(step: Step, begun_at: float) -> dict[str, Any]:
 
 def _found(steps: Sequence[Step], bar: Bar) -> dict[str, Any]:
     """The most callers that the server held, and what ended it at the least that it did not."""
-    failed = min((step for step in steps if not step.held), key=lambda step: step.callers, default=None)
+    failed = min((step for step in steps if step.held is False), key=lambda step: step.callers, default=None)
     return {
         "bar": str(bar),
         "callers": max((step.callers for step in steps if step.held), default=0),

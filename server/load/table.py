@@ -82,12 +82,16 @@ def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
 
 
 def _verdict(found: dict[str, Any]) -> Iterator[str]:
-    if not found["callers"]:
-        yield f"The server holds not one caller at {found['bar']}."
-    else:
+    if found["callers"]:
         many = "s" if found["callers"] > 1 else ""
         yield f"The server holds {found['callers']:,} caller{many} at {found['bar']}."
+    elif found["failed_at"] == 1:
+        yield f"The server holds not one caller at {found['bar']}."
+    elif found["failed_at"]:
+        yield f"The server does not hold {found['failed_at']:,} callers at {found['bar']}. Fewer were not tried."
+    else:
+        yield "How many the server holds is not known: no step came to its end."
     if found["ended_by"]:
         yield f"At {found['failed_at']:,} it is ended by {found['ended_by']}."
-    else:
+    elif found["callers"]:
         yield "More were not tried."

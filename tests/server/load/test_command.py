@@ -69,9 +69,14 @@ def test_nobody_there_is_told_and_is_no_success(tmp_path: Path, capsys: pytest.C
     assert json.loads(figures.read_text())["failed"] == 3
 
 
-def test_a_file_that_is_no_sound_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(parse("http://127.0.0.1:9", "--wav", "/nowhere.wav")) == 2
+def test_a_file_that_is_no_sound_is_told_and_costs_no_earlier_figures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = tmp_path / "figures.json"
+    figures.write_text("{}")
+    assert run(parse("http://127.0.0.1:9", "--wav", "/nowhere.wav", "--json", str(figures))) == 2
     assert "/nowhere.wav" in capsys.readouterr().err
+    assert figures.read_text() == "{}"
 
 
 def test_a_file_that_cannot_be_written_is_told_before_the_run(

@@ -144,6 +144,18 @@ def test_what_a_server_says_is_text_and_nothing_else() -> None:
     assert "img" not in tags
 
 
+@pytest.mark.parametrize(
+    ("failed_at", "said"),
+    [(1, "Holds not one caller"), (8, "Does not hold 8 callers"), (None, "No step came to its end")],
+)
+def test_a_search_that_found_nothing_says_what_was_tried(failed_at: int | None, said: str) -> None:
+    found = {"bar": "p99 ≤ 80 ms", "callers": 0, "failed_at": failed_at, "ended_by": failed_at and "its slots"}
+    html = report({**run([failed_at or 1]), "found": found})
+    assert f"<h1>{said}</h1>" in html
+    assert ("Fewer were not tried." in html) is (failed_at == 8)
+    assert "More were not tried." not in html
+
+
 def test_a_run_that_was_interrupted_before_its_first_step() -> None:
     html = report({**run([3]), "steps": []})
     assert "<h1>3 callers, 90 ms at p99</h1>" in html

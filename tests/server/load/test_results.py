@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from server.audio.framing import FRAME_S
-from server.load.results import NoResults, read_json, write_csv
+from server.load.campaign import Step
+from server.load.choices import Bar
+from server.load.results import NoResults, _found, read_json, write_csv
 from server.load.series import MOST_POINTS, over_time
 from tests.server.load.records import record
 
@@ -33,6 +35,11 @@ def test_a_long_run_is_told_in_longer_stretches() -> None:
     rows = over_time([record([100.0, 10_000.0])], 100, 10_100)
     assert len(rows) <= MOST_POINTS
     assert sum(row["frames_sent"] for row in rows) == 2
+
+
+def test_a_step_that_was_interrupted_has_ended_nothing() -> None:
+    steps = [Step(callers, 100.0, held=held) for callers, held in ((1, True), (2, True), (4, None))]
+    assert _found(steps, Bar()) == {"bar": str(Bar()), "callers": 2, "failed_at": None, "ended_by": None}
 
 
 def test_csv_has_a_line_for_each_second() -> None:

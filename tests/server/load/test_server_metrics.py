@@ -89,6 +89,7 @@ def serving(status: int, body: str, asked: list[str]) -> Iterator[str]:
 
 def test_it_is_asked_beside_the_call_and_with_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_metrics, "ASKS_EVERY_S", 0.01)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # calls know of no proxy, so neither does this
     asked: list[str] = []
     page = PAGE.format(running=1, refused=0, cpu_s=1, fast=1, slow=1)
     with serving(200, page, asked) as url:
@@ -115,7 +116,9 @@ def test_the_steps_of_a_time_are_those_between_the_answers_around_it() -> None:
     assert sampler.step_ms(103, 105) is None
 
 
-@pytest.mark.parametrize(("status", "body"), [(404, ""), (401, ""), (200, "<html>a page</html>")])
+@pytest.mark.parametrize(
+    ("status", "body"), [(404, ""), (401, ""), (200, "<html>a page</html>"), (200, "x_bucket 1\n")]
+)
 def test_a_server_without_metrics_is_asked_once(status: int, body: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_metrics, "ASKS_EVERY_S", 0.001)
     asked: list[str] = []

@@ -48,9 +48,11 @@ def test_steps_and_what_was_found() -> None:
     said = table(run(steps=steps, found=found))
     assert "      1  20.0  20.0  20.0  0.00%" in said
     assert said.endswith("The server holds 1 caller at p99 ≤ 80 ms.\nAt 2 it is ended by its slots.")
-    nothing = {**found, "callers": 0, "ended_by": None}
-    assert "holds not one caller" in table(run(found=nothing))
-    assert "More were not tried." in table(run(found=nothing))
+    assert table(run(found={**found, "ended_by": None})).endswith("\nMore were not tried.")
+    nothing = {**found, "callers": 0}
+    assert "holds not one caller" in table(run(found={**nothing, "failed_at": 1}))
+    assert "does not hold 2 callers at p99 ≤ 80 ms. Fewer were not tried.\nAt 2 it" in table(run(found=nothing))
+    assert table(run(found={**nothing, "failed_at": None, "ended_by": None})).endswith("no step came to its end.")
 
 
 def test_a_busy_tester_and_faults_are_told() -> None:
