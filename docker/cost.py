@@ -103,6 +103,8 @@ def main() -> int:
         parser.error("--price is a GPU and its dollars an hour, as in l4=0.81")
     if unknown := prices.keys() - GPUS.keys():
         parser.error(f"the planner does not know {', '.join(sorted(unknown))}")
+    if not all(0 < usd < math.inf for usd in prices.values()):
+        parser.error("a price is above 0")
     if not (args.callers > 0 and 0 < args.fill <= 1 and args.spare >= 0):
         parser.error("--callers is above 0, --fill between 0 and 1, --spare 0 or more")
     print(table(rows(prices, args.callers, args.fill, args.spare, args.precision), args.callers))

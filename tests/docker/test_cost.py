@@ -30,7 +30,9 @@ def test_every_price_is_of_a_gpu_that_is_planned_for_and_has_a_date_and_a_source
     assert all(entry["usd_per_hour"] > 0 and entry["source"] and entry["as_of"] for entry in prices.values())
 
 
-@pytest.mark.parametrize("wrong", [["--price", "l4"], ["--price", "abacus=1"], ["--callers", "0"], ["--fill", "2"]])
+@pytest.mark.parametrize(
+    "wrong", [["--price", "l4"], ["--price", "abacus=1"], ["--price", "l4=nan"], ["--callers", "0"], ["--fill", "2"]]
+)
 def test_what_makes_no_sense_is_a_sentence(
     wrong: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
