@@ -46,7 +46,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"parley {server.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, (module_name, summary) in _COMMANDS.items():
-        command = commands.add_parser(name, help=summary, description=summary.capitalize() + ".")
+        command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
         command.add_argument("--verbose", action="store_true", help="log more")
         if name in argv:
             module = importlib.import_module(module_name)

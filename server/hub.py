@@ -44,7 +44,7 @@ def resolver(model: str) -> Resolve:
     if model.count("/") != 1 or model.startswith(("/", ".", "~")):
         raise ModelUnavailable(
             f"There is no checkpoint directory {model}; --model takes a directory, a Hugging Face repo id such as "
-            "kyutai/moshiko-pytorch-bf16, demo, or echo."
+            "kyutai/moshiko-pytorch-bf16, demo, or, to serve, echo."
         )
     repo, _, revision = model.partition("@")
     return lambda name: _elsewhere(name) or _download(repo, name, revision or None)

@@ -50,6 +50,10 @@ def run(args: argparse.Namespace) -> int:
     choices = {"text_seed": args.seed, "audio_seed": args.seed}
     if args.greedy:
         choices |= {"text_temperature": 0.0, "audio_temperature": 0.0}
+    for path in filter(None, (args.out_wav, args.out_text, args.out_tokens)):
+        if not path.parent.is_dir():  # said before the model has listened for an hour
+            print(f"parley: cannot write {path}: there is no directory {path.parent}.", file=sys.stderr)
+            return 1
     try:
         pcm = read_wav(args.input)
         params = SessionParams(**choices)

@@ -43,6 +43,12 @@ def test_plan_is_a_command_of_the_model(capsys: pytest.CaptureFixture[str]):
     assert "memory is the limit" in capsys.readouterr().out
 
 
+def test_help_writes_words_as_they_are_written(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        main(["plan", "--help"])
+    assert "\nSay how many callers a GPU would hold, before you rent it.\n" in capsys.readouterr().out
+
+
 def test_help_names_every_setting(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit) as left:
         main(["serve", "--help"])

@@ -76,8 +76,10 @@ def test_text_goes_to_the_terminal(babble: str, wav: Path, capsys: pytest.Captur
         (["{wav}", "--model", "./none"], 1, "no checkpoint directory"),
         (["{wav}", "--seed", "-1"], 2, "--seed"),
         (["{short}"], 1, "shorter than one frame"),
-        (["{wav}", "--out-wav", "/nowhere/out.wav"], 1, "nowhere"),
-        (["{wav}", "--out-tokens", "/nowhere/tokens"], 1, "o such file"),
+        (["{wav}", "--out-wav", "/nowhere/out.wav"], 1, "no directory /nowhere"),
+        (["{wav}", "--out-text", "/nowhere/text"], 1, "no directory /nowhere"),
+        (["{wav}", "--out-tokens", "/nowhere/tokens"], 1, "no directory /nowhere"),
+        (["{wav}", "--out-text", "/"], 1, "/"),
     ],
 )
 def test_what_goes_wrong_is_said(
