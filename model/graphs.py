@@ -76,6 +76,7 @@ class GraphedStepper:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
             frame = step()
+        graph.replay()  # the first launch takes it to the device
         return _Graph(graph, frame)
 
     def computes(self, active: Tensor) -> int:

@@ -24,6 +24,7 @@ from model.duplex import Duplex, Frame
 from model.errors import CheckpointNotFound, ModelError
 from model.published import FRAME_SAMPLES
 from model.quantize import CHOSEN
+from model.recorded import PLAN
 from model.sampling import SamplingPlan
 from model.state import clear_row_, copy_row_
 from model.stepper import is_small, make_stepper
@@ -107,7 +108,7 @@ class MoshiRunner:
         self._texts = [TextStream(tokenizer) for _ in range(slots)]
         self._params: list[SessionParams | None] = [None] * slots
         self._frames = np.zeros(slots, np.int64)  # how many each slot has heard
-        self._plan = SamplingPlan()
+        self._plan = PLAN  # as most callers choose: it is what is warmed up
         if is_small(duplex):
             torch.set_num_threads(1)  # a second one costs more than it gives
         self._stepper = make_stepper(duplex, self._state, buckets(slots))

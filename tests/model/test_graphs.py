@@ -36,6 +36,7 @@ class FakeGraph(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.tape: list[tuple[Any, tuple[Any, ...], dict[str, Any], list[Tensor]]] = []
+        self.replays = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
@@ -45,6 +46,7 @@ class FakeGraph(TorchDispatchMode):
         return out
 
     def replay(self) -> None:
+        self.replays += 1
         for func, args, kwargs, made in self.tape:
             for old, new in zip(made, tree_leaves(func(*args, **kwargs)), strict=True):
                 if old is not None:
@@ -153,6 +155,8 @@ def test_a_graph_for_every_bucket_and_plan_in_one_pool(babble: Duplex, cuda: Fak
     stepper = GraphedStepper(babble, babble.make_state(SLOTS), [1, 2, SLOTS])
     assert cuda.pools == ["pool"] * 6
     assert list(stepper._graphs) == [(n, plan) for n in (SLOTS, 2, 1) for plan in (PLAN, EVERYTHING)]
+    graphs_made: Any = [captured.graph for captured in stepper._graphs.values()]
+    assert [graph.replays for graph in graphs_made] == [1] * 6  # no caller waits for a first launch
 
 
 @torch.inference_mode()

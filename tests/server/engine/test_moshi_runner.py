@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,6 +71,20 @@ def test_a_slot_is_fresh_after_the_warm_up_and_after_a_call(runner: MoshiRunner)
     first, again = talk(runner, 1, 2), talk(runner, 1, 2)
     assert first[0] == again[0]
     np.testing.assert_array_equal(first[1], again[1])
+
+
+def test_what_most_callers_choose_is_warmed_up(babble: str, monkeypatch: pytest.MonkeyPatch):
+    runner = load_runner(babble, 2, "cpu", "auto")
+    begin, plans = runner._stepper.begin, []
+
+    def noted(pcm: Any, active: Any, plan: Any, longest: int) -> Any:
+        plans.append(plan)
+        return begin(pcm, active, plan, longest)
+
+    monkeypatch.setattr(runner._stepper, "begin", noted)
+    runner.warm_up()
+    runner.start(0, SessionParams())
+    assert set(plans) == {runner._plan}
 
 
 @pytest.mark.parametrize(
