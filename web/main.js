@@ -37,6 +37,7 @@ const STATES = {
   ended: { button: 'Start talking', line: 'Call ended.' },
 };
 const RESTARTS = 'The server is about to restart, and this call ends with it.';
+const RECORDS = 'The server records this call, as you allowed.';
 const MUTED = 'Muted. Hold the space bar or the microphone button to talk.';
 const TALKING = 'You are heard while you hold.';
 
@@ -109,7 +110,7 @@ function join() {
   });
   on('recording', ({ on: kept }) => {
     byId('kept', HTMLElement).hidden = !kept;
-    note(kept ? 'The server records this call, as you allowed.' : 'The server does not record this call.');
+    note(kept ? RECORDS : 'The server does not record this call.');
   });
   on('drain', ({ leftS }) => {
     clock.end(leftS);
@@ -143,6 +144,7 @@ async function goLive() {
   // Under the fingers is now what is wanted next: the space bar must not end the call.
   if (document.activeElement === talk) mic.focus();
   clock.start(info?.limits?.max_call_s);
+  if (!byId('kept', HTMLElement).hidden) note(RECORDS); // told before the greeting, which took its place
   try {
     await introduceServer(); // it may be another model than when the page was opened
   } catch {

@@ -137,6 +137,17 @@ async def test_muted_nothing_is_heard_but_while_the_space_bar_is_held(page: Page
     await expect_status(page, re.compile("^Muted"))
 
 
+async def test_a_press_without_pointer_or_key_mutes_and_unmutes(page: Page):
+    """As some screen readers press."""
+    await call(page)
+    press = "document.getElementById('mic').click()"
+    await page.evaluate(press)
+    await expect_status(page, re.compile("^Muted"))
+    await page.wait_for_timeout(400)  # longer than a tap
+    await page.evaluate(press)
+    await expect_status(page, LIVE)
+
+
 async def test_the_microphone_is_checked_before_a_call_and_nothing_is_sent(page: Page):
     await button(page, "Check mic").click()
     await expect_status(page, re.compile("^Your microphone works"))
@@ -251,6 +262,7 @@ async def test_the_server_records_only_who_allows_it(browser: Browser, serve: Se
     await look(page, "consent")
     await page.keyboard.press("Escape")
     await button(page, "Start talking").click()
+    await expect_status(page, re.compile("^The server records this call"))
     await expect(page.locator("#kept")).to_be_visible()
     await look(page, "recorded-there")
     await button(page, "End call").click()
@@ -302,6 +314,28 @@ async def test_before_a_call_it_looks_right_to_everybody(page: Page):
     await tell(page, "state", state="waiting", ending=None)
     await tell(page, "queue", position=3, aheadS=90)
     await look(page, "waiting")
+
+
+# Pairs of things that lie on each other.
+OVERLAPS = """() => {
+  const things = [...document.querySelectorAll('header > *, .welcome > *, .stage, footer > *')];
+  const boxes = things.map((thing) => [thing.id || thing.className || thing.tagName, thing.getBoundingClientRect()]);
+  const meet = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+  const seen = boxes.filter(([, { width, height }]) => width && height);
+  const pairs = seen.flatMap((one, i) => seen.slice(i + 1).map((other) => [one, other]));
+  return pairs.filter(([[, a], [, b]]) => meet(a, b)).map(([[a], [b]]) => [a, b]);
+}"""
+
+
+@pytest.mark.parametrize(("width", "height"), [(320, 256), (320, 480), (568, 320), (667, 331)])
+async def test_where_there_is_little_room_nothing_lies_on_anything(page: Page, width: int, height: int):
+    """320 by 256 is what is left of 1280 by 1024 for who sees everything four times as large."""
+    await expect(page.locator("#notice")).to_contain_text("echo")
+    await page.set_viewport_size({"width": width, "height": height})
+    for hint in (False, True):
+        await tell(page, "leak", heard=hint)
+        assert await page.evaluate(OVERLAPS) == []
+        assert await page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 async def test_in_a_call_it_looks_right_to_everybody(page: Page):

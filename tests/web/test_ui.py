@@ -109,6 +109,35 @@ async def test_a_lost_connection_is_said_where_it_happened(js: Js):
     assert gaps == [{"atS": 3, "lostS": 2.4}]
 
 
+async def test_who_searches_is_told_when_a_pause_moves_the_words(js: Js):
+    body = """
+    const log = document.createElement('div'), transcript = new m.Transcript(log), seen = [];
+    transcript.onChange = () => seen.push(log.querySelectorAll('span').length);
+    transcript.add('One', 0); transcript.finish(); transcript.finish(); transcript.addGap(3, 2.4);
+    return seen;
+    """
+    assert await js("/ui/transcript.js", body) == [1, 2, 2]
+
+
+async def test_what_stays_true_is_read_aloud_once(js: Js):
+    body = """
+    const line = document.createElement('p'), card = document.createElement('div');
+    card.hidden = true;
+    card.innerHTML = '<p data-title></p><p data-advice></p>';
+    const status = new m.StatusView(line, card), seen = [];
+    const observer = new MutationObserver((changes) => seen.push(...changes.map(({ target }) => target)));
+    for (const element of [line, card]) observer.observe(element, { childList: true, subtree: true, attributes: true });
+    const changed = async (tell) => { tell(); await 0; return Boolean(seen.splice(0).length); };
+    const says = [() => status.say('Loading.'), () => status.fail({ title: 'Gone.', advice: 'Wait.' })];
+    const told = [];
+    for (const tell of [says[0], says[0], says[1], says[1], says[0], says[0]]) told.push(await changed(tell));
+    return [told, line.textContent, card.hidden];
+    """
+    told, line, hidden = await js("/ui/status.js", body)
+    assert told == [True, False, True, False, True, False]
+    assert (line, hidden) == ("Loading.", True)
+
+
 # What was said, with times: two phrases, a pause that ends a third, and a new paragraph.
 PIECES = [(-0.1, "Hel"), (0.1, "lo."), (0.5, " Is 1"), (0.7, " < 2"), (0.9, " & so on?"), (4.2, " Yes"), (6.0, " no")]
 RECORD = {
@@ -149,6 +178,22 @@ async def test_a_recording_is_a_file_that_plays(js: Js):
     header = await js("/ui/recorder.js", "return [...new Uint8Array(m.wavHeader(400))]")
     with wave.open(io.BytesIO(bytes(header) + bytes(400))) as file:
         assert (file.getnchannels(), file.getsampwidth(), file.getframerate(), file.getnframes()) == (2, 2, 24000, 100)
+
+
+async def test_a_recording_that_is_stopped_before_it_began_records_nothing(js: Js):
+    body = """
+    const context = new AudioContext(), recorder = new m.Recorder(), connected = [];
+    const microphone = { connect: (node) => (connected.push(node), node), disconnect() {} };
+    const started = recorder.start({ context, microphone, player: microphone });
+    recorder.stop();
+    await started;
+    const tapped = connected.length;
+    await recorder.start({ context, microphone, player: microphone });
+    recorder.discard();
+    await context.close();
+    return [tapped, connected.length];
+    """
+    assert await js("/ui/recorder.js", body) == [0, 2]
 
 
 @pytest.mark.parametrize(

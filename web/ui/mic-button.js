@@ -6,6 +6,7 @@
 import { byId, find } from './page.js';
 
 const TAP_MS = 300; // held longer, it was to talk, and does not unmute
+const CLICK_WITHIN_MS = 100; // of letting go; a click without, as a screen reader's, is one to unmute
 
 /** Where the space bar means something else. */
 const TAKES_SPACE = 'button, input, select, textarea, summary, a[href], [popover]';
@@ -22,6 +23,7 @@ export class MicButton {
   #muted = false;
   #held = false;
   #heldAtMs = 0;
+  #talkedUntilMs = -Infinity;
   #checking = false;
 
   /** @param {import('../parley.js').Parley} parley */
@@ -70,12 +72,11 @@ export class MicButton {
 
   #onClick() {
     if (!this.#parley.inCall) this.onCheck();
-    else if (!this.#muted || performance.now() - this.#heldAtMs < TAP_MS) this.muted = !this.#muted;
+    else if (!this.#muted || performance.now() - this.#talkedUntilMs > CLICK_WITHIN_MS) this.muted = !this.#muted;
   }
 
   /** @param {KeyboardEvent} event @param {boolean} down */
   #onKey(event, down) {
-    if (event.key === 'Enter' && event.target === this.#button) this.#heldAtMs = performance.now(); // always a tap
     if (event.key !== ' ' || !this.#parley.inCall) return;
     const target = /** @type {Element} */ (event.target);
     if (target !== this.#button && target.closest(TAKES_SPACE)) return;
@@ -87,7 +88,9 @@ export class MicButton {
   #hold(down) {
     if (down === this.#held || (down && !(this.#muted && this.#parley.inCall))) return;
     this.#held = down;
-    if (down) this.#heldAtMs = performance.now();
+    const nowMs = performance.now();
+    if (down) this.#heldAtMs = nowMs;
+    else if (nowMs - this.#heldAtMs >= TAP_MS) this.#talkedUntilMs = nowMs;
     this.#parley.talk(down);
     this.#show();
     this.onChange();

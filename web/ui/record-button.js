@@ -40,7 +40,7 @@ export class RecordButton {
     if (this.#recorder.seconds > 0) this.#save(); // nobody said to throw it away
     try {
       await this.#recorder.start(this.#parley.graph);
-      this.#say('Recording, on this page only.');
+      if (this.#recorder.recording) this.#say('Recording, on this page only.');
     } catch {
       this.#recorder.discard();
       this.#say('This browser would not record.');

@@ -39,6 +39,7 @@ export class Recorder {
   async follow({ context, microphone, player }) {
     if (!this.recording) return;
     await context.audioWorklet.addModule(new URL('../audio/recording-processor.js', import.meta.url));
+    if (!this.recording) return; // stopped meanwhile
     this.#detach();
     const voice = new GainNode(context, { gain: this.#muted ? 0 : 1 });
     const tape = new AudioWorkletNode(context, 'recording', {

@@ -25,6 +25,7 @@ export class StatusView {
 
   /** @param {string} text @param {number} [leftS] counted down behind it; nobody is read that aloud */
   say(text, leftS = 0) {
+    if (this.#card.hidden && text === this.#standing && !leftS && !this.#endsMs) return; // is read aloud once
     this.#card.hidden = true;
     this.#standing = text;
     this.#endsMs = leftS && performance.now() + leftS * 1000;
@@ -41,6 +42,7 @@ export class StatusView {
 
   /** @param {import('./sentences.js').Sentence} sentence */
   fail({ title, advice }) {
+    if (!this.#card.hidden && this.#title.textContent === title && this.#advice.textContent === advice) return; // is read aloud once
     this.say('');
     this.#card.hidden = false;
     this.#title.textContent = title;

@@ -18,7 +18,7 @@ export class Transcript {
   pieces = [];
   /** @type {Gap[]} */
   gaps = [];
-  /** Called when there is more to read. */
+  /** Called when there is more to read, or it lies elsewhere. */
   onChange = () => {};
   #log;
   /** @type {HTMLElement | null} */
@@ -74,6 +74,7 @@ export class Transcript {
       line.textContent = `The connection was lost for ${Math.max(1, Math.round(lostS))} s.`;
       this.#log.append(line);
     });
+    this.onChange();
   }
 
   /** What has been said so far is a phrase. */
@@ -85,6 +86,7 @@ export class Transcript {
     phrase.textContent = text;
     this.#tail.before(phrase);
     this.#tail.textContent = '';
+    this.onChange();
   }
 
   /** The last words, wherever one has scrolled to. */
