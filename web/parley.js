@@ -285,6 +285,7 @@ export class Parley extends EventTarget {
   #end(ending) {
     if (!this.inCall) return;
     this.#equipment.close();
+    this.#liveAtS = 0;
     this.#enter('ended', ending);
     this.#tell('ended', ending);
   }

@@ -137,6 +137,16 @@ async def test_without_webcodecs_webassembly_makes_the_call(pages: Browser, pupp
     assert any("vendor" in url for url in fetched)
 
 
+async def test_a_socket_that_the_browser_forbids_is_told(pages: Browser, puppet: PuppetServer):
+    forbids = "self.WebSocket = class { constructor() { throw new DOMException('not from here', 'SecurityError'); } };"
+    puppet.before["/net/worker.js"] = forbids + "\n"
+    page = await open_bare(pages, puppet.url + "bare")
+    await page.evaluate("() => { call.start(); }")
+    await until(page, "call.state === 'ended'")
+    failure = await page.evaluate("[last.ended.failure.code, last.ended.failure.detail]")
+    assert failure[0] == "broken" and "not from here" in failure[1]
+
+
 async def test_a_packet_that_is_no_opus_is_concealed_and_the_call_goes_on(pages: Browser, puppet: PuppetServer):
     page = await open_bare(pages, puppet.url + "bare")
     await go_live(page)
@@ -169,6 +179,10 @@ async def test_a_preview_hears_the_microphone_and_the_call_goes_on_with_it(pages
     assert await page.evaluate("call.graph === previewed")
     await page.evaluate("call.stopPreview()")
     assert await page.evaluate("call.graph === previewed && call.state === 'live'")
+    await until(page, "details('delay').length > 1")
+    await page.evaluate("async () => { call.stop(); window.before = seen.length; await call.preview(); }")
+    await until(page, "seen.slice(before).some(({ type }) => type === 'level')")
+    assert await page.evaluate("seen.slice(before).every(({ detail }) => !(detail.atS < 0))"), "its time begins anew"
 
 
 async def test_a_caller_who_changes_their_mind_leaves_no_microphone_open(pages: Browser, puppet: PuppetServer):
@@ -232,6 +246,27 @@ async def test_a_headset_unplugged_and_plugged_in_again_in_mid_call(pages: Brows
     assert listed == ["", "desk", "headset"]
     before = len(await details(page, "delay"))
     await until(page, f"details('delay').length > {before + 1}")
+
+
+async def test_switches_turned_at_once_are_all_turned(pages: Browser, puppet: PuppetServer):
+    slow = """{ const given = navigator.mediaDevices.getUserMedia;
+    window.asked = [];
+    navigator.mediaDevices.getUserMedia = async ({ audio }) => {
+      asked.push(audio);
+      await new Promise((done) => setTimeout(done, 100));
+      return given();
+    } }"""
+    page = await open_bare(pages, puppet.url + "bare", init=slow)
+    await page.evaluate("call.preview()")
+    await page.evaluate("""() => Promise.all([
+      call.setProcessing({ echoCancellation: false }),
+      call.setProcessing({ noiseSuppression: false }),
+      call.setMicrophone('desk'),
+      call.setProcessing({ autoGainControl: false }),
+    ])""")
+    off = {"echoCancellation": False, "noiseSuppression": False, "autoGainControl": False}
+    assert await page.evaluate("call.processing") == off
+    assert await page.evaluate("asked.at(-1)") == off | {"deviceId": {"exact": "desk"}}
 
 
 async def test_without_any_microphone_the_call_goes_on_until_there_is_one(pages: Browser, puppet: PuppetServer):

@@ -122,16 +122,13 @@ export class Equipment {
   }
 
   /** @param {string} deviceId @throws {CallFailure} and the old one goes on */
-  async setMicrophone(deviceId) {
-    if (this.graph) await this.#change(deviceId, this.#processing);
-    this.#wishes.microphone = deviceId;
+  setMicrophone(deviceId) {
+    return this.#change({ deviceId });
   }
 
   /** @param {Partial<Processing>} processing @throws {CallFailure} and all stays as it was */
-  async setProcessing(processing) {
-    const wanted = { ...this.#processing, ...processing };
-    if (this.graph) await this.#change(this.#wishes.microphone, wanted);
-    this.#processing = wanted;
+  setProcessing(processing) {
+    return this.#change({ processing });
   }
 
   /** @param {string} deviceId @throws {DOMException} and the old one goes on */
@@ -178,11 +175,21 @@ export class Equipment {
 
   // ── Changing
 
-  /** @param {string} deviceId @param {Processing} processing */
-  async #change(deviceId, processing) {
-    const change = this.#changing.then(() => this.#swap(deviceId, processing));
+  /** @param {{deviceId?: string, processing?: Partial<Processing>}} wish all else is as the change before leaves it */
+  async #change(wish) {
+    if (!this.graph) return this.#keep(wish);
+    const change = this.#changing.then(async () => {
+      await this.#swap(wish.deviceId ?? this.#wishes.microphone, { ...this.#processing, ...wish.processing });
+      this.#keep(wish);
+    });
     this.#changing = change.catch(() => {});
     await change;
+  }
+
+  /** @param {{deviceId?: string, processing?: Partial<Processing>}} wish */
+  #keep({ deviceId = this.#wishes.microphone, processing }) {
+    this.#wishes.microphone = deviceId;
+    this.#processing = { ...this.#processing, ...processing };
   }
 
   /** @param {string} deviceId @param {Processing} processing */
@@ -220,7 +227,7 @@ export class Equipment {
   /** What was wished for, or the system's choice, takes over. */
   async #recover() {
     try {
-      await this.#change(this.#wishes.microphone, this.#processing);
+      await this.#change({});
     } catch {
       this.#told('microphone', 'lost', '');
     }

@@ -40,8 +40,9 @@ let unsentPackets = 0;
 /** @param {FromWorker} message */
 const tell = (message) => self.postMessage(message);
 
-self.onmessage = async (/** @type {MessageEvent<ToWorker>} */ { data: message }) => {
-  if (message.type === 'join') await join(message);
+// Not async: what a browser throws at a socket it forbids is an error of the worker, which the page hears of.
+self.onmessage = (/** @type {MessageEvent<ToWorker>} */ { data: message }) => {
+  if (message.type === 'join') void join(message);
   else if (message.type === 'dial') line = new Line(message);
   else line?.hangUp();
 };
