@@ -155,7 +155,6 @@ async function goLive() {
 /** @param {import('./parley.js').Ending} ending */
 function showEnding(ending) {
   lanes.stop();
-  delay.hide();
   clock.stop();
   record.stop();
   transcript.finish();

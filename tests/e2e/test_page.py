@@ -197,6 +197,11 @@ async def test_what_was_said_is_found_copied_and_saved(page: Page):
     await button(page, "Copy report").click()
     assert "Rivers" not in (report := await page.evaluate("navigator.clipboard.readText()"))
     assert re.search(r"mouth to ear: p50 \d+ ms", report) and "live 0:0" in report
+    await page.keyboard.press("Escape")
+    await button(page, "End call").click()
+    await page.locator("#delay").click()
+    await button(page, "Copy report").click()
+    assert "ended (by caller)" in await page.evaluate("navigator.clipboard.readText()")
 
 
 async def test_a_link_chooses_and_the_defaults_are_a_click_away(page: Page):

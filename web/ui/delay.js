@@ -62,13 +62,10 @@ export class DelayView {
     this.#showCard();
   }
 
-  /** A new call. */
+  /** A new call. Until then the last one's stays, for a report of how it ended. */
   clear() {
     this.history = [];
     this.counts = { concealed: 0, skipped: 0, late: 0, unsent: 0 };
-  }
-
-  hide() {
     this.#chip.hidden = true;
     if (this.#open) this.#card.hidePopover();
   }
