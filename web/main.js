@@ -156,6 +156,7 @@ async function goLive() {
 function showEnding(ending) {
   lanes.stop();
   clock.stop();
+  byId('kept', HTMLElement).hidden = true;
   record.stop();
   transcript.finish();
   hint(false);

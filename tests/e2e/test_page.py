@@ -201,7 +201,7 @@ async def test_what_was_said_is_found_copied_and_saved(page: Page):
     await button(page, "End call").click()
     await page.locator("#delay").click()
     await button(page, "Copy report").click()
-    assert "ended (by caller)" in await page.evaluate("navigator.clipboard.readText()")
+    await page.wait_for_function("async () => (await navigator.clipboard.readText()).includes('ended (by caller)')")
 
 
 async def test_a_link_chooses_and_the_defaults_are_a_click_away(page: Page):
@@ -271,6 +271,7 @@ async def test_the_server_records_only_who_allows_it(browser: Browser, serve: Se
     await expect(page.locator("#kept")).to_be_visible()
     await look(page, "recorded-there")
     await button(page, "End call").click()
+    await expect(page.locator("#kept")).to_be_hidden()
     assert files_in(tmp_path)
     await page.context.close()
 
