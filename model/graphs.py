@@ -48,6 +48,9 @@ class GraphedStepper:
     def __init__(self, duplex: Duplex, state: DuplexState, buckets: Sequence[int]):
         """Capture a graph for each number of rows in `buckets`, on a state whose slots are all fresh, and stay so."""
         slots, device = len(state.delays.offset), state.delays.offset.device
+        # On Hopper and Blackwell torch would take cuDNN's attention first. That plans anew for every number of rows and
+        # of keys, some 25 ms each, and the depth transformer has seven a bucket.
+        torch.backends.cuda.enable_cudnn_sdp(False)
         self._buckets = sorted(buckets)
         self._pcm = torch.zeros(slots, FRAME_SAMPLES, device=device)
         self._active = torch.zeros(slots, dtype=torch.bool, device=device)

@@ -83,6 +83,7 @@ class FakeCuda:
 
     def __init__(self) -> None:
         self.pools: list[object] = []
+        self.cudnn_sdp: list[bool] = []  # whether it was allowed
 
     def current_stream(self) -> FakeStream:
         return FakeStream()
@@ -105,6 +106,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
     cuda = FakeCuda()
     for name in ("CUDAGraph", "Stream", "Event", "current_stream", "stream", "graph_pool_handle", "graph"):
         monkeypatch.setattr(torch.cuda, name, getattr(cuda, name))
+    monkeypatch.setattr(torch.backends.cuda, "enable_cudnn_sdp", cuda.cudnn_sdp.append)
     monkeypatch.setattr(graphs, "_pinned", torch.zeros_like)
     monkeypatch.setattr(state, "may_look", lambda tensor: False)  # as on a GPU
     return cuda
@@ -154,6 +156,7 @@ def test_graphed_equals_eager(babble: Duplex, cuda: FakeCuda):
 def test_a_graph_for_every_bucket_and_plan_in_one_pool(babble: Duplex, cuda: FakeCuda):
     stepper = GraphedStepper(babble, babble.make_state(SLOTS), [1, 2, SLOTS])
     assert cuda.pools == ["pool"] * 6
+    assert cuda.cudnn_sdp == [False]
     assert list(stepper._graphs) == [(n, plan) for n in (SLOTS, 2, 1) for plan in (PLAN, EVERYTHING)]
     graphs_made: Any = [captured.graph for captured in stepper._graphs.values()]
     assert [graph.replays for graph in graphs_made] == [1] * 6  # no caller waits for a first launch
