@@ -101,12 +101,15 @@ class Sparing(logging.Filter):
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """False for what uvicorn takes for an error: a call refused before its upgrade, a caller's text that is no UTF-8, a
-    task ended by a second Ctrl-C.
+    """False for what uvicorn takes for an error: a call refused before its upgrade, a caller's text that is no UTF-8,
+    tasks ended by a second signal (which Starlette tells as text).
     """
     if record.exc_info and record.exc_info[0] is asyncio.CancelledError:
         return False
-    return not any(said in record.getMessage() for said in ("without completing handshake", "Invalid UTF-8 sequence"))
+    told = record.getMessage()
+    return not told.rstrip().endswith("asyncio.exceptions.CancelledError") and not any(
+        said in told for said in ("without completing handshake", "Invalid UTF-8 sequence")
+    )
 
 
 def set_up_logging(level: int) -> None:

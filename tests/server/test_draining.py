@@ -94,6 +94,8 @@ async def test_a_second_signal_ends_it_at_once():
         async with asyncio.timeout(PATIENCE_S):
             assert await running.wait() == 0
         assert time.monotonic() - begun_at < LONG_S / 2
+        assert running.stderr
+        assert "Traceback" not in (await running.stderr.read()).decode()
 
 
 async def test_a_signal_while_the_model_loads_is_not_kept_waiting():
