@@ -41,7 +41,7 @@ from server.engine.runner import Runner
 from server.logs import write_logs_as
 from server.reception import Reception
 from server.recording import CannotRecord
-from server.settings import SLOTS_WITHOUT_GPU, Settings
+from server.settings import SLOTS_WITHOUT_GPU, Settings, misspelt
 from server.wire.kyutai import MAX_MESSAGE_BYTES
 
 log = logging.getLogger(__name__)
@@ -87,6 +87,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"parley: cannot read the secrets: {error.__cause__ or error}.", file=sys.stderr)
         return WRONG_SETTING
     write_logs_as(settings.log_format)
+    for sentence in misspelt(os.environ):
+        log.warning("%s", sentence)
     try:
         tls = tls_context(settings)
         listener = listen(settings.host, settings.port, Crowd(settings, allow_many_sockets()))

@@ -7,9 +7,11 @@ argument.
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeAlias
 
@@ -171,6 +173,14 @@ class Settings(BaseSettings):
         if self.tls == "self" and self.tls_cert:
             raise ValueError("--tls self makes a certificate of its own: leave it out, or --tls-cert and --tls-key.")
         return self
+
+
+def misspelt(environment: Mapping[str, str]) -> list[str]:
+    """A sentence for each variable that looks like one of ours, and chooses nothing."""
+    ours = [f"PARLEY_{name.upper()}" for name in Settings.model_fields]
+    strange = sorted(name for name in environment if name.startswith("PARLEY_") and name not in ours)
+    pairs = [(name, difflib.get_close_matches(name, ours, n=1, cutoff=0.8)) for name in strange]
+    return [f"{name} is no setting and chooses nothing. Is {found[0]} meant?" for name, found in pairs if found]
 
 
 def _is_address(host: str) -> bool:

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from server.cli import main
-from server.settings import Settings
+from server.settings import Settings, misspelt
 
 
 def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch):
@@ -48,6 +48,11 @@ def test_a_variable_that_is_empty_chooses_nothing(monkeypatch: pytest.MonkeyPatc
         with pytest.raises(ValidationError, match="should not be empty"):
             Settings()
         monkeypatch.delenv(name)
+
+
+def test_a_variable_that_is_misspelt_is_told():
+    environment = {"PARLEY_SLOT": "4", "PARLEY_PORT": "1", "PARLEY_CHROMIUM": "/usr/bin/chromium", "PATH": "/bin"}
+    assert misspelt(environment) == ["PARLEY_SLOT is no setting and chooses nothing. Is PARLEY_SLOTS meant?"]
 
 
 def test_several_are_told_apart_by_commas_or_space():
