@@ -3,6 +3,7 @@
 On the wire, for clients that say `?events=1` only:
 
     {"type": "ready", "call", "seed", "resume": TOKEN | null, "resume_s"}  right before the handshake; null: not offered
+                                        and `left_s`, the seconds until its limit, where it has one
     /api/chat?events=1&resume=TOKEN     the same conversation goes on: `ready` again, with a new token and with `gap_s`,
                                         the seconds since the caller was last heard; then `skip`, if anything was missed
     {"type": "end", "reason": "resume"}, close 1008     it is over or was never here; the caller may begin anew

@@ -242,8 +242,9 @@ class Session:
 
     def _tell_ready(self, token: str | None, more: Event) -> None:
         ready = {"type": "ready", "call": self.call, "seed": self.params.text_seed, "resume": token}
+        limit = {} if self._replies_left is None else {"left_s": round(self._replies_left * FRAME_S)}
         recording = {"recording": self.recording is not None} if self.params.record else {}
-        self.tell(ready | ({"resume_s": self.resume_s} if token else {}) | recording | more)
+        self.tell(ready | limit | ({"resume_s": self.resume_s} if token else {}) | recording | more)
 
     def _move(self, to: SessionState) -> None:
         if to not in _NEXT[self.state]:

@@ -24,6 +24,8 @@ export class Call {
   /** What the server calls this conversation, and the seed that repeats it; from the first greeting on. */
   id = '';
   seed = /** @type {number | null} */ (null);
+  /** How long it may last, where there is a limit. */
+  limitS = /** @type {number | null} */ (null);
   #base;
   #token;
   #choices;
@@ -154,9 +156,10 @@ export class Call {
   }
 
   /** @param {{[name: string]: unknown}} event */
-  #onReady({ call, seed, resume, resume_s: resumeS, recording }) {
+  #onReady({ call, seed, left_s: leftS, resume, resume_s: resumeS, recording }) {
     this.id = String(call ?? '');
     this.seed = Number.isFinite(seed) ? Number(seed) : null;
+    this.limitS ??= Number.isFinite(leftS) ? Number(leftS) : null;
     this.#resume = String(resume ?? '');
     this.#resumeForMs = (Number(resumeS) || 0) * 1000;
     if (recording !== undefined) this.#tell('recording', { on: Boolean(recording) });

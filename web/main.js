@@ -59,8 +59,6 @@ const manner = new Manner(call, note);
 new Sound(call, note);
 const tools = new Tools(call, transcript, delay, note);
 
-/** @type {import('./net/server.js').ServerInfo | null} */
-let info = null;
 let nowS = 0; // on the call's own clock
 let hinted = false;
 
@@ -143,7 +141,7 @@ function begin() {
 async function goLive() {
   // Under the fingers is now what is wanted next: the space bar must not end the call.
   if (document.activeElement === talk) mic.focus();
-  clock.start(info?.limits?.max_call_s);
+  clock.start(call.limitS);
   if (!byId('kept', HTMLElement).hidden) note(RECORDS); // told before the greeting, which took its place
   try {
     await introduceServer(); // it may be another model than when the page was opened
@@ -215,7 +213,7 @@ function showReadiness(readiness) {
 async function introduceServer() {
   const told = await call.info();
   if (!told) return false;
-  info = tools.info = told;
+  tools.info = told;
   door.closed = false;
   talk.disabled = obstacle() !== null;
   byId('model', HTMLElement).textContent = told.model;

@@ -21,7 +21,7 @@
  *
  * | event     | detail | when |
  * |-----------|--------|------|
- * | `state`   | `{state, ending}`, `ending` null until the end | it changes; `callId` and `seed` are known after `live` |
+ * | `state`   | `{state, ending}`, `ending` null until the end | it changes; `callId`, `seed`, `limitS` are known once `live` |
  * | `ended`   | `{by: 'caller'}`, `{by: 'server', reason}` or `{by: 'failure', failure: {code, detail}}` | after its `state` |
  * | `queue`   | `{position, aheadS}`, `aheadS` 0 when unknown | the place in line changes; the next is 1 |
  * | `words`   | `{text, span, atS}` a piece of the inner monologue, with its own spaces | it begins to sound |
@@ -127,6 +127,11 @@ export class Parley extends EventTarget {
   /** What the server calls the conversation, for its operator's logs; '' before the first one is live. */
   get callId() {
     return this.#call?.id ?? '';
+  }
+
+  /** How long the call may last, in seconds; null where no limit was told. */
+  get limitS() {
+    return this.#call?.limitS ?? null;
   }
 
   /** The seed that repeats the conversation; null while unknown. */

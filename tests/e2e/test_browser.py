@@ -186,8 +186,9 @@ async def test_a_server_without_a_line_says_that_it_is_full(pages: Browser, serv
 
 
 async def test_a_call_that_reaches_its_limit(pages: Browser, serve: Serve):
-    page = await open_page(pages, (await serve("--model", "echo", "--max-call-s", "2")).url)
+    page = await open_page(pages, (await serve("--model", "echo", "--max-call-s", "4")).url)
     await start(page)
+    await expect(page.locator("#clock")).to_contain_text(re.compile("0:0[234] left"))
     await expect(page.get_by_role("status")).to_have_text("The call reached its time limit.")
 
 

@@ -194,6 +194,20 @@ async def test_what_was_not_sent_at_the_break_is_counted_and_told():
     assert session.state is SessionState.RUNNING
 
 
+async def test_a_limit_is_told_before_the_greeting_and_what_is_left_of_it_after_a_break():
+    session = Session(SessionParams(), FakeClock(), max_call_s=60, resume_s=20)
+    session.open("token")
+    [first] = await everything(session)
+    assert isinstance(first, dict) and first["left_s"] == 60
+    session.greeted_at = 0.0
+    for _ in range(125):
+        session.deliver(reply())
+    session.hang_up(session.outbox, CallerLost("gone"))
+    session.resume("another")
+    [again, *_] = await everything(session)
+    assert isinstance(again, dict) and again["left_s"] == 50
+
+
 async def test_a_call_that_breaks_twice_tells_only_what_is_new():
     session = parked(FakeClock())
     session.deliver(reply())

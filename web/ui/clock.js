@@ -17,7 +17,7 @@ export class Clock {
     this.#left = find(element, '[data-left]', HTMLElement);
   }
 
-  /** @param {number | null | undefined} limitS of a call, where there is one */
+  /** @param {number | null} limitS of a call, where there is one */
   start(limitS) {
     this.#beganMs = performance.now();
     this.#endsMs = limitS ? this.#beganMs + limitS * 1000 : Infinity;
