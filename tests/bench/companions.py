@@ -50,7 +50,7 @@ class Model:
         return float(rows_ms + self.used_ms * batch.active.sum()) / 1e3
 
 
-_DEMO_MS = {1: 13.3, 2: 13.2, 4: 19.4, 8: 29.4, 16: 39.7}
+_DEMO_MS = {1: 12.1, 2: 11.2, 4: 15.3, 8: 23.1, 16: 34.6}
 MODELS = (
     # model/README.md, measured; with idle rows computed, and as it is: copied apart, at 0.3 ms
     Model("demo, all rows", (4, 8, 16), _DEMO_MS, 0.0, is_apart=False),
