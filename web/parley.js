@@ -13,6 +13,8 @@
  *
  * The page must be served over https or from localhost, or browsers keep the microphone to themselves. It may be on
  * another site than the server, which then has to allow that (CORS for these files, and the page's origin for calls).
+ * Its own Content-Security-Policy, if it has one, then names the server in `script-src` (with `'wasm-unsafe-eval'`) and in
+ * `connect-src` (https and wss), and allows `worker-src blob:`.
  *
  * idle → preparing (microphone, codecs) → dialling → waiting (in line) → live ⇄ reconnecting → ended, and from there
  * again. Nothing here throws at a click: what goes wrong is the `ended` event's failure, with a code from `failure.js`.
