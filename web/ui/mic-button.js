@@ -77,6 +77,7 @@ export class MicButton {
 
   /** @param {KeyboardEvent} event @param {boolean} down */
   #onKey(event, down) {
+    if (event.key === 'Enter') this.#talkedUntilMs = -Infinity; // its click ends no talking
     if (event.key !== ' ' || !this.#parley.inCall) return;
     const target = /** @type {Element} */ (event.target);
     if (target !== this.#button && target.closest(TAKES_SPACE)) return;
