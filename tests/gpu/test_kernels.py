@@ -81,5 +81,4 @@ def test_a_graph_of_attention_follows_lengths_and_masks(dtype: torch.dtype):
                 for part, scale in ((keys, key_scales), (values, value_scales))
             ]
             exact = (query[slot].double() @ row[0].mT / DIM**0.5).softmax(-1) @ row[1] * mask[slot]
-            # Off by bfloat16's rounding: by 1/64 where a slot sees one value of 4 or more.
-            torch.testing.assert_close(graphed[slot].double(), exact, rtol=2**-8, atol=1e-3)
+            assert (graphed[slot].double() - exact).abs().max() < 1e-2
