@@ -28,11 +28,12 @@ from server.errors import (
     TakenOver,
 )
 from server.metrics import Metrics
+from server.params import SessionParams
 from server.patience import at_its_end
 from server.recording import make_recorder
 from server.resuming import Tokens
 from server.seats import Seats
-from server.session import Session, SessionParams, SessionState
+from server.session import Session, SessionState
 from server.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -32,9 +32,10 @@ from server.errors import (
 )
 from server.logs import call_id
 from server.outbox import Event, Outbox, Reply
+from server.params import SessionParams
 from server.receiver import Receiver
 from server.reception import Reception
-from server.session import Session, SessionParams
+from server.session import Session
 from server.wire.kyutai import KyutaiProtocol
 
 log = logging.getLogger(__name__)

@@ -22,7 +22,7 @@ from server.audio.framing import FRAME_SAMPLES
 from server.audio.wav import SoundFileError, read_wav, write_wav
 from server.engine.batch import Batch
 from server.hub import ModelUnavailable
-from server.session import SessionParams
+from server.params import SessionParams
 
 if TYPE_CHECKING:
     from server.engine.moshi_runner import MoshiRunner

@@ -1,4 +1,4 @@
-"""One conversation: its parameters, its states and its two bounded queues.
+"""One conversation: its states and its two bounded queues.
 
 The inbox goes from the event loop to the engine thread and is the only thing both touch, under a lock; all
 else belongs to the event loop. A conversation may outlive its socket: it is parked, its time and its model stand still,
@@ -10,67 +10,19 @@ from __future__ import annotations
 import enum
 import secrets
 from collections import Counter
-from collections.abc import Callable, Mapping
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from collections.abc import Callable
 
 from server.audio.framing import FRAME_S, Pcm
 from server.engine.clock import Clock
 from server.engine.inbox import Inbox, Offered
-from server.errors import BadParameter, CallEnded, CallerLost, LimitReached
+from server.errors import CallEnded, CallerLost, LimitReached
 from server.metrics import Window
 from server.outbox import Event, Outbox, Reply
+from server.params import SessionParams
 from server.recording import Moment, Recording
 from server.wire.kyutai import AudioForm
 
 LIMIT_NOTICE_FRAMES = 125  # 10 s before the end of a call of limited length its caller is told
-
-
-class SessionParams(BaseModel):
-    """A caller's choices, checked. Names are those that existing clients send as query parameters."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
-
-    text_temperature: float = Field(default=0.7, ge=0, le=2)
-    text_topk: int = Field(default=25, ge=0, le=500)  # 0: all
-    audio_temperature: float = Field(default=0.8, ge=0, le=2)
-    audio_topk: int = Field(default=250, ge=0, le=500)
-    text_seed: int = Field(default=0, ge=0, lt=2**63)
-    audio_seed: int = Field(default=0, ge=0, lt=2**63)
-    pad_mult: float = Field(default=0.0, ge=-4, le=4)
-    repetition_penalty: float = Field(default=1.0, ge=1, le=2)
-    repetition_penalty_context: int = Field(default=64, ge=0, le=200)
-    max_steps: int | None = Field(default=None, ge=1)
-    record: bool = False  # the caller agrees to it
-
-    @classmethod
-    def from_query(cls, query: Mapping[str, str]) -> SessionParams:
-        """Read a URL's query. `seed` sets both seeds, -1 or none at all draws one. Raises BadParameter."""
-        seed = query.get("seed", "-1")
-        if seed == "-1":
-            seed = str(secrets.randbelow(2**32))
-        try:
-            # Checked under its own name, so that the sentence names what the caller wrote.
-            cls.model_validate({"text_seed": seed})
-        except ValidationError as error:
-            raise BadParameter(_sentence(error, name="seed")) from None
-        try:
-            return cls.model_validate({"text_seed": seed, "audio_seed": seed, **query})
-        except ValidationError as error:
-            raise BadParameter(_sentence(error)) from None
-
-    def at_most(self, seconds: float | None) -> SessionParams:
-        """The same for a call that lasts no longer than this."""
-        return self.model_copy(update={"max_steps": _max_frames(self.max_steps, seconds)})
-
-
-def _sentence(error: ValidationError, name: str | None = None) -> str:
-    """The first of what is wrong, in words that name the parameter."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    parameter, message = name or first["loc"][0], first["msg"]
-    if message.startswith("Input should"):
-        return f"{parameter} {message.removeprefix('Input ')}."
-    return f"{parameter} is not valid: {message}."
 
 
 class SessionState(enum.Enum):
@@ -112,7 +64,7 @@ class Session:
         self._clock = clock
         self._wake_engine = wake_engine
 
-        max_frames = _max_frames(params.max_steps, max_call_s)
+        max_frames = params.at_most(max_call_s).max_steps
         self.inbox = Inbox(max_frames)
         self._replies_left = max_frames
         self.outbox = Outbox(clock)
@@ -251,8 +203,3 @@ class Session:
             expected = " or ".join(sorted(s.value for s in _NEXT[self.state])) or "nothing"
             raise RuntimeError(f"a session that is {self.state.value} becomes {expected}, not {to.value}")
         self.state = to
-
-
-def _max_frames(max_steps: int | None, max_call_s: float | None) -> int | None:
-    by_time = None if max_call_s is None else max(1, round(max_call_s / FRAME_S))
-    return min((n for n in (max_steps, by_time) if n is not None), default=None)

@@ -32,7 +32,7 @@ from model.tokenizer import TextStream, Tokenizer
 from server.engine.batch import Batch, StepResult, buckets
 from server.engine.runner import DeviceMemory, ModelCard, Pending
 from server.hub import ModelUnavailable, Resolve, resolver
-from server.session import SessionParams
+from server.params import SessionParams
 from server.settings import SLOTS_WITHOUT_GPU, Precision
 
 DEMO = "demo"

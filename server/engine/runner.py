@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from server.engine.batch import Batch, StepResult
-from server.session import SessionParams
+from server.params import SessionParams
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ from server.audio.framing import FRAME_S
 from server.engine.bridge import Open, Stepped
 from server.engine.engine import Engine
 from server.engine.runner import Runner
-from server.session import Session, SessionParams
+from server.params import SessionParams
+from server.session import Session
 from tests.chaos.caller import SPEECH
 from tests.fakes import FakeBridge, FakeClock
 from tests.server.conftest import Served

@@ -14,8 +14,9 @@ from server.engine.bridge import Command
 from server.engine.engine import Engine
 from server.errors import CallerLeft, CallerLost, CannotResume, ServerFull
 from server.outbox import Outbox, Reply
+from server.params import SessionParams
 from server.reception import Reception
-from server.session import Session, SessionParams
+from server.session import Session
 from server.settings import Settings
 from tests.fakes import FakeBridge, FakeClock, TalkingRunner
 from tests.server.phone import speech

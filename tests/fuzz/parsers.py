@@ -16,7 +16,7 @@ from server.audio.ogg import MAX_LOST_PAGES, MAX_OGG_PACKET_BYTES, MAX_PAGE_BYTE
 from server.audio.opus import OpusDecodeError, OpusDecoder
 from server.audio.packet import MAX_PACKET_SAMPLES, packet_samples
 from server.errors import BadParameter
-from server.session import SessionParams
+from server.params import SessionParams
 from server.wire.kyutai import (
     MAX_MESSAGE_AUDIO_S,
     MAX_MESSAGE_BYTES,

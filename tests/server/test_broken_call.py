@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from server.engine.runner import Runner
-from server.session import SessionParams
+from server.params import SessionParams
 from tests.server.conftest import Serve
 from tests.server.phone import dial, speech, until
 

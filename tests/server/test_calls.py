@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import pytest
 
 from server.errors import CallerLeft, CallerLost, CannotResume
+from server.params import SessionParams
 from server.reception import Reception
-from server.session import Session, SessionParams
+from server.session import Session
 from tests.fakes import FakeClock, TalkingRunner
 from tests.server.phone import PATIENCE_S, speech, until
 from tests.server.test_reception import reception_of

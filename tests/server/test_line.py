@@ -8,7 +8,8 @@ import statistics
 import pytest
 
 from server.line import Line, waits_s
-from server.session import Session, SessionParams
+from server.params import SessionParams
+from server.session import Session
 from tests.fakes import FakeClock
 
 

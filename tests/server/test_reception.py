@@ -24,8 +24,9 @@ from server.errors import (
     ServerStarting,
     ServerStopping,
 )
+from server.params import SessionParams
 from server.reception import Reception
-from server.session import Session, SessionParams, SessionState
+from server.session import Session, SessionState
 from server.settings import Settings
 from tests.fakes import FakeClock, TalkingRunner
 from tests.server.phone import PATIENCE_S, speech, until

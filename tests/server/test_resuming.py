@@ -13,8 +13,9 @@ import pytest
 
 from server.engine import clock
 from server.errors import CallerLeft
+from server.params import SessionParams
 from server.resuming import Tokens
-from server.session import Session, SessionParams
+from server.session import Session
 from server.wire.kyutai import AudioForm
 from tests.fakes import FakeClock, TalkingRunner
 from tests.server.conftest import Serve, Served

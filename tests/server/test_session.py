@@ -9,7 +9,8 @@ from server.audio.framing import FRAME_SAMPLES
 from server.engine.inbox import INBOX_FRAMES
 from server.errors import BadParameter, CallerLeft, CallerLost, EngineFailed, LimitReached, Restarting
 from server.outbox import OUTBOX_FRAMES, Reply
-from server.session import Session, SessionParams, SessionState
+from server.params import SessionParams
+from server.session import Session, SessionState
 from tests.fakes import FakeClock
 from tests.server.phone import speech
 

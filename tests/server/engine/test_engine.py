@@ -10,7 +10,8 @@ from server.engine.bridge import Broken, Close, Closed, Failed, Open, Opened, Re
 from server.engine.clock import SILENCE_AFTER_S
 from server.engine.echo_runner import EchoRunner
 from server.engine.engine import Engine
-from server.session import Session, SessionParams
+from server.params import SessionParams
+from server.session import Session
 from tests.fakes import FakeBridge, FakeClock, TalkingRunner
 from tests.server.phone import PATIENCE_S, speech
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from server.audio.framing import FRAME_SAMPLES
 from server.engine.batch import Batch
 from server.hub import ModelUnavailable
-from server.session import SessionParams
+from server.params import SessionParams
 
 pytest.importorskip("torch")
 

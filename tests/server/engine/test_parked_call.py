@@ -11,7 +11,8 @@ from server.audio.framing import FRAME_S, Pcm
 from server.engine.bridge import Open, Stepped
 from server.engine.engine import Engine
 from server.errors import CallerLost
-from server.session import Session, SessionParams
+from server.params import SessionParams
+from server.session import Session
 from tests.fakes import FakeBridge, FakeClock
 from tests.server.phone import speech
 

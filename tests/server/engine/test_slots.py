@@ -5,7 +5,8 @@ import pytest
 
 from server.engine.batch import Batch, StepResult, buckets
 from server.engine.slots import Slots, Times
-from server.session import Session, SessionParams
+from server.params import SessionParams
+from server.session import Session
 from tests.fakes import FakeClock
 from tests.server.phone import speech
 
