@@ -91,7 +91,7 @@ class Connection:
         query = self._socket.query_params
         if self._visitor.resumes:
             return self._reception.calls.resume(query["resume"])
-        params = SessionParams.from_query(query).at_most(self._visitor.max_call_s)
+        params = SessionParams.from_query({**self._reception.card.params, **query}).at_most(self._visitor.max_call_s)
         return self._reception.calls.admit(params, self._wants_events)
 
     async def _converse(self, session: Session) -> CallEnded:

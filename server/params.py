@@ -13,6 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from server.audio.framing import FRAME_S
 from server.errors import BadParameter
 
+_RECOMMENDED = {
+    "temp": "audio_temperature",
+    "temp_text": "text_temperature",
+    "top_k": "audio_topk",
+    "top_k_text": "text_topk",
+}  # the reference's names in config.json, and ours
+
 
 class SessionParams(BaseModel):
     """A caller's choices. Defaults are the reference's."""
@@ -32,7 +39,7 @@ class SessionParams(BaseModel):
     record: bool = False  # the caller agrees to it
 
     @classmethod
-    def from_query(cls, query: Mapping[str, str]) -> SessionParams:
+    def from_query(cls, query: Mapping[str, str | float]) -> SessionParams:
         """Read a URL's query. `seed` sets both seeds, -1 or none at all draws one. Raises BadParameter."""
         seed = query.get("seed", "-1")
         if seed == "-1":
@@ -46,6 +53,21 @@ class SessionParams(BaseModel):
             return cls.model_validate({"text_seed": seed, "audio_seed": seed, **query})
         except ValidationError as error:
             raise BadParameter(_sentence(error)) from None
+
+    @classmethod
+    def recommended(cls, lm_gen_config: object) -> dict[str, float]:
+        """What a checkpoint's config.json says of how to draw from its model. Raises BadParameter."""
+        said = lm_gen_config or {}
+        if not isinstance(said, dict):
+            raise BadParameter("lm_gen_config should be an object.")
+        found = {ours: said[theirs] for theirs, ours in _RECOMMENDED.items() if theirs in said}
+        if said.get("use_sampling") is False:
+            found |= {"text_temperature": 0, "audio_temperature": 0}
+        try:
+            checked = cls.model_validate(found)
+        except ValidationError as error:
+            raise BadParameter(_sentence(error)) from None
+        return {name: getattr(checked, name) for name in found}
 
     def at_most(self, seconds: float | None) -> SessionParams:
         """The same for a call that lasts no longer than this."""

@@ -48,6 +48,7 @@ async def info(request: Request) -> dict[str, Any]:
         "limits": {name: getattr(settings, name) for name in limits},
         "voices": [],
         "prompts": [],
+        "params": dict(reception.card.params),
         "records": settings.record is not None,
         "version": server.__version__,
         "counts": dict(reception.counts),

@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
             return 1
     try:
         pcm = read_wav(args.input)
-        params = SessionParams(**choices)
+        SessionParams.model_validate(choices)
         runner = load_runner(args.model, 1, args.device, args.dtype)
     except ValidationError:
         print("parley: --seed must be a number from 0 to 2⁶³ - 1.", file=sys.stderr)
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         return 1
     if runner.card.notice:
         print(runner.card.notice, file=sys.stderr)
-    runner.start(0, params)
+    runner.start(0, SessionParams.model_validate({**runner.card.params, **choices}))
     try:
         write(args, answer(runner, pcm))
     except (OSError, SafetensorError, SoundFileError) as error:

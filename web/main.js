@@ -221,6 +221,6 @@ async function introduceServer() {
   notice.textContent = told.notice ?? '';
   notice.hidden = !told.notice;
   byId('consent', HTMLElement).hidden = !told.records;
-  manner.offer(told.voices ?? [], told.prompts ?? []);
+  manner.offer(told.voices ?? [], told.prompts ?? [], told.params ?? {});
   return true;
 }

@@ -31,6 +31,7 @@ from model.stepper import is_small, make_stepper
 from model.tokenizer import TextStream, Tokenizer
 from server.engine.batch import Batch, StepResult, buckets
 from server.engine.runner import DeviceMemory, ModelCard, Pending
+from server.errors import BadParameter
 from server.hub import ModelUnavailable, Resolve, resolver
 from server.params import SessionParams
 from server.settings import SLOTS_WITHOUT_GPU, Precision
@@ -75,16 +76,19 @@ def load_runner(
         refuse_unfit(where, numbers)
         held, kept = (CHOSEN if choice == "8bit" else None for choice in (weights, kv))
         checkpoint = find(_checked(resolver(str(_DEMO_CHECKPOINT) if demo else model)))
+        name, notice = ("Parley demo", DEMO_NOTICE) if demo else (Path(model).name, "")
+        card = ModelCard(name, demo, notice, SessionParams.recommended((checkpoint.raw or {}).get("lm_gen_config")))
         outline = outline_of(checkpoint, numbers, held)
         asked = None if slots == "auto" else slots
         count = slots_on(where, outline, kept, asked, usual=SLOTS_WITHOUT_GPU, way_out=way_out)
         size = checkpoint.moshi.stat().st_size + checkpoint.mimi.stat().st_size
         with tqdm(total=size, desc="Loading", unit="B", unit_scale=True, leave=False, disable=None) as bar:
             duplex, tokenizer = build(checkpoint, where, numbers, bar.update, held)
-        card = ModelCard("Parley demo" if demo else Path(model).name, demo, DEMO_NOTICE if demo else "")
         return MoshiRunner(duplex, tokenizer, count, card, kept)
     except ModelError as error:
         raise ModelUnavailable(str(error)) from error
+    except BadParameter as error:
+        raise ModelUnavailable(f"The checkpoint's config.json recommends what cannot be: {error}") from error
     except RuntimeError as error:  # torch.OutOfMemoryError is one; a CPU's allocator has none of its own
         if not _is_out_of_memory(error):
             raise

@@ -7,8 +7,8 @@ nothing but the telling of the result before: so a slot is never started, stoppe
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from server.engine.batch import Batch, StepResult
@@ -22,6 +22,7 @@ class ModelCard:
     name: str
     demo: bool  # True: not a real conversation partner; pages and logs say so with `notice`
     notice: str = ""  # one plain sentence, "" for none
+    params: Mapping[str, float] = field(default_factory=dict)  # its makers' choices, for callers who make none
 
 
 @dataclass(frozen=True, slots=True)

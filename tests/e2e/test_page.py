@@ -234,6 +234,25 @@ async def test_voices_are_offered_where_the_server_has_some(page: Page):
     await expect(page.get_by_role("combobox", name="Role")).to_be_hidden()
 
 
+async def test_what_the_models_makers_recommend_is_the_default(page: Page):
+    async def with_params(route: Route) -> None:
+        response = await route.fetch()
+        await route.fulfill(json={**await response.json(), "params": {"text_temperature": 0.3}})
+
+    await page.route("**/api/info", with_params)
+    await page.reload()
+    await button(page, "Settings").click()
+    await page.get_by_text("Advanced").click()
+    field = page.get_by_label("Words: temperature")
+    await expect(field).to_have_value("0.3")
+    assert await page.evaluate("parley.call.choices") == {}
+    await field.fill("0.7")
+    await field.blur()
+    assert await page.evaluate("parley.call.choices") == {"text_temperature": 0.7}
+    await button(page, "Defaults").click()
+    await expect(field).to_have_value("0.3")
+
+
 async def test_microphone_and_speaker_are_remembered_and_nothing_else(page: Page):
     await button(page, "Check mic").click()
     await expect_status(page, re.compile("^Your microphone works"))

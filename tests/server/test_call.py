@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import urllib.request
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -90,6 +91,18 @@ async def test_ready_tells_the_seed_that_repeats_the_call(serve: Serve):
     assert first.text_seed == first.audio_seed == drawn["seed"] == told["seed"] == second.text_seed
     assert (second.audio_seed, second.text_temperature) == (9, 0.5)
     assert drawn["call"] != told["call"] and drawn["resume"] != told["resume"]
+
+
+async def test_what_the_models_makers_recommend_is_for_who_does_not_choose(serve: Serve):
+    runner = TalkingRunner(2)
+    runner.card = replace(runner.card, params={"text_temperature": 0.3, "audio_topk": 40})
+    served = await serve(make_runner=lambda: runner)
+    async with dial(served.chat + "?text_temperature=0.5") as phone:
+        await phone.greeting()
+        with await asyncio.to_thread(urllib.request.urlopen, served.http + "/api/info") as response:
+            assert json.load(response)["params"] == {"text_temperature": 0.3, "audio_topk": 40}
+    [(_, params)] = runner.started
+    assert (params.text_temperature, params.audio_topk, params.audio_temperature) == (0.5, 40, 0.8)
 
 
 @pytest.mark.usefixtures("patient_engine")

@@ -6,7 +6,8 @@
  * want a token, which is shown in a header, or on a WebSocket as the name of a protocol.
  *
  * @typedef {{name: string, model: string, demo: boolean, notice?: string, slots: number, running: number,
- *   waiting: number, records?: boolean, voices?: string[], prompts?: string[], version: string}} ServerInfo
+ *   waiting: number, records?: boolean, voices?: string[], prompts?: string[], params?: Record<string, number>,
+ *   version: string}} ServerInfo
  * @typedef {'ready' | 'starting' | 'stopping' | 'failed' | 'forbidden' | 'unreachable'} Readiness
  */
 

@@ -20,11 +20,18 @@ export class Manner {
     this.#show(fromHash(location.hash));
   }
 
-  /** What the server has to offer. @param {string[]} voices @param {string[]} prompts */
-  offer(voices, prompts) {
+  /**
+   * What the server has to offer, and what its model's makers recommend.
+   *
+   * @param {string[]} voices @param {string[]} prompts @param {Record<string, number>} params
+   */
+  offer(voices, prompts, params) {
     this.#offer('voice', voices);
     this.#offer('prompt', prompts);
-    this.#show(this.#parley.choices);
+    for (const field of this.#all) {
+      if (field instanceof HTMLInputElement && field.name in params) field.defaultValue = String(params[field.name]);
+    }
+    this.#show({ ...fromHash(location.hash), ...this.#parley.choices });
   }
 
   /** @param {boolean} inCall @param {number | null} seed of the call in progress or the last one */

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +171,31 @@ def test_idle_rows_say_nothing(runner: MoshiRunner):
     results = [runner.submit(batch)() for batch in batches]
     assert [result.spoken.tolist() for result in results] == [[False, False], [True, False], [True, False]]
     assert all(result.pieces[1] == "" for result in results)
+
+
+def recommending(source: str, target: Path, lm_gen_config: object) -> str:
+    """The same checkpoint, whose makers say how to draw from it."""
+    shutil.copytree(source, target)
+    config = json.loads((target / "config.json").read_text())
+    (target / "config.json").write_text(json.dumps(config | {"lm_gen_config": lm_gen_config}))
+    return str(target)
+
+
+def test_what_a_checkpoints_makers_recommend_is_the_default(babble: str, tmp_path: Path):
+    said = {"temp": 0.3, "temp_text": 0.2, "top_k": 40, "top_k_text": 5, "cfg_coef": 1.0}
+    card = load_runner(recommending(babble, tmp_path / "some", said), 1, "cpu", "auto").card
+    params = SessionParams.from_query({**card.params, "audio_topk": "60"})
+    assert (params.audio_temperature, params.text_temperature, params.text_topk) == (0.3, 0.2, 5)
+    assert params.audio_topk == 60, "a caller's own choice goes before"
+    greedy = recommending(babble, tmp_path / "greedy", {"use_sampling": False})
+    params = SessionParams.from_query(load_runner(greedy, 1, "cpu", "auto").card.params)
+    assert params.audio_temperature == params.text_temperature == 0
+
+
+@pytest.mark.parametrize("said", [{"temp": 7}, {"top_k": "many"}, {"top_k_text": None}, ["temp"]])
+def test_what_cannot_be_recommended_is_said_at_start(babble: str, tmp_path: Path, said: object):
+    with pytest.raises(ModelUnavailable, match=r"config\.json recommends what cannot be: \w+ should"):
+        load_runner(recommending(babble, tmp_path / "wrong", said), 1, "cpu", "auto")
 
 
 def test_the_demo_says_what_it_is(runner: MoshiRunner):
