@@ -2,7 +2,7 @@
 
 /**
  * @typedef {'insecure' | 'no-codec' | 'microphone-denied' | 'microphone-missing' | 'microphone-busy' | 'microphone-lost'
- *   | 'starting' | 'full' | 'stopping' | 'failed' | 'token' | 'forbidden' | 'unreachable' | 'connection-lost'
+ *   | 'no-sound' | 'starting' | 'full' | 'stopping' | 'failed' | 'token' | 'forbidden' | 'unreachable' | 'connection-lost'
  *   | 'conversation-lost' | 'refused' | 'broken'} FailureCode
  */
 

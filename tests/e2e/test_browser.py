@@ -125,6 +125,16 @@ async def test_no_microphone(deaf_browser: Browser, serve: Serve):
     await expect_failure(page, "No microphone was found", "Plug one in")
 
 
+async def test_no_loudspeaker(pages: Browser, serve: Serve):
+    """As Firefox has it: the context stays suspended, without a word."""
+    never = "AudioContext.prototype.resume = () => new Promise(() => {});"
+    page = await open_page(pages, (await serve("--model", "echo")).url, init=never)
+    await start(page)
+    await expect_failure(page, "sound would not start", "Plug in")
+    await expect(page.get_by_role("button", name="Start talking")).to_be_enabled()
+    assert await page.evaluate("parley.call.graph") is None
+
+
 async def test_an_unplugged_microphone_is_replaced(pages: Browser, serve: Serve):
     page = await open_page(pages, (await serve("--model", "echo")).url)
     await start(page)

@@ -282,7 +282,7 @@ async def test_without_any_microphone_the_call_goes_on_until_there_is_one(pages:
 
 
 async def test_a_microphone_of_another_rate_gets_a_context_of_its_own(pages: Browser, puppet: PuppetServer):
-    """As Firefox has it: the context refuses the source."""
+    """As older Firefox has it: the context refuses the source."""
     refuse = """{
     const make = AudioContext.prototype.createMediaStreamSource;
     AudioContext.prototype.createMediaStreamSource = function (stream) {

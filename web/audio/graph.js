@@ -4,16 +4,18 @@
  *     microphone → capture (→ worker)          (worker →) player → volume → loudspeaker
  *                     ↑ what is played, to tell an echo ────┘
  *
- * Browsers differ: Firefox refuses a context whose rate is not the microphone's, Safari may ignore the rate asked
+ * Browsers differ: older Firefox refuses a context whose rate is not the microphone's, Safari may ignore the rate asked
  * for. So 48 kHz is asked for, the rate is read back, and the worklets resample when it is none of Opus's.
  */
 
+import { CallFailure } from '../failure.js';
 import { closeMicrophone } from './microphone.js';
 import { Speaker } from './speaker.js';
 
 const OPUS_RATES_HZ = [8000, 12000, 16000, 24000, 48000];
 const FAVOURITE_HZ = 48000;
 const VOLUME_SETTLES_S = 0.02; // a jump would click
+const STARTS_WITHIN_MS = 10_000; // a Bluetooth headset takes seconds
 
 /**
  * @typedef {{span: number, rms: number}} Level `span` counts on the context's clock
@@ -50,15 +52,17 @@ export class AudioGraph {
   /**
    * Must begin inside a click: browsers give sound only to a person's gesture.
    * @param {MediaStream} stream the graph's from now on
-   * @returns {Promise<AudioGraph>}
+   * @returns {Promise<AudioGraph>} once it runs
+   * @throws {CallFailure}
    */
   static async open(stream) {
     const [context, source] = await openContext(stream);
     try {
       const url = (/** @type {string} */ end) => new URL(`${end}-processor.js`, import.meta.url);
       await Promise.all(['capture', 'playback'].map((end) => context.audioWorklet.addModule(url(end))));
-      void context.resume();
-      return new AudioGraph(context, stream, source);
+      const graph = new AudioGraph(context, stream, source);
+      await started(context);
+      return graph;
     } catch (error) {
       if (context.state !== 'closed') void context.close();
       throw error;
@@ -197,4 +201,14 @@ async function openContext(stream) {
     const other = new AudioContext({ latencyHint: 'interactive' });
     return [other, other.createMediaStreamSource(stream)];
   }
+}
+
+/**
+ * Without a loudspeaker Firefox never runs a context, nor does a browser that wants another gesture; neither says so.
+ * @param {AudioContext} context
+ * @throws {CallFailure}
+ */
+async function started(context) {
+  const late = new Promise((resolve) => setTimeout(resolve, STARTS_WITHIN_MS, 'late'));
+  if ((await Promise.race([context.resume(), late])) === 'late') throw new CallFailure('no-sound');
 }

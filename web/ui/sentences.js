@@ -30,6 +30,10 @@ const FAILURES = {
     title: 'The microphone was disconnected.',
     advice: 'Plug it back in, then press “Start talking” to call again.',
   },
+  'no-sound': {
+    title: 'The sound would not start.',
+    advice: 'Plug in or switch on a loudspeaker or headphones, let this page play sound, then press “Start talking” again.',
+  },
   starting: { title: 'The model is still being loaded.', advice: 'Wait a few seconds, then try again.' },
   full: { title: 'Every line is taken, and the queue is full.', advice: 'Try again in a few minutes.' },
   stopping: { title: 'The server is about to restart.', advice: 'Try again in a minute.' },
