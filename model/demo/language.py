@@ -103,6 +103,7 @@ class Training:
 
     def _learn(self, calls: int, rate: float) -> dict[str, float]:
         dice = torch.Generator().manual_seed(self._seed * 1_000_003 + self._step)
+        torch.manual_seed(dice.initial_seed())  # for the drop-out
         chosen = torch.randint(len(self._calls), (calls,), generator=dice)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._in_bf16):
             found = losses(self._duplex, self._listener, self._batch(self._calls[chosen], dice))
@@ -119,9 +120,10 @@ class Training:
     @torch.no_grad()
     def _examine(self) -> dict[str, float]:
         """The losses on callers who are never trained; the same windows every time."""
-        return losses(
-            self._duplex, self._listener, self._batch(self._valid, torch.Generator().manual_seed(0))
-        ).figures()
+        self._duplex.eval()
+        found = losses(self._duplex, self._listener, self._batch(self._valid, torch.Generator().manual_seed(0)))
+        self._duplex.train()
+        return found.figures()
 
     def _batch(self, calls: Tensor, dice: torch.Generator) -> Batch:
         return draw(calls, self._duplex.config, dice, self._quiet).to(self._device)

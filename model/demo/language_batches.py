@@ -9,11 +9,13 @@ from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from model.config import DuplexConfig
 
 _SPOKEN_KEPT, _QUIET_KEPT = 0.35, 0.05  # of the frames in which the model speaks or is silent, so many teach the
 # depth transformer: it learns its few answers soon, and all frames would make it two fifths of the work
+_STRETCH_CHANCE, _STRETCH_FRAMES = 0.025, 3  # around a frame in forty, so much of the caller's is lost at once
 _BLIND_FRAMES = 25  # a call entered in its midst is listened to for so long before anything is asked of it
 
 
@@ -72,16 +74,19 @@ def draw(recorded: Tensor, config: DuplexConfig, dice: torch.Generator, quiet: T
 
 
 def disturb(columns: Tensor, config: DuplexConfig, dice: torch.Generator) -> Tensor:
-    """Replace some codes at random, so that no single one is relied on: more of the caller's than of its own.
+    """Replace codes at random, so that no single one is relied on: more of the caller's than of its own.
 
-    A tenth of all calls loses the caller's finer codebooks altogether.
+    The caller also loses whole stretches, and in every fifth call the finer codebooks altogether.
     """
-    calls, _, streams = columns.shape
+    calls, frames, streams = columns.shape
     own = torch.arange(streams) <= config.dep_q
-    share = torch.rand(calls, 1, 1, generator=dice) * torch.where(own, 0.04, 0.15)
+    share = torch.rand(calls, 1, 1, generator=dice) * torch.where(own, 0.04, 0.25)
     lost = torch.rand(columns.shape, generator=dice) < share
+    begun = torch.rand(calls, frames, generator=dice) < _STRETCH_CHANCE
+    stretches = F.max_pool1d(begun.float(), _STRETCH_FRAMES, 1, _STRETCH_FRAMES // 2)[..., None] > 0
     finest = torch.randint(1, config.user_q + 1, (calls, 1, 1), generator=dice) + config.dep_q
-    coarse_only = torch.rand(calls, 1, 1, generator=dice) < 0.1
+    coarse_only = torch.rand(calls, 1, 1, generator=dice) < 0.2
+    lost |= ~own & stretches
     lost |= coarse_only & (torch.arange(streams) > finest)
     lost[..., 0] = False
     lost &= columns < config.card

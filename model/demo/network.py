@@ -31,6 +31,7 @@ _TEXT_WEIGHT = 2.0  # against 1 for all codes
 _SEMANTIC_WEIGHT = 10.0  # against 1 for each acoustic codebook
 _WORDS_WEIGHT = 1.0
 _NO_WORD_WEIGHT = 0.2  # in most frames no word of the caller's ends
+_DROPOUT = 0.1  # of what each layer of the temporal transformer adds; without it calls are learnt by heart
 _EMBEDDING_STD = 0.25  # a column is the sum of 17
 
 
@@ -65,6 +66,9 @@ def make_network(config: DuplexConfig, device: torch.device, seed: int) -> Duple
         (duplex.depth.layers, config.depth.layers),
     ):
         _calm(stack, layers)
+    for layer in duplex.temporal.transformer.layers:
+        layer.out_proj.register_forward_hook(_forget)
+        layer.feedforward.register_forward_hook(_forget)
     return duplex
 
 
@@ -114,6 +118,11 @@ def make_optimisers(duplex: Duplex, listener: nn.Linear) -> list[torch.optim.Opt
         torch.optim.Muon(inner, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),  # so that both share their rate
         torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True),
     ]
+
+
+def _forget(module: nn.Module, _inputs: object, added: Tensor) -> Tensor:
+    """Drop-out as a hook, so that the modules that serve know nothing of it."""
+    return F.dropout(added, _DROPOUT, module.training)
 
 
 @torch.no_grad()

@@ -11,10 +11,12 @@ import sentencepiece
 import torch
 
 from model.checkpoint import build, find, in_directory
+from model.config import duplex_config
 from model.demo import conversation, language, language_data, network
 from model.demo.answers import AnswerBook, make_book, model_says
 from model.demo.codes import decode, encode, load_codec
 from model.demo.evaluate import converse
+from model.demo.network import make_network
 from model.demo.speech import CALLER_VOICES
 from model.demo.trials import Trial
 from model.demo.words import PAD, train_tokenizer
@@ -90,6 +92,18 @@ def test_data_of_another_codec_or_of_other_answers_is_not_mixed_in(
     monkeypatch.setattr(conversation, "answers", lambda: ("Hi.",))
     with pytest.raises(SystemExit, match="other answers"):
         language_data.main(["--codec", str(codec), "--out", str(data), "--workers", "1"])
+
+
+def test_what_layers_add_is_dropped_in_training_alone():
+    duplex = make_network(duplex_config(BABBLE, small_mimi(256)), torch.device("cpu"), seed=0)
+    columns = torch.zeros(1, 5, 1 + duplex.config.n_q, dtype=torch.int64)
+
+    def logits() -> torch.Tensor:
+        return duplex.temporal(columns, duplex.temporal.make_state(1), None)[1]
+
+    assert not torch.equal(logits(), logits())
+    duplex.eval()
+    assert torch.equal(logits(), logits())
 
 
 def test_training_learns_goes_on_and_serves(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -74,4 +74,5 @@ def test_disturbing_leaves_text_and_beginnings_alone_and_codes_in_range():
     assert not changed[columns == config.card].any()
     own, user = changed[..., 1 : 1 + config.dep_q], changed[..., 1 + config.dep_q :]
     assert 0.005 < own.float().mean() < 0.05 < user.float().mean() < 0.3
+    assert 0.04 < user.all(-1).float().mean() < 0.11, "whole stretches are lost"
     assert disturbed[..., 1:].max() <= config.card
