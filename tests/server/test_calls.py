@@ -17,7 +17,7 @@ from tests.fakes import FakeClock, TalkingRunner
 from tests.server.phone import PATIENCE_S, speech, until
 from tests.server.test_reception import reception_of
 
-CALLERS = 40
+CALLERS = 120
 
 
 @dataclass
