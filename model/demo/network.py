@@ -31,7 +31,7 @@ _TEXT_WEIGHT = 2.0  # against 1 for all codes
 _SEMANTIC_WEIGHT = 10.0  # against 1 for each acoustic codebook
 _WORDS_WEIGHT = 1.0
 _NO_WORD_WEIGHT = 0.2  # in most frames no word of the caller's ends
-_DROPOUT = 0.1  # of what each layer of the temporal transformer adds; without it calls are learnt by heart
+_DROPOUT = 0.1  # of what each layer of the temporal transformer adds
 _EMBEDDING_STD = 0.25  # a column is the sum of 17
 
 

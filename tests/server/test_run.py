@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -62,6 +64,18 @@ def test_a_seed_repeats_a_run(babble: str, wav: Path, tmp_path: Path):
     runs = [run(babble, wav, tmp_path / name, f"--seed={seed}")[2]["tokens"] for name, seed in seeds]
     np.testing.assert_array_equal(runs[0], runs[1])
     assert not np.array_equal(runs[0], runs[2])
+
+
+def test_the_makers_recommendation_holds_where_nothing_is_asked(babble: str, wav: Path, tmp_path: Path):
+    model = shutil.copytree(babble, tmp_path / "model")
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"lm_gen_config": {"use_sampling": False}}))
+    recommended = run(str(model), wav, tmp_path / "a")[2]["tokens"]
+    greedy, drawn = (
+        run(babble, wav, tmp_path / name, *flags)[2]["tokens"] for name, flags in (("b", ["--greedy"]), ("c", []))
+    )
+    np.testing.assert_array_equal(recommended, greedy)
+    assert not np.array_equal(recommended, drawn)
 
 
 def test_text_goes_to_the_terminal(babble: str, wav: Path, capsys: pytest.CaptureFixture[str]):
