@@ -16,8 +16,8 @@ import server
 from server.logs import set_up_logging
 
 _COMMANDS = {
-    "serve": ("server.serve", "answer calls: the web page and /api/chat"),
-    "run": ("server.run", "let the model answer a sound file"),
+    "serve": ("server.commands.serve", "answer calls: the web page and /api/chat"),
+    "run": ("server.commands.run", "let the model answer a sound file"),
     "load": ("server.load", "call a server many times at once and measure"),
     "bench": ("model.bench", "measure a model's step on this machine, by callers"),
     "plan": ("model.plan", "say how many callers a GPU would hold, before you rent it"),

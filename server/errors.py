@@ -6,29 +6,29 @@
     │   ├── TokenInvalid       401
     │   ├── TokenExpired       401
     │   ├── TokenUsed          401  a call token is good for one call; 1008 if another took it in this moment
-    │   ├── ForeignHost        403  a name that is none of this server's
-    │   ├── ForeignOrigin      403  a page of another site
-    │   └── BodyUnwanted       413
+    │   ├── HostNotAllowed        403  a name that is none of this server's
+    │   ├── OriginNotAllowed      403  a page of another site
+    │   └── BodyNotAllowed       413
     ├── Refused                no call for now: HTTP 503 before the upgrade, close 1013 after it
     │   ├── ServerFull
     │   ├── ServerStarting
     │   ├── ServerStopping
     │   └── TooManyCalls       429 instead of 503
     └── CallEnded              a call is over, or will not begin; also no slot is held any more
-        ├── CallerLeft         1000  nobody is left to be told
-        │   └── CallerLost           no goodbye either: the caller may come back
+        ├── ClientClosed         1000  nobody is left to be told
+        │   └── ConnectionLost           no goodbye either: the caller may come back
         ├── TakenOver          1000  the caller goes on over another socket
         ├── LimitReached       1000  the length that was asked for, or that the operator allows
         ├── BadParameter       1008  a query parameter out of range or not a number
         ├── CannotResume       1008  the conversation that is asked for is over, or was never here
-        ├── NeverSpoke         1008  no audio since the greeting
-        ├── GoneQuiet          1008  no audio for a long time
+        ├── NoAudioTimeout         1008  no audio since the greeting
+        ├── IdleTimeout          1008  no audio for a long time
         ├── NotListening       1008  the caller takes nothing of what is sent
         ├── Undecodable        1008  packet after packet that is no Opus
-        ├── TooMuchSent        1008  more than any voice needs
+        ├── RateLimited        1008  more than any voice needs
         ├── ProtocolViolated   as the wire says (1003, 1007, 1008)
         ├── Restarting         1012  the server stops
-        ├── CallBroken         1011  our fault: the model's numbers for this call are none any more
+        ├── NonFiniteOutput         1011  our fault: the model's numbers for this call are none any more
         └── EngineFailed       1011  our fault: everybody's call ends
 
 The message of each is a sentence for the caller. Raised where it is known, told in one place
@@ -55,7 +55,7 @@ class ParleyError(Exception):
 
 
 class Forbidden(ParleyError):
-    """Not this visitor, or not like this."""
+    """Not this identity, or not like this."""
 
     close_code = 1008
     http_status: ClassVar[int] = 401
@@ -77,17 +77,17 @@ class TokenUsed(Forbidden):
     code = "token_used"
 
 
-class ForeignHost(Forbidden):
+class HostNotAllowed(Forbidden):
     code = "host"
     http_status = 403
 
 
-class ForeignOrigin(Forbidden):
+class OriginNotAllowed(Forbidden):
     code = "origin"
     http_status = 403
 
 
-class BodyUnwanted(Forbidden):
+class BodyNotAllowed(Forbidden):
     code = "body"
     http_status = 413
 
@@ -124,14 +124,14 @@ class CallEnded(ParleyError):
     drains: ClassVar[bool] = True  # what was said already is still sent
 
 
-class CallerLeft(CallEnded):
+class ClientClosed(CallEnded):
     code = "left"
     close_code = 1000
     is_fault = False
     drains = False
 
 
-class CallerLost(CallerLeft):
+class ConnectionLost(ClientClosed):
     code = "lost"
 
 
@@ -158,12 +158,12 @@ class CannotResume(CallEnded):
     close_code = 1008
 
 
-class NeverSpoke(CallEnded):
+class NoAudioTimeout(CallEnded):
     code = "never_spoke"
     close_code = 1008
 
 
-class GoneQuiet(CallEnded):
+class IdleTimeout(CallEnded):
     code = "quiet"
     close_code = 1008
 
@@ -179,7 +179,7 @@ class Undecodable(CallEnded):
     close_code = 1008
 
 
-class TooMuchSent(CallEnded):
+class RateLimited(CallEnded):
     code = "flood"
     close_code = 1008
 
@@ -200,7 +200,7 @@ class Restarting(CallEnded):
     close_code = 1012
 
 
-class CallBroken(CallEnded):
+class NonFiniteOutput(CallEnded):
     code = "broken"
     close_code = 1011
 

@@ -23,7 +23,7 @@ FRAME_BOUNDS_S = (
 CALL_BOUNDS_S = (1, 5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600)
 
 
-class Window:
+class RollingWindow:
     """The last few thousand samples of one duration."""
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ class Metrics:
         self.ended: Counter[str] = Counter()  # the same
         # Per frame, from its offer to the socket: before the step, after it, all but the model, everything.
         self.frames = {name: Histogram(FRAME_BOUNDS_S) for name in ("wait", "send", "server", "turnaround")}
-        self.windows = {name: Window() for name in ("step", *self.frames)}
+        self.windows = {name: RollingWindow() for name in ("step", *self.frames)}
         self.steps: dict[int, Histogram] = {}  # by how many frames were in them, rounded up to a power of two
         self.calls, self.lines = Histogram(CALL_BOUNDS_S), Histogram(CALL_BOUNDS_S)
         self.loop_lag = Histogram(FRAME_BOUNDS_S)

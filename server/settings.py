@@ -18,6 +18,8 @@ from typing import Annotated, Literal, Self, TypeAlias
 from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from server.addresses import is_ip_address
+
 SLOTS_WITHOUT_GPU = 8
 Slots: TypeAlias = Annotated[int, Field(ge=1, le=1024)]
 Precision: TypeAlias = Literal["bf16", "8bit"]
@@ -79,7 +81,7 @@ class Settings(BaseSettings):
         description="what resume tokens begin with, so that a balancer sends their callers to this server",
     )
 
-    # Who gets in (server/doors)
+    # Who gets in (server/access)
     token: SecretStr | None = Field(
         default=None, description="what callers must show; made and printed when it is needed and not given"
     )
@@ -112,7 +114,7 @@ class Settings(BaseSettings):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _is_something(cls, value: object, info: ValidationInfo) -> object:
+    def _reject_empty(cls, value: object, info: ValidationInfo) -> object:
         """An empty one is a mistake: taken at its word, PARLEY_RECORD= would be the directory that we are in."""
         if value == "" and cls.model_fields[info.field_name or ""].default != "":
             raise ValueError("should not be empty: give it a value, or leave it out")
@@ -120,43 +122,43 @@ class Settings(BaseSettings):
 
     @field_validator("server_id")
     @classmethod
-    def _id_is_short(cls, server_id: str) -> str:
+    def _validate_server_id(cls, server_id: str) -> str:
         if not re.fullmatch(r"[A-Za-z0-9_-]{0,39}", server_id):  # an IPv6 address, as the cluster's DNS writes it
             raise ValueError(f"should be up to 39 letters, digits and any of _ -; not {server_id}")
         return server_id
 
     @field_validator("token")
     @classmethod
-    def _token_travels(cls, token: SecretStr | None) -> SecretStr | None:
+    def _validate_token(cls, token: SecretStr | None) -> SecretStr | None:
         if token and not re.fullmatch(rf"[A-Za-z0-9._~-]{{{LEAST_TOKEN_CHARS},}}", token.get_secret_value()):
             raise ValueError(f"should be {LEAST_TOKEN_CHARS} or more letters, digits and any of . _ ~ -")
         return token
 
     @field_validator("call_token_key")
     @classmethod
-    def _key_is_long(cls, key: SecretStr | None) -> SecretStr | None:
+    def _validate_key(cls, key: SecretStr | None) -> SecretStr | None:
         if key and len(key.get_secret_value()) < LEAST_KEY_CHARS:
             raise ValueError(f"should be {LEAST_KEY_CHARS} or more characters")
         return key
 
     @field_validator("allowed_host")
     @classmethod
-    def _hosts_are_names(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+    def _validate_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
         for host in hosts:
-            if not re.fullmatch(r"[\w.*?-]+", host) and not _is_address(host):
+            if not re.fullmatch(r"[\w.*?-]+", host) and not is_ip_address(host):
                 raise ValueError(f"should be names such as talk.example.com, without https:// or a port; not {host}")
         return hosts
 
     @field_validator("allowed_origin")
     @classmethod
-    def _origins_are_such(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+    def _validate_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
         if wrong := [o for o in origins if o != "*" and not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]-]+", o)]:
             raise ValueError(f"should be sites such as https://example.com, without a path; not {wrong[0]}")
         return origins
 
     @field_validator("trusted_proxy")
     @classmethod
-    def _proxies_are_addresses(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+    def _validate_proxies(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
         for proxy in proxies:
             try:
                 ipaddress.ip_network(proxy)
@@ -165,7 +167,7 @@ class Settings(BaseSettings):
         return proxies
 
     @model_validator(mode="after")
-    def _agrees_with_itself(self) -> Self:
+    def _validate_combination(self) -> Self:
         if self.public and self.call_token_key:
             raise ValueError("With --public anybody may call, so leave --call-token-key out, or --public.")
         if (self.tls_cert is None) != (self.tls_key is None):
@@ -175,17 +177,9 @@ class Settings(BaseSettings):
         return self
 
 
-def misspelt(environment: Mapping[str, str]) -> list[str]:
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
     """A sentence for each variable that looks like one of ours, and chooses nothing."""
     ours = [f"PARLEY_{name.upper()}" for name in Settings.model_fields]
     strange = sorted(name for name in environment if name.startswith("PARLEY_") and name not in ours)
     pairs = [(name, difflib.get_close_matches(name, ours, n=1, cutoff=0.8)) for name in strange]
     return [f"{name} is no setting and chooses nothing. Is {found[0]} meant?" for name, found in pairs if found]
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

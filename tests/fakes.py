@@ -10,7 +10,7 @@ from server.engine.batch import Batch, StepResult
 from server.engine.bridge import Command, Notice
 from server.engine.echo_runner import EchoRunner
 from server.engine.runner import Pending
-from server.params import SessionParams
+from server.sessions.params import SessionParams
 
 
 class FakeClock:

@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from server.engine.runner import ModelCard
-from server.outbox import Reply
-from server.session import Session
+from server.sessions.outbox import Reply
+from server.sessions.session import Session
 
 # ── Commands: event loop → engine
 

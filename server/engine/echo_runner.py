@@ -11,7 +11,7 @@ import numpy as np
 from server.audio.framing import FRAME_SAMPLES
 from server.engine.batch import Batch, StepResult
 from server.engine.runner import DeviceMemory, ModelCard, Pending
-from server.params import SessionParams
+from server.sessions.params import SessionParams
 
 
 class EchoRunner:

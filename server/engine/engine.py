@@ -16,6 +16,7 @@ import math
 import threading
 from collections.abc import Callable
 
+from server.clock import Clock
 from server.engine.batch import StepResult
 from server.engine.bridge import (
     Bridge,
@@ -33,10 +34,9 @@ from server.engine.bridge import (
     Stepped,
     Stop,
 )
-from server.engine.clock import Clock
 from server.engine.runner import DeviceMemory, Runner
-from server.engine.slots import Gathered, Slots, Times
-from server.session import Session
+from server.engine.slots import Gathered, Slots, StepTimes
+from server.sessions.session import Session
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class Engine:
         self._runner = runner
         self._slots = Slots(runner.slots)
         self._step_started_at = self._step_ended_at = float("-inf")
-        self._untold: tuple[Gathered, StepResult, Times] | None = None
+        self._untold: tuple[Gathered, StepResult, StepTimes] | None = None
         runner.warm_up()
         self._bridge.post([Ready(runner.card, runner.slots)])
 
@@ -134,10 +134,10 @@ class Engine:
                 self._stopping = True
                 return None
 
-    def _times(self, started_at: float) -> Times:
+    def _times(self, started_at: float) -> StepTimes:
         previous = self._step_started_at, self._step_ended_at
         self._step_started_at, self._step_ended_at = started_at, self._clock.now()
-        return Times(started_at, self._step_ended_at, *previous)
+        return StepTimes(started_at, self._step_ended_at, *previous)
 
     def _idle_s(self) -> float | None:
         """How long until a standing microphone is due a frame of silence; None: until someone rings."""

@@ -32,8 +32,8 @@ from model.tokenizer import TextStream, Tokenizer
 from server.engine.batch import Batch, StepResult, buckets
 from server.engine.runner import DeviceMemory, ModelCard, Pending
 from server.errors import BadParameter
-from server.hub import ModelUnavailable, Resolve, resolver
-from server.params import SessionParams
+from server.hub.resolve import ModelUnavailable, Resolve, resolver
+from server.sessions.params import SessionParams
 from server.settings import SLOTS_WITHOUT_GPU, Precision
 
 DEMO = "demo"

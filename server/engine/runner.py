@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from server.engine.batch import Batch, StepResult
-from server.params import SessionParams
+from server.sessions.params import SessionParams
 
 
 @dataclass(frozen=True, slots=True)

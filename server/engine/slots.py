@@ -14,13 +14,13 @@ import numpy as np
 
 from server.audio.framing import FRAME_SAMPLES
 from server.engine.batch import Batch, StepResult, buckets
-from server.engine.inbox import Frame
-from server.outbox import Reply
-from server.session import Session
+from server.sessions.inbox import SourceFrame
+from server.sessions.outbox import Reply
+from server.sessions.session import Session
 
 
 @dataclass(frozen=True, slots=True)
-class Times:
+class StepTimes:
     """When a step ran, and the one before it."""
 
     started_at: float
@@ -40,9 +40,9 @@ class Gathered:
     """One step's batch, and whose frames are in it: row, session, frame."""
 
     batch: Batch
-    frames: list[tuple[int, Session, Frame]]
+    frames: list[tuple[int, Session, SourceFrame]]
 
-    def scatter(self, result: StepResult, times: Times) -> list[tuple[Session, Reply]]:
+    def scatter(self, result: StepResult, times: StepTimes) -> list[tuple[Session, Reply]]:
         """To each session what was said to its frame, but to those whose call broke."""
         replies: list[tuple[Session, Reply]] = []
         for row, session, frame in self.frames:
@@ -102,7 +102,7 @@ class Slots:
 
     def gather(self, now: float) -> Gathered | None:
         """One frame of every session that has one; None when none has."""
-        frames: list[tuple[int, Session, Frame]] = []
+        frames: list[tuple[int, Session, SourceFrame]] = []
         self._active[:] = False
         for row, session in enumerate(self._sessions[: self._rows]):
             if session and session.inbox.due_at <= now and (frame := session.inbox.take(now)):

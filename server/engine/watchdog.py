@@ -6,7 +6,7 @@ event loop. Knows no engine and no clock.
 
 from __future__ import annotations
 
-PATIENCE_LOOKS = 10  # a second apart; a step has 80 ms, and a model on a slow CPU that takes seconds has no callers
+HANG_LOOKS = 10  # a second apart; a step has 80 ms, and a model on a slow CPU that takes seconds has no callers
 
 
 class Watchdog:
@@ -22,4 +22,4 @@ class Watchdog:
             self._turn, self._looks = turn, 0
         else:
             self._looks += 1
-        return self._looks >= PATIENCE_LOOKS
+        return self._looks >= HANG_LOOKS

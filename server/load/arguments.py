@@ -6,10 +6,10 @@ import argparse
 import os
 from pathlib import Path
 
+from server.dialects.kyutai_protocol import AudioForm
 from server.load import choices
 from server.load.choices import Bar
 from server.load.troubles import Faults
-from server.wire.kyutai import AudioForm
 
 FORMS = {"ogg": (AudioForm.OGG,), "raw": (AudioForm.RAW,), "both": (AudioForm.OGG, AudioForm.RAW)}
 

@@ -16,10 +16,7 @@ from dataclasses import dataclass, field
 
 from server.audio.framing import FRAME_S, FRAME_SAMPLES
 from server.audio.packet import packet_samples
-from server.load.line import Line
-from server.load.record import CallRecord
-from server.load.troubles import Cut, Trouble
-from server.wire.kyutai import (
+from server.dialects.kyutai_protocol import (
     AudioForm,
     AudioReceived,
     ErrorReceived,
@@ -30,6 +27,9 @@ from server.wire.kyutai import (
     ProtocolError,
     TextReceived,
 )
+from server.load.line import Line
+from server.load.record import CallRecord
+from server.load.troubles import Cut, Trouble
 
 GREETING_WITHIN_S = 30.0
 HANGS_UP_AFTER_S = 2.0  # after the last frame was sent, whatever still comes

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from server.audio.wav import SoundFileError
+from server.audio.files import SoundFileError
 from server.load.arguments import FORMS
 from server.load.campaign import Campaign
 from server.load.crowd import Habits

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from server.audio.framing import FRAME_S
+from server.dialects.kyutai_protocol import AudioForm
 from server.load.call import Call, Errand
 from server.load.record import CallRecord
 from server.load.troubles import Cut, Faults, Trouble
-from server.wire.kyutai import AudioForm
 
 REDIALS_AFTER_S = 1.0  # at least, when a call failed: nobody presses the button a thousand times a second
 DIALS_PER_S = 100.0  # when many callers come at once

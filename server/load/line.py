@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from picows import WSError, WSFrame, WSHandshakeError, WSListener, WSMsgType, WSTransport, ws_connect
 
-from server.wire.kyutai import MAX_MESSAGE_BYTES
+from server.dialects.kyutai_protocol import MAX_MESSAGE_BYTES
 
 CONNECTED_WITHIN_S = 30.0
 PARTED_WITHIN_S = 2.0  # for the other side to answer our close

@@ -1,6 +1,7 @@
 """What the server says of itself meanwhile: its `/metrics`, asked now and then from a thread, and made into figures.
 
-A server without them is measured all the same. Knows the names of `server/exposition.py`, HTTP and Prometheus's text.
+A server without them is measured all the same. Knows the names of `server/http/prometheus.py`, HTTP and Prometheus's
+text format.
 """
 
 from __future__ import annotations

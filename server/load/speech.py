@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from server.audio.files import read_wav
 from server.audio.framing import FRAME_SAMPLES, SAMPLE_RATE_HZ, Pcm
 from server.audio.opus import OpusEncoder
-from server.audio.wav import read_wav
 
 LONGEST_S = 60  # of a sound file that is encoded; callers go round it from different places
 _SYNTHETIC_S = 6

@@ -20,8 +20,8 @@ from server.engine.bridge import Open, Stepped
 from server.engine.echo_runner import EchoRunner
 from server.engine.engine import Engine
 from server.engine.runner import Pending
-from server.params import SessionParams
-from server.session import Session
+from server.sessions.params import SessionParams
+from server.sessions.session import Session
 from tests.bench.report import Part, Row
 from tests.bench.workbench import Workbench
 from tests.fakes import FakeBridge, FakeClock

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable
 
 from server.audio.framing import FRAME_S
+from server.calls.service import Service
 from server.engine.echo_runner import EchoRunner
-from server.exposition import Exposition
+from server.http.prometheus import PrometheusExporter
 from server.metrics import Metrics
-from server.reception import Reception
 from server.settings import Settings
 from tests.bench.report import Part, Row
 from tests.bench.workbench import Workbench
@@ -22,12 +22,12 @@ MOST_SHARE = 0.01  # of a core
 
 def measure(bench: Workbench) -> Part:
     bench.say("counting")
-    reception = Reception(Settings(model="echo"), lambda: EchoRunner(CALLERS))
-    frame_s = _each(TIMES, lambda: _count_frame(reception.metrics))
-    step_s = _each(TIMES, lambda: reception.metrics.add_step(CALLERS, CALLERS, 0.012))
+    service = Service(Settings(model="echo"), lambda: EchoRunner(CALLERS))
+    frame_s = _each(TIMES, lambda: _count_frame(service.metrics))
+    step_s = _each(TIMES, lambda: service.metrics.add_step(CALLERS, CALLERS, 0.012))
     for callers in (1, 2, 4, 8, 16, 32):
-        reception.metrics.add_step(callers, callers, 0.012)
-    exposition = Exposition(reception)
+        service.metrics.add_step(callers, callers, 0.012)
+    exposition = PrometheusExporter(service)
     scrape_s = _each(SCRAPES, lambda: exposition.render(""))
     share = (CALLERS * frame_s + step_s) / FRAME_S
     return Part(

@@ -11,9 +11,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from server.engine import clock
+from server.commands.serve import runner_maker
 from server.engine.runner import Runner
-from server.serve import runner_maker
+from server.sessions import pacing
 from server.settings import Settings
 from tests.chaos.caller import Ledger
 from tests.chaos.crowd import settle_accounts, storm
@@ -45,7 +45,7 @@ async def weather(share: float, seed: int) -> None:
 
 async def witnessed(share: float, seed: int) -> None:
     """One who behaves, on a small Moshi, among others who do not."""
-    clock.SILENCE_AFTER_S = clock.AHEAD_S = 1e9  # type: ignore[misc]  # their time is that of the frames
+    pacing.SILENCE_AFTER_S = pacing.AHEAD_S = 1e9  # type: ignore[misc]  # their time is that of the frames
     settings = Settings(model="echo", slots=4, max_waiting=4, **_SETTINGS)  # type: ignore[arg-type]
     with tempfile.TemporaryDirectory() as directory:
         witness = Witness(Path(directory), slots=4)
@@ -79,7 +79,7 @@ async def soak(share: float, seed: int) -> None:
     samples = []
     async with served_by(runner_maker(settings), settings, True) as served:
         first_ms, last_ms = await in_real_time(served, SOAK_S * share, samples)
-        counts = served.reception.counts
+        counts = served.service.counts
     print(
         f"soak: {SOAK_S * share:.0f} s, {SOAK_SLOTS} slots, {counts['calls']} calls, {counts['heard']:,} frames, "
         f"{counts['silence']} of silence; turnaround p99 {first_ms:.1f} → {last_ms:.1f} ms",

@@ -14,7 +14,7 @@ from typing import Any
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from server.audio.framing import FRAME_S
-from server.wire.kyutai import AudioForm
+from server.dialects.kyutai_protocol import AudioForm
 from tests.server.phone import Phone, dial, speech
 
 SPEECH = speech(50)

@@ -16,8 +16,8 @@ from typing import TypeAlias
 from websockets.exceptions import WebSocketException
 
 from server.audio.framing import FRAME_S
-from server.receiver import MAX_UNDECODABLE
-from server.wire.kyutai import AudioForm
+from server.calls.receiver import MAX_UNDECODABLE
+from server.dialects.kyutai_protocol import AudioForm
 from tests.chaos.caller import SPEECH, Caller, Ledger, listen, talk
 from tests.chaos.returning import restless, vanishing
 from tests.server.conftest import Served
@@ -163,10 +163,10 @@ async def settle_accounts(served: Served, ledger: Ledger, others: int = 0, other
 
     `others` are calls that were made beside the storm, and how often they were resumed.
     """
-    metrics, reception = served.reception.metrics, served.reception
+    metrics, service = served.service.metrics, served.service
     with suppress(TimeoutError):
-        await until(lambda: not len(reception.calls.seats) and not reception.running)
-    left = [f"{session.call} is {session.state.value}" for session in reception.calls.seats]
+        await until(lambda: not len(service.calls.admission) and not service.running)
+    left = [f"{session.call} is {session.state.value}" for session in service.calls.admission]
     assert not left, f"still there: {', '.join(left)}"
     ended = Counter({code: count for code, count in metrics.ended.items() if code != "left"})
     resumed = metrics.counts["resumed"] - others_resumed
@@ -180,6 +180,6 @@ async def settle_accounts(served: Served, ledger: Ledger, others: int = 0, other
     sure = ledger.asked, ledger.asked + ledger.broken_off
     assert sure[0] <= answered <= sure[1], f"{ledger.asked} asked, and {answered} were answered"
     assert not {"engine", "broken"} & {*ledger.told}, "something failed that was not made to"
-    assert reception.running == reception.parked == reception.waiting == 0
-    reception._engine.check_integrity()
-    assert reception.status == "ready"
+    assert service.running == service.parked == service.waiting == 0
+    service._engine.check_integrity()
+    assert service.status == "ready"

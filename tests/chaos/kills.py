@@ -25,7 +25,8 @@ CODES = {"SIGKILL": {1013}, "SIGTERM": {1012, 1013}, "SIGINT": {1012, 1013}, "en
 # `parley serve`, but that it echoes words too, and that its engine fails at the step it is told to.
 SERVER = """
 import sys
-from server import cli, serve
+from server import cli
+from server.commands import serve
 from tests.fakes import TalkingRunner
 
 def step(counted=[0]):

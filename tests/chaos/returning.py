@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from server.wire.kyutai import AudioForm
+from server.dialects.kyutai_protocol import AudioForm
 from tests.chaos.caller import SPEECH, Caller, talk
 from tests.server.phone import Phone
 

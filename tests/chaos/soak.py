@@ -16,8 +16,8 @@ from server.audio.framing import FRAME_S
 from server.engine.bridge import Open, Stepped
 from server.engine.engine import Engine
 from server.engine.runner import Runner
-from server.params import SessionParams
-from server.session import Session
+from server.sessions.params import SessionParams
+from server.sessions.session import Session
 from tests.chaos.caller import SPEECH
 from tests.fakes import FakeBridge, FakeClock
 from tests.server.conftest import Served
@@ -97,7 +97,7 @@ async def in_real_time(served: Served, seconds: float, samples: list[Sample]) ->
             samples.append(sample())
 
     watching = asyncio.create_task(watch())
-    await asyncio.gather(*map(caller, range(served.reception.slots)))
+    await asyncio.gather(*map(caller, range(served.service.slots)))
     watching.cancel()
     return float(np.percentile(first_ms, 99)), float(np.percentile(last_ms, 99))
 

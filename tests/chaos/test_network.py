@@ -43,5 +43,5 @@ async def test_every_reset_within_the_window_is_resumed(serve: Serve):
             await until(lambda cuts=cuts: len(traveller.calls) == cuts + 2)
         await traveller.delay_s(clicks=1)
         assert len(set(traveller.calls)) == 1, "one conversation"
-        assert served.reception.counts["resumed"] == 5
+        assert served.service.counts["resumed"] == 5
         assert not traveller.ends

@@ -13,9 +13,9 @@ from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 from prometheus_client.parser import text_string_to_metric_families
 
+from server.calls.service import Service
 from server.engine.runner import DeviceMemory
-from server.exposition import Exposition
-from server.reception import Reception
+from server.http.prometheus import PrometheusExporter
 from server.settings import Settings
 from tests.docker.dashboard import DOCKER, alerts, dashboard, metrics, queries
 from tests.fakes import TalkingRunner
@@ -27,10 +27,10 @@ JSON = dict | list | str | int | float | bool | None
 @pytest.fixture(scope="module")
 def told() -> set[str]:
     """The name of every sample that a server with a GPU tells."""
-    reception = Reception(Settings(model="echo"), lambda: TalkingRunner(1))
-    reception.metrics.add_step(1, 1, 0.01)
-    reception.device_memory = lambda: DeviceMemory(1, 2)
-    page, _ = Exposition(reception).render("")
+    service = Service(Settings(model="echo"), lambda: TalkingRunner(1))
+    service.metrics.add_step(1, 1, 0.01)
+    service.device_memory = lambda: DeviceMemory(1, 2)
+    page, _ = PrometheusExporter(service).render("")
     return {sample.name for family in text_string_to_metric_families(page.decode()) for sample in family.samples}
 
 

@@ -17,7 +17,7 @@ from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from server.doors.headers import security_headers
+from server.access.security_headers import security_headers
 
 WEB = Path(__file__).parents[2] / "web"
 PACKETS_PER_FRAME = 4

@@ -17,10 +17,10 @@ from urllib.parse import quote_from_bytes
 import anyio.to_thread
 from starlette.types import Message, Scope
 
-from server.app import WEB, create_app
-from server.doors.doors import Doors
-from server.reception import Reception
-from server.serve import runner_maker
+from server.access.policy import AccessPolicy
+from server.calls.service import Service
+from server.commands.serve import runner_maker
+from server.http.app import WEB, create_app
 from server.settings import Settings
 from tests.fuzz.parsers import page, pieces
 
@@ -48,8 +48,8 @@ class Application:
         logging.getLogger("server").addHandler(self.complaints)
         anyio.to_thread.run_sync = _at_once  # what a file is like takes a microsecond to ask, and a thread to wait
         settings = Settings(model="echo", slots=2)
-        self.reception = Reception(settings, runner_maker(settings))
-        self._app = create_app(self.reception, Doors(settings))
+        self.service = Service(settings, runner_maker(settings))
+        self._app = create_app(self.service, AccessPolicy(settings))
         self.run(self._start())
 
     def run(self, trial: Any) -> Any:
@@ -59,12 +59,12 @@ class Application:
         return result
 
     async def _start(self) -> None:
-        self.reception.start()
+        self.service.start()
         await self.settled("ready")
 
     async def settled(self, status: str = "ready") -> None:
         """Wait until nobody is on the line."""
-        while self.reception.status != status or self.reception.running or self.reception.waiting:  # noqa: ASYNC110
+        while self.service.status != status or self.service.running or self.service.waiting:  # noqa: ASYNC110
             await asyncio.sleep(0.0001)
 
     async def call(

@@ -18,9 +18,9 @@ from urllib.parse import unquote_plus
 
 from starlette.types import Scope
 
-from server.doors.call_tokens import CallToken, CallTokens
-from server.doors.doors import Doors
-from server.doors.refusal import refusal
+from server.access.call_tokens import CallToken, CallTokens
+from server.access.policy import AccessPolicy
+from server.access.responses import error_response
 from server.errors import Forbidden, TokenUsed
 from server.settings import Settings
 from tests.fuzz.parsers import pieces
@@ -83,7 +83,7 @@ def _check_claims(read: CallToken, resumes: bool) -> None:
 
 
 def _check_refusal(why: Forbidden) -> None:
-    answer = refusal(why)
+    answer = error_response(why)
     said = json.loads(bytes(answer.body))["error"]
     assert answer.status_code in (401, 403) and said["message"].endswith(".") and TOKEN not in said["message"]
 
@@ -107,17 +107,17 @@ def door(data: bytes) -> None:
         b" ".join([scope["query_string"], *(value for _, value in scope["headers"])]).decode("latin-1")
     )
     shown += " ".join(scope["subprotocols"])
-    doors = Doors(_HOUSES[house])  # who remembers no token
+    policy = AccessPolicy(_HOUSES[house])  # who remembers no token
     try:
-        visitor = doors.visit(scope)
+        identity = policy.visit(scope)
     except Forbidden as why:
         _check_refusal(why)
     else:
-        _check_visit(house, scope, shown, visitor.is_operator, visitor.call_token)
-        with suppress(TokenUsed), doors.place(visitor):
+        _check_visit(house, scope, shown, identity.is_operator, identity.call_token)
+        with suppress(TokenUsed), policy.place(identity):
             pass
     assert not any(part.startswith(b"token=") for part in scope["query_string"].split(b"&")), "it would be logged"
-    assert not doors._callers._calls, "somebody is still counted"
+    assert not policy._callers._calls, "somebody is still counted"
 
 
 def _check_visit(house: str, scope: Scope, shown: str, is_operator: bool, call_token: CallToken | None) -> None:

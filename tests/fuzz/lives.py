@@ -10,13 +10,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
+from server.calls.service import Service
 from server.engine.bridge import Command
 from server.engine.engine import Engine
-from server.errors import CallerLeft, CallerLost, CannotResume, ServerFull
-from server.outbox import Outbox, Reply
-from server.params import SessionParams
-from server.reception import Reception
-from server.session import Session
+from server.errors import CannotResume, ClientClosed, ConnectionLost, ServerFull
+from server.sessions.outbox import Outbox, Reply
+from server.sessions.params import SessionParams
+from server.sessions.session import Session
 from server.settings import Settings
 from tests.fakes import FakeBridge, FakeClock, TalkingRunner
 from tests.server.phone import speech
@@ -35,7 +35,7 @@ class _Bridge(FakeBridge):
 
 
 @dataclass
-class Line:
+class Connected:
     """One socket's time with a session, without the socket."""
 
     door: AbstractContextManager[Session]
@@ -58,11 +58,11 @@ class World:
     def __init__(self) -> None:
         self.clock, self.bridge = FakeClock(), _Bridge()
         self.runner = TalkingRunner(_SLOTS)
-        self.house = Reception(_SETTINGS, lambda: self.runner, self.clock)
+        self.house = Service(_SETTINGS, lambda: self.runner, self.clock)
         self.house._bridge = self.bridge  # type: ignore[assignment]
         self.engine = self.house._engine = Engine(lambda: self.runner, self.bridge, self.clock)  # type: ignore[arg-type]
         self.engine.set_up(self.runner)
-        self.lines: list[Line] = []
+        self.lines: list[Connected] = []
         self.tokens: list[tuple[str, Session]] = [("nobody's", Session(SessionParams(), self.clock))]
         self.claims: dict[Session, Claims] = {}
         self.turn()
@@ -77,7 +77,7 @@ class World:
                 self.come_back(*self.tokens[arg % len(self.tokens)])
             case 4:
                 self.clock.advance(0.02 * arg * arg)
-                for session in self.house.calls.seats:
+                for session in self.house.calls.admission:
                     self.house.calls.look_after(session, self.clock.now())
             case 5:
                 self.turn()
@@ -88,21 +88,21 @@ class World:
             case _ if self.lines:
                 self.act(self.lines[arg % len(self.lines)], what, arg)
 
-    def act(self, line: Line, what: int, arg: int) -> None:
+    def act(self, line: Connected, what: int, arg: int) -> None:
         """What one of the callers does."""
         match what:
             case 1 if not line.outbox.ended and line.session.greeted_at is not None:
                 line.session.offer(_FRAME)
             case 2:
-                line.session.hang_up(line.outbox, CallerLost("Gone.") if arg & 16 else CallerLeft("Goodbye."))
+                line.session.hang_up(line.outbox, ConnectionLost("Gone.") if arg & 16 else ClientClosed("Goodbye."))
                 self.let_go(line)
             case 6:
                 self.read(line)
 
     def come(self, wants_events: bool, max_steps: int) -> None:
         """A new call, with a limit or without."""
-        seats = self.house.calls.seats
-        was_full, waited = seats.is_full, seats.waiting
+        admission = self.house.calls.admission
+        was_full, waited = admission.is_full, admission.waiting
         try:
             self.enter(self.house.calls.admit(SessionParams(max_steps=max_steps or None), wants_events))
         except ServerFull:
@@ -128,15 +128,15 @@ class World:
 
     def enter(self, door: AbstractContextManager[Session]) -> Session:
         session = door.__enter__()
-        self.lines.append(Line(door, session, session.outbox))
+        self.lines.append(Connected(door, session, session.outbox))
         return session
 
-    def let_go(self, line: Line) -> None:
+    def let_go(self, line: Connected) -> None:
         """The socket's handler has come to its end."""
         self.lines.remove(line)
         line.door.__exit__(None, None, None)
 
-    def read(self, line: Line) -> None:
+    def read(self, line: Connected) -> None:
         """Take one thing off the wire."""
         if line.outbox.is_empty:
             return
@@ -158,19 +158,19 @@ class World:
 
     def check(self) -> None:
         """Nothing is lost or held twice."""
-        self.house.calls.seats.check_integrity()
+        self.house.calls.admission.check_integrity()
         self.engine.check_integrity()
 
     def end(self) -> None:
         """All hang up, and nothing is left of them."""
         for line in [*self.lines]:
-            line.session.hang_up(line.outbox, CallerLeft("Goodbye."))
+            line.session.hang_up(line.outbox, ClientClosed("Goodbye."))
             self.let_go(line)
         self.happen(4, 31)
         for _ in range(3):
             self.turn()
         house = self.house
-        assert not len(house.calls.seats) and house.running == house.parked == house.waiting == 0
+        assert not len(house.calls.admission) and house.running == house.parked == house.waiting == 0
         assert not self.engine._slots.seated() and not self.bridge.queued
         assert not house.calls._tokens._holders and not house.calls._tokens._newest
         assert house.status == "ready"

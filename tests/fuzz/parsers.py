@@ -15,9 +15,7 @@ from server.audio.framing import FRAME_SAMPLES, FrameAssembler
 from server.audio.ogg import MAX_LOST_PAGES, MAX_OGG_PACKET_BYTES, MAX_PAGE_BYTES, OggError, OggOpusReader, page_crc
 from server.audio.opus import OpusDecodeError, OpusDecoder
 from server.audio.packet import MAX_PACKET_SAMPLES, packet_samples
-from server.errors import BadParameter
-from server.params import SessionParams
-from server.wire.kyutai import (
+from server.dialects.kyutai_protocol import (
     MAX_MESSAGE_AUDIO_S,
     MAX_MESSAGE_BYTES,
     AudioReceived,
@@ -25,6 +23,8 @@ from server.wire.kyutai import (
     Malformed,
     ProtocolError,
 )
+from server.errors import BadParameter
+from server.sessions.params import SessionParams
 
 
 def pieces(data: bytes) -> list[bytes]:

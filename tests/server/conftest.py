@@ -9,14 +9,15 @@ from dataclasses import dataclass
 
 import pytest
 
-from server import reception as reception_module
-from server.doors.sockets import Crowd, listen
-from server.doors.tls import tls_context
-from server.engine import clock, watchdog
+from server.calls import service as service_module
+from server.calls.service import Service
+from server.commands.serve import GracefulServer, runner_maker
+from server.engine import watchdog
 from server.engine.runner import Runner
-from server.reception import Reception
-from server.serve import PoliteServer, runner_maker
+from server.sessions import pacing
 from server.settings import Settings
+from server.transport.listener import ConnectionLimiter, listen
+from server.transport.tls import tls_context
 from tests.server.phone import PATIENCE_S, until
 
 
@@ -24,8 +25,8 @@ from tests.server.phone import PATIENCE_S, until
 class Served:
     """A server that answers."""
 
-    reception: Reception
-    server: PoliteServer
+    service: Service
+    server: GracefulServer
     port: int
 
     @property
@@ -43,12 +44,12 @@ Serve = Callable[..., Awaitable[Served]]
 @asynccontextmanager
 async def served_by(make_runner: Callable[[], Runner], settings: Settings, ready: bool) -> AsyncIterator[Served]:
     """A server for as long as the block lasts."""
-    reception = Reception(settings, make_runner)
-    server = PoliteServer(reception, tls_context(settings))
-    listener = listen("127.0.0.1", 0, Crowd(settings))
+    service = Service(settings, make_runner)
+    server = GracefulServer(service, tls_context(settings))
+    listener = listen("127.0.0.1", 0, ConnectionLimiter(settings))
     serving = asyncio.create_task(server._serve(sockets=[listener]))  # without its signal handlers
-    served = Served(reception, server, listener.getsockname()[1])
-    await until(lambda: server.started and (reception.status == "ready" or not ready))
+    served = Served(service, server, listener.getsockname()[1])
+    await until(lambda: server.started and (service.status == "ready" or not ready))
     try:
         yield served
     finally:
@@ -75,12 +76,12 @@ async def serve() -> AsyncIterator[Serve]:
 @pytest.fixture
 def patient_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is heard is what was said: no silence for a test that is slow to speak, no skip for one that is fast."""
-    monkeypatch.setattr(clock, "SILENCE_AFTER_S", 1e9)
-    monkeypatch.setattr(clock, "AHEAD_S", 1e9)
+    monkeypatch.setattr(pacing, "SILENCE_AFTER_S", 1e9)
+    monkeypatch.setattr(pacing, "AHEAD_S", 1e9)
 
 
 @pytest.fixture
 def quick_watch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Calls are looked after every few milliseconds, and a slow step is still no hang."""
-    monkeypatch.setattr(reception_module, "WATCH_EVERY_S", 0.01)
-    monkeypatch.setattr(watchdog, "PATIENCE_LOOKS", 1000)
+    monkeypatch.setattr(service_module, "WATCH_EVERY_S", 0.01)
+    monkeypatch.setattr(watchdog, "HANG_LOOKS", 1000)

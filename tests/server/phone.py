@@ -13,8 +13,15 @@ from websockets.exceptions import ConnectionClosed
 
 from server.audio.framing import FRAME_SAMPLES, SAMPLE_RATE_HZ, FrameAssembler, Pcm
 from server.audio.opus import OpusDecoder, OpusEncoder
-from server.doors.http import READ_BYTES
-from server.wire.kyutai import AudioForm, AudioReceived, ErrorReceived, KyutaiProtocol, MetadataReceived, TextReceived
+from server.dialects.kyutai_protocol import (
+    AudioForm,
+    AudioReceived,
+    ErrorReceived,
+    KyutaiProtocol,
+    MetadataReceived,
+    TextReceived,
+)
+from server.transport.http import READ_BYTES
 
 PATIENCE_S = 30.0  # how long anything may take on a slow and busy machine
 

@@ -30,7 +30,7 @@ def test_help_needs_no_torch(command: str):
 
 def test_the_echo_needs_no_torch():
     lines = """
-from server.serve import runner_maker
+from server.commands.serve import runner_maker
 from server.settings import Settings
 print(*(runner_maker(Settings(model="echo", slots=slots))().slots for slots in (3, "auto")))
 """

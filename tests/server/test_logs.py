@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from server.audio.opus import OpusEncoder
+from server.dialects.kyutai_protocol import AudioForm
 from server.logs import Sparing
-from server.wire.kyutai import AudioForm
 from tests.fakes import FakeClock
 from tests.server.phone import PATIENCE_S, dial, speech
 
@@ -91,7 +91,9 @@ def test_a_flood_is_cut_and_counted():
 
 
 def test_importing_the_server_sets_up_no_logging():
-    program = "import logging, server.serve; assert not logging.getLogger('server').handlers + logging.root.handlers"
+    program = (
+        "import logging, server.commands.serve; assert not logging.getLogger('server').handlers + logging.root.handlers"
+    )
     subprocess.run([sys.executable, "-c", program], env=ENVIRONMENT, check=True)
 
 
@@ -100,7 +102,8 @@ OURS, THEIRS = "wisteria-trellis", "marzipan-hedgehog"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
 SERVER = f"""
 import numpy, sys
-from server import cli, serve
+from server import cli
+from server.commands import serve
 from tests.fakes import TalkingRunner
 
 class Runner(TalkingRunner):

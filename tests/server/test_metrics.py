@@ -5,11 +5,11 @@ import time
 
 import pytest
 
-from server.metrics import FRAME_BOUNDS_S, Histogram, Metrics, Window
+from server.metrics import FRAME_BOUNDS_S, Histogram, Metrics, RollingWindow
 
 
 def test_percentiles_of_a_window():
-    window = Window()
+    window = RollingWindow()
     assert window.percentiles_ms() == {}
     for ms in range(101):
         window.add(ms / 1000)
@@ -17,7 +17,7 @@ def test_percentiles_of_a_window():
 
 
 def test_a_window_forgets_what_is_old():
-    window = Window()
+    window = RollingWindow()
     for _ in range(100_000):
         window.add(1.0)
     for _ in range(4096):

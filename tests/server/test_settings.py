@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from server.cli import main
-from server.settings import Settings, misspelt
+from server.settings import Settings, unknown_variables
 
 
 def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch):
@@ -52,7 +52,7 @@ def test_a_variable_that_is_empty_chooses_nothing(monkeypatch: pytest.MonkeyPatc
 
 def test_a_variable_that_is_misspelt_is_told():
     environment = {"PARLEY_SLOT": "4", "PARLEY_PORT": "1", "PARLEY_CHROMIUM": "/usr/bin/chromium", "PATH": "/bin"}
-    assert misspelt(environment) == ["PARLEY_SLOT is no setting and chooses nothing. Is PARLEY_SLOTS meant?"]
+    assert unknown_variables(environment) == ["PARLEY_SLOT is no setting and chooses nothing. Is PARLEY_SLOTS meant?"]
 
 
 def test_several_are_told_apart_by_commas_or_space():

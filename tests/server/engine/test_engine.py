@@ -7,11 +7,11 @@ import pytest
 
 from server.audio.framing import FRAME_S
 from server.engine.bridge import Broken, Close, Closed, Failed, Open, Opened, Ready, Stepped, Stop
-from server.engine.clock import SILENCE_AFTER_S
 from server.engine.echo_runner import EchoRunner
 from server.engine.engine import Engine
-from server.params import SessionParams
-from server.session import Session
+from server.sessions.pacing import SILENCE_AFTER_S
+from server.sessions.params import SessionParams
+from server.sessions.session import Session
 from tests.fakes import FakeBridge, FakeClock, TalkingRunner
 from tests.server.phone import PATIENCE_S, speech
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from server.audio.framing import FRAME_SAMPLES
 from server.engine.batch import Batch
-from server.hub import ModelUnavailable
-from server.params import SessionParams
+from server.hub.resolve import ModelUnavailable
+from server.sessions.params import SessionParams
 
 pytest.importorskip("torch")
 

@@ -10,9 +10,9 @@ import pytest
 from server.audio.framing import FRAME_S, Pcm
 from server.engine.bridge import Open, Stepped
 from server.engine.engine import Engine
-from server.errors import CallerLost
-from server.params import SessionParams
-from server.session import Session
+from server.errors import ConnectionLost
+from server.sessions.params import SessionParams
+from server.sessions.session import Session
 from tests.fakes import FakeBridge, FakeClock
 from tests.server.phone import speech
 
@@ -72,7 +72,7 @@ def test_a_parked_call_goes_on_to_the_bit(runner: MoshiRunner):
     broken = Pair(runner)
     for frame in frames[:9]:
         broken.hear({broken.first: frame, broken.second: frame})
-    broken.first.park(CallerLost("gone"))
+    broken.first.park(ConnectionLost("gone"))
     for frame in frames[9:15]:  # the neighbour talks on, and minutes pass
         broken.hear({broken.second: frame})
     broken.clock.advance(120)

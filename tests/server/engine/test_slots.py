@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from server.engine.batch import Batch, StepResult, buckets
-from server.engine.slots import Slots, Times
-from server.params import SessionParams
-from server.session import Session
+from server.engine.slots import Slots, StepTimes
+from server.sessions.params import SessionParams
+from server.sessions.session import Session
 from tests.fakes import FakeClock
 from tests.server.phone import speech
 
-NO_TIME = Times(0.0, 0.0, 0.0, 0.0)
+NO_TIME = StepTimes(0.0, 0.0, 0.0, 0.0)
 
 
 def new_session() -> Session:
@@ -155,6 +155,6 @@ def test_nothing_to_step_is_no_batch():
 
 
 def test_waiting_for_the_step_before_is_the_models_time():
-    times = Times(started_at=10.0, ended_at=10.03, previous_started_at=9.95, previous_ended_at=9.99)
+    times = StepTimes(started_at=10.0, ended_at=10.03, previous_started_at=9.95, previous_ended_at=9.99)
     assert times.reply_times(offered_at=9.97) == pytest.approx({"wait_s": 0.03, "step_s": 0.03, "model_s": 0.05})
     assert times.reply_times(offered_at=9.995) == pytest.approx({"wait_s": 0.005, "step_s": 0.03, "model_s": 0.03})

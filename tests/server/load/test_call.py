@@ -14,12 +14,12 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
 from server.audio.framing import FRAME_S
+from server.dialects.kyutai_protocol import AudioForm, AudioReceived, KyutaiProtocol
 from server.load import call as call_module
 from server.load import troubles
 from server.load.call import LEAST_INTERVAL, Call, Errand
 from server.load.record import CallRecord
 from server.load.troubles import Cut, Faults, Trouble
-from server.wire.kyutai import AudioForm, AudioReceived, KyutaiProtocol
 from tests.server.load.records import until
 
 SPEECH = [[bytes([0x68, frame, packet]) * 20 for packet in range(4)] for frame in range(3)]

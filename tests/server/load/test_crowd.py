@@ -11,12 +11,12 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
 from server.audio.framing import FRAME_S
+from server.dialects.kyutai_protocol import AudioForm, AudioReceived, KyutaiProtocol
 from server.load import crowd as crowd_module
 from server.load.crowd import Crowd, Habits, Mix
 from server.load.figures import summary
 from server.load.ledger import Ledger
 from server.load.troubles import Faults
-from server.wire.kyutai import AudioForm, AudioReceived, KyutaiProtocol
 from tests.server.load.records import until
 
 SPEECH = [[bytes([0x68, frame, packet]) * 20 for packet in range(4)] for frame in range(25)]

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
+from server.audio.files import write_wav
 from server.audio.framing import FRAME_SAMPLES, Pcm
 from server.audio.opus import OpusDecoder
-from server.audio.wav import write_wav
 from server.load.speech import LONGEST_S, encoded_speech, synthetic_speech
 
 

@@ -1,0 +1,89 @@
+"""Call tokens: what a site's own back end signs, so that its visitors may call without knowing the operator's token.
+
+A token is a JWT signed with HS256 by the operator's `--call-token-key`. It must say `exp`, at most an hour ahead, and
+`jti`, its own name: it is good for one call. It may say `max_call_s`, how long that call may last, and `sub`, whose
+it is: calls of one `sub` are counted together. SECURITY.md shows how to make one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from server.errors import Refused, TokenExpired, TokenInvalid, TokenUsed
+
+MAX_LIFETIME_S = 3600.0
+_SWEEP_FROM = 1024  # used tokens
+_LEEWAY_S = 5.0  # by which clocks of two machines may differ
+
+
+class CallToken(BaseModel):
+    """The claims of a genuine token."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+    jti: str = Field(min_length=1, max_length=128)
+    exp: float
+    sub: str | None = Field(default=None, min_length=1, max_length=128)
+    max_call_s: float | None = Field(default=None, gt=0, le=1e9)
+
+
+class CallTokens:
+    """Reads call tokens, and remembers which ones had their call."""
+
+    def __init__(self, key: str) -> None:
+        import jwt  # here, since it brings a library of ciphers: a tenth of a second, for those who sign tokens
+
+        self._jwt = jwt
+        self._key = key
+        self._used: dict[str, float] = {}  # [jti]: when it is forgotten, as it has expired by then
+        self._sweep_at = _SWEEP_FROM
+
+    def read(self, text: str, resumes: bool) -> CallToken:
+        """The token in `text`. For a call that resumes, a used or expired one will do.
+
+        Raises TokenInvalid, TokenExpired or TokenUsed.
+        """
+        try:
+            claims = self._jwt.decode(
+                text,
+                self._key,
+                algorithms=["HS256"],
+                leeway=_LEEWAY_S,
+                options={"require": ["exp", "jti"], "verify_exp": not resumes},
+            )
+            token = CallToken.model_validate(claims)
+        except self._jwt.ExpiredSignatureError as error:
+            raise TokenExpired("The call token has expired; its site can make a new one.") from error
+        except (self._jwt.InvalidTokenError, ValidationError, RecursionError) as error:  # the last from nested JSON
+            raise TokenInvalid("The token is not valid.") from error
+        if token.exp > time.time() + MAX_LIFETIME_S + _LEEWAY_S:
+            raise TokenInvalid("The call token is valid for longer than an hour; its site should make shorter ones.")
+        if not resumes:
+            self._check_unused(token)
+        return token
+
+    @contextmanager
+    def use(self, token: CallToken) -> Iterator[None]:
+        """Mark the token as used, unless the block raises Refused: then it may be shown again. Raises TokenUsed."""
+        self._check_unused(token)
+        self._forget_expired()
+        self._used[token.jti] = token.exp + _LEEWAY_S
+        try:
+            yield
+        except Refused:
+            self._used.pop(token.jti, None)  # it may have expired meanwhile
+            raise
+
+    def _forget_expired(self) -> None:
+        if len(self._used) >= self._sweep_at:  # so that no more are kept than twice what an hour brings
+            now = time.time()
+            self._used = {jti: until for jti, until in self._used.items() if until > now}
+            self._sweep_at = max(_SWEEP_FROM, 2 * len(self._used))
+
+    def _check_unused(self, token: CallToken) -> None:
+        if token.jti in self._used:
+            raise TokenUsed("The call token has been used; its site can make a new one.")

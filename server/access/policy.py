@@ -1,0 +1,90 @@
+"""The access policy: who may ask for what. Allows with a `ClientIdentity`, refuses with an error. Knows no sockets."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import NoReturn
+
+from starlette.datastructures import Headers, QueryParams
+from starlette.types import Scope
+
+from server.access.call_limits import CallLimiter
+from server.access.call_tokens import CallToken, CallTokens
+from server.access.hosts import ANY, HostPolicy, OriginPolicy
+from server.access.identity import ClientIdentity
+from server.access.tokens import is_same, make_token, take_token
+from server.addresses import client_key, is_local
+from server.errors import TokenInvalid, TokenMissing
+from server.settings import Settings
+
+METRICS = "/metrics"
+_GUARDED = "/api/"
+_PROBES = {"/healthz", "/readyz"}  # asked by balancers, under any name
+
+
+class AccessPolicy:
+    """The policy of one server. Owner: the event loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        given = settings.token.get_secret_value() if settings.token else None
+        self.made_token = make_token() if given is None and _needs_token(settings) else None
+        self._token = given or self.made_token  # None: nobody needs one
+        self._calls_need_token = self._token is not None and not settings.public
+        key = settings.call_token_key
+        self._call_tokens = CallTokens(key.get_secret_value()) if key else None
+        self.framed_by = () if ANY in settings.allowed_origin else settings.allowed_origin
+        self._hosts = HostPolicy(settings.host, settings.allowed_host)
+        self._origins = OriginPolicy(settings.allowed_origin)
+        self._callers = CallLimiter(settings.max_calls_per_caller)
+
+    def visit(self, scope: Scope) -> ClientIdentity:
+        """Who sends this request, when it may be answered.
+
+        Takes the token out of the scope's query. Raises Forbidden.
+        """
+        headers, path = Headers(scope=scope), scope["path"]
+        shown = take_token(scope)
+        if not self._calls_need_token and path not in _PROBES:
+            self._hosts.check(headers.get("host"))
+        self._origins.check(headers.get("origin"), headers.get("host"), scope["scheme"])
+        query = QueryParams(scope["query_string"])
+        wants_events = query.get("events") == "1"
+        resumes = wants_events and "resume" in query and scope["type"] == "websocket"
+        address = scope["client"][0] if scope.get("client") else ""
+        is_operator = self._token is None or bool(shown and is_same(shown, self._token))
+        call_token = None
+        if path == METRICS and not is_operator:
+            self._refuse(shown)
+        if self._calls_need_token and not is_operator and (path.startswith(_GUARDED) or scope["type"] == "websocket"):
+            call_token = self._read_call_token(shown, resumes)
+        if self._token and is_operator:
+            caller = None
+        elif call_token and call_token.sub:
+            caller = f"sub {call_token.sub}"
+        else:
+            caller = client_key(address)
+        return ClientIdentity(is_operator, wants_events, resumes, caller, call_token)
+
+    def place(self, identity: ClientIdentity) -> ExitStack:
+        """A place for a call of this identity, held until the block is left. Raises TooManyCalls or TokenUsed."""
+        with ExitStack() as held:
+            held.enter_context(self._callers.call(identity.caller, identity.resumes))
+            if identity.call_token and self._call_tokens and not identity.resumes:
+                held.enter_context(self._call_tokens.use(identity.call_token))
+            return held.pop_all()
+
+    def _read_call_token(self, shown: str | None, resumes: bool) -> CallToken:
+        if not shown or self._call_tokens is None:
+            self._refuse(shown)
+        return self._call_tokens.read(shown, resumes)
+
+    def _refuse(self, shown: str | None) -> NoReturn:
+        if shown:
+            raise TokenInvalid("The token is not the right one.")
+        raise TokenMissing("A token is needed here; the server printed it when it started.")
+
+
+def _needs_token(settings: Settings) -> bool:
+    """True where others than this machine can come to the door, unless they all may."""
+    reachable = [settings.host, *settings.allowed_host]
+    return not settings.public and (settings.call_token_key is not None or not all(map(is_local, reachable)))

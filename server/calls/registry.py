@@ -1,0 +1,240 @@
+"""Who gets a call, who comes back to one, and until when: every session from `admit` to its end.
+
+A session may outlive its socket: one that lost it keeps its slot for a while, unless somebody else wants it
+(`admission.py`), and goes on over the next (`resume_tokens.py`). Owner: the event loop. Knows no sockets, no
+dialect and no model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from server.calls.admission import Admission
+from server.calls.resume_tokens import ResumeTokens
+from server.clock import Clock
+from server.engine.bridge import Close, Open
+from server.errors import (
+    CallEnded,
+    CannotResume,
+    ClientClosed,
+    ParleyError,
+    Refused,
+    Restarting,
+    ServerFull,
+    ServerStarting,
+    ServerStopping,
+    TakenOver,
+)
+from server.metrics import Metrics
+from server.sessions.params import SessionParams
+from server.sessions.recording import make_recorder
+from server.sessions.session import Session, SessionState
+from server.settings import Settings
+
+log = logging.getLogger(__name__)
+
+PING_AFTER_S = 4.0  # clients of today hang up after 10 s without a message
+PARTING_S = 3.0  # for all calls to end, once they have been told to
+_RESTARTING = "The server is restarting. Call again in a moment."
+
+
+class Calls:
+    """All calls of one engine."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        metrics: Metrics,
+        submit: Callable[[Open | Close], None],
+        wake_engine: Callable[[], None],
+    ) -> None:
+        """`submit` takes commands to the engine, in their order. Raises CannotRecord."""
+        self.closed: Callable[[], Refused] | None = starting  # makes what new callers are turned away with, if all are
+        self.admission = Admission(clock, submit, self._on_left)
+        self._settings = settings
+        self._clock = clock
+        self._metrics = metrics
+        self._wake_engine = wake_engine
+        self._tokens = ResumeTokens(settings.server_id)
+        self._recorder = make_recorder(settings)
+        self._drained_at = math.inf  # when calls are ended, by the clock
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    @property
+    def counts(self) -> Counter[str]:
+        """What was counted so far, calls in progress included."""
+        counts = Counter({**self._metrics.counts, "refused": self._metrics.refused.total()})
+        for session in self.admission:
+            counts.update(session.counts)
+        return counts
+
+    # ── In
+
+    @contextmanager
+    def admit(self, params: SessionParams, wants_events: bool) -> Iterator[Session]:
+        """A new session that has a slot, or a place in line, until the block is left. Raises Refused.
+
+        Who wants events may wait in line, and resume.
+        """
+        refusal = self._refusal(wants_events)
+        if refusal:
+            self.note_refusal(refusal)
+            raise refusal
+        resume_s = self._settings.resume_s if wants_events else 0.0
+        session = Session(params, self._clock, self._wake_engine, self._settings.max_call_s, resume_s)
+        self._empty.clear()
+        self.admission.join(session)
+        with self._served(session):
+            yield session
+
+    @contextmanager
+    def resume(self, token: str) -> Iterator[Session]:
+        """The session that is `token`'s, from where it stood, until the block is left. Raises CannotResume."""
+        session = self._tokens.redeem(token)
+        if session is None:
+            refusal = CannotResume("That conversation is over, or was never here. Call again to begin a new one.")
+            self.note_refusal(refusal)
+            raise refusal
+        if session.state is SessionState.RUNNING:  # its socket only seems alive
+            session.park(TakenOver("The call goes on over another connection."))
+        session.resume(self._tokens.issue(session))
+        self._tell_drain(session)
+        log.info("call resumed", extra={"call": session.call})
+        with self._served(session):
+            yield session
+
+    def open(self, session: Session, model: str) -> None:
+        """It has its slot."""
+        if session.ended:
+            return
+        self._metrics.lines.add(self._clock.now() - session.came_at)
+        if self._recorder and session.params.record:
+            about = {"model": model, "seed": session.params.text_seed}
+            session.recording = self._recorder.begin(session.call, about)
+        session.open(self._tokens.issue(session) if session.resume_s else None)
+
+    def _refusal(self, may_wait: bool) -> Refused | None:
+        if self.closed:
+            return self.closed()
+        if self.admission.is_full and not may_wait:
+            return ServerFull("All lines are busy. Call again in a moment.")
+        if self.admission.is_full and self.admission.waiting >= self._settings.max_waiting:
+            return ServerFull("All lines are busy and the line is full. Call again later.")
+        return None
+
+    def note_refusal(self, why: ParleyError) -> None:
+        """Count and log a caller who is turned away."""
+        self._metrics.refused[why.code] += 1
+        log.info("call refused", extra={"reason": why.code, "running": self.admission.running})
+
+    # ── Meanwhile
+
+    def look_after(self, session: Session, now: float) -> None:
+        """End a call that nobody takes part in any more; tell the others how it goes."""
+        why = session.expiry(now, self._settings)
+        if why:
+            session.counts["expired"] += session.state is SessionState.PARKED
+            self.end(session, why)
+        session.tell_stats()
+        if now - session.outbox.taken_at > PING_AFTER_S:
+            session.tell({"type": "ping"})
+
+    # ── Out
+
+    @contextmanager
+    def _served(self, session: Session) -> Iterator[None]:
+        """One socket's time with a session."""
+        outbox = session.outbox
+        try:
+            yield
+        finally:
+            if session.outbox is not outbox:
+                pass  # it goes on over another one
+            elif session.state is SessionState.PARKED:
+                log.info("call parked")
+                self.admission.fill()
+            else:
+                session.end(ClientClosed("The caller hung up."))
+                self.admission.leave(session)
+
+    async def drain(self, grace_s: float) -> None:
+        """Let those who talk go on for `grace_s`, nobody else, and then `part`."""
+        self._drained_at = self._clock.now() + grace_s
+        for session in self.admission.in_line():
+            session.end(Restarting(_RESTARTING))
+        for session in self.admission:
+            self._tell_drain(session)
+        if self.admission and grace_s:
+            log.info(
+                "calls may end by themselves; another signal ends them now",
+                extra={"calls": len(self.admission), "seconds": grace_s},
+            )
+        await self._emptied(grace_s)
+        await self.part()
+
+    async def part(self) -> None:
+        """End every call politely, within a bound."""
+        for session in self.admission:
+            self.end(session, Restarting(_RESTARTING))
+        if not await self._emptied(PARTING_S):
+            log.warning("calls did not end in time", extra={"calls": len(self.admission)})
+
+    def stop(self) -> None:
+        """Finish what is written of calls."""
+        if self._recorder:
+            self._recorder.stop()
+
+    def _tell_drain(self, session: Session) -> None:
+        left_s = self._drained_at - self._clock.now()
+        if 0 < left_s < math.inf:
+            session.tell({"type": "drain", "left_s": round(left_s)})
+
+    async def _emptied(self, within_s: float) -> bool:
+        try:
+            await asyncio.wait_for(self._empty.wait(), within_s)
+        except TimeoutError:
+            return False
+        return True
+
+    def end(self, session: Session, why: CallEnded) -> None:
+        """End a call; with one that is parked nobody else is left to let go of it."""
+        was_parked = session.state is SessionState.PARKED
+        session.end(why)
+        if was_parked:
+            self.admission.leave(session)
+
+    def _on_left(self, session: Session) -> None:
+        self._tokens.forget(session)
+        if not self.admission:
+            self._empty.set()
+        assert session.ended is not None
+        why, now = session.ended.code, self._clock.now()
+        self._metrics.add_counts({"calls": 1, **session.counts})
+        if session.greeted_at is None:
+            self._metrics.counts["left_line"] += 1
+        else:
+            self._metrics.add_call(why, now - session.greeted_at)
+        fields = {"call": session.call, "why": why, "duration_s": round(now - session.came_at, 1)}
+        log.info("call ended", extra={**fields, **_summary(session)})
+
+
+def starting() -> Refused:
+    return ServerStarting("The model is still loading. Call again in a moment.")
+
+
+def stopping() -> Refused:
+    return ServerStopping("The server is stopping. Call again in a moment.")
+
+
+def _summary(session: Session) -> dict[str, float]:
+    """How a call went, for its last line in the log: what is always told, and whatever else was counted."""
+    always = dict.fromkeys(("heard", "late", "skipped", "concealed", "received_bytes", "sent_bytes"), 0)
+    turnaround = session.turnaround.percentiles_ms()
+    return {**always, **session.counts, **{f"turnaround_{p}_ms": turnaround[p] for p in ("p50", "p99") if turnaround}}

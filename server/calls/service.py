@@ -1,0 +1,188 @@
+"""The house around the engine: how it comes up and goes down, and what the engine has to tell.
+
+Starts the engine, takes its notices to the calls they are about, notices when it fails or hangs, and says what is true
+of the server as a whole. Owner: the event loop. Knows no sockets and no wire, and leaves to `calls.py` who gets a call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from server.calls.registry import Calls, stopping
+from server.clock import Clock, WallClock
+from server.engine.bridge import (
+    Bridge,
+    Broken,
+    Check,
+    Checked,
+    Closed,
+    Command,
+    Failed,
+    Notice,
+    Opened,
+    Ready,
+    Stepped,
+    Stop,
+)
+from server.engine.engine import Engine
+from server.engine.runner import DeviceMemory, ModelCard, Runner
+from server.engine.watchdog import HANG_LOOKS, Watchdog
+from server.errors import EngineFailed, NonFiniteOutput
+from server.metrics import Metrics
+from server.sessions.session import Session
+from server.settings import Settings
+
+log = logging.getLogger(__name__)
+
+WATCH_EVERY_S = 1.0
+_THREAD_STOPS_WITHIN_S = 1.0
+
+Status = Literal["starting", "ready", "stopping", "failed"]
+
+
+class Service:
+    """One engine, its calls, and how they do."""
+
+    def __init__(self, settings: Settings, make_runner: Callable[[], Runner], clock: Clock | None = None) -> None:
+        """Raises CannotRecord."""
+        self.settings = settings
+        self.clock = clock or WallClock()
+        self.metrics = Metrics()
+        self.status: Status = "starting"
+        self.reason = "The model is loading."  # why the status is not ready
+        self.card = ModelCard(name=settings.model, demo=False, notice="The model is loading.")
+        self.failed = asyncio.Event()
+        self.calls = Calls(settings, self.clock, self.metrics, self._submit, self._wake_engine)
+        self._make_runner = make_runner
+        self._checks: deque[asyncio.Future[str | None]] = deque()  # asked of the engine and not yet answered
+
+    # ── The server's life
+
+    def start(self) -> None:
+        """Start the engine on the running loop; it loads its model while the server answers already."""
+        self._bridge = Bridge(asyncio.get_running_loop(), self._on_notices)
+        self._engine = Engine(self._make_runner, self._bridge, self.clock)
+        self._engine.start()
+
+    async def drain(self, grace_s: float) -> None:
+        """Take no more callers, let those who talk go on for `grace_s`, and end what is left politely; bounded."""
+        if self.status == "failed":
+            await self.calls.part()
+        else:
+            self.status, self.reason = "stopping", "The server is stopping."
+            self.calls.closed = stopping
+            await self.calls.drain(grace_s)
+
+    def stop(self) -> None:
+        """End the engine thread. A step under way may outlive this; the thread is a daemon."""
+        self._bridge.submit(Stop())
+        if not self._engine.join(_THREAD_STOPS_WITHIN_S):
+            log.warning("the engine is still busy")
+        self.calls.stop()
+
+    # ── What is true of it
+
+    @property
+    def slots(self) -> int:
+        """How many calls the model takes at once; 0: not known yet."""
+        return self.calls.admission.slots
+
+    @property
+    def running(self) -> int:
+        return self.calls.admission.running
+
+    @property
+    def parked(self) -> int:
+        return self.calls.admission.parked
+
+    @property
+    def waiting(self) -> int:
+        return self.calls.admission.waiting
+
+    @property
+    def counts(self) -> Counter[str]:
+        """What was counted so far, calls in progress included."""
+        return self.calls.counts
+
+    def device_memory(self) -> DeviceMemory | None:
+        """How full the GPU is; None without one, and until the model is ready."""
+        return self._engine.device_memory() if self.slots else None
+
+    async def check_integrity(self) -> None:
+        """Assert, with the engine and while calls go on, that no slot is lost or held twice. Needs a live engine."""
+        self.calls.admission.check_integrity()
+        checked = asyncio.get_running_loop().create_future()
+        self._checks.append(checked)
+        self._submit(Check(frozenset(self.calls.admission.seated())))
+        problem = await checked
+        assert problem is None, problem
+
+    def _submit(self, command: Command) -> None:
+        self._bridge.submit(command)
+
+    def _wake_engine(self) -> None:
+        self._bridge.wake()
+
+    # ── What the engine has to tell
+
+    def _on_notices(self, notices: Sequence[Notice]) -> None:
+        for notice in notices:
+            match notice:
+                case Stepped(replies, rows):
+                    if replies:
+                        self.metrics.add_step(len(replies), rows, replies[0][1].step_s)
+                    for session, reply in replies:
+                        session.deliver(reply)
+                case Broken(session):
+                    self._on_broken(session)
+                case Opened(session):
+                    self.calls.open(session, self.card.name)
+                case Closed(session):
+                    session.close()
+                case Checked(problem):
+                    self._checks.popleft().set_result(problem)
+                case Ready(card, slots):
+                    self._on_ready(card, slots)
+                case Failed(reason):
+                    self._on_failed(reason)
+
+    def _on_ready(self, card: ModelCard, slots: int) -> None:
+        self.card = card
+        self.calls.admission.open(slots)
+        if self.status == "starting":
+            self.status, self.reason, self.calls.closed = "ready", "", None
+        notice = {"notice": card.notice} if card.notice else {}
+        log.info("ready", extra={"model": card.name, "slots": slots, **notice})
+
+    def _on_broken(self, session: Session) -> None:
+        if not session.ended:  # else it breaks once more, on its way out
+            session.counts["broken"] += 1
+            log.error("a call broke", extra={"call": session.call})
+            why = NonFiniteOutput("The model computed something that is no number, so this call ends; call again.")
+            self.calls.end(session, why)
+
+    def _on_failed(self, reason: str) -> None:
+        if self.status == "failed":
+            return
+        self.status, self.reason = "failed", reason
+        self.calls.closed = stopping
+        log.error("the engine failed", extra={"reason": reason})
+        for session in self.calls.admission:
+            self.calls.end(session, EngineFailed("The server failed and ends this call; it is our fault."))
+        self.failed.set()
+
+    async def watch(self) -> None:
+        """Once a second, look after the engine and every session; for ever."""
+        watchdog = Watchdog()
+        while True:
+            await asyncio.sleep(WATCH_EVERY_S)
+            if watchdog.hangs(self._engine.turn):
+                self._on_failed(f"A step of the model has not ended for {HANG_LOOKS} s.")
+            now = self.clock.now()
+            for session in self.calls.admission:
+                self.calls.look_after(session, now)
+            self.calls.admission.tell_places()

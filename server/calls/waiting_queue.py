@@ -1,0 +1,93 @@
+"""The waiting line: first come, first served, and each is told their place and how long it will take.
+
+The estimate is that of a queue whose servers are the slots: each call that runs now ends when calls of its age have
+ended lately, each call before the caller's takes as long as most, and the slots are taken in the order in which they
+become free. Owner: the event loop. Knows no sockets and no engine.
+"""
+
+from __future__ import annotations
+
+import heapq
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+from server.sessions.outbox import Event
+from server.sessions.session import Session
+
+_LENGTHS = 256  # calls that the estimate is made from: the last ones
+
+
+class WaitingQueue:
+    """Who waits for a slot."""
+
+    def __init__(self) -> None:
+        self._told: dict[Session, Event] = {}  # in the order in which they came; {}: nothing yet
+        self._lengths_s: deque[float] = deque(maxlen=_LENGTHS)
+
+    def __len__(self) -> int:
+        return len(self._told)
+
+    def __contains__(self, session: Session) -> bool:
+        return session in self._told
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(self._told)
+
+    def join(self, session: Session) -> None:
+        self._told[session] = {}
+
+    def leave(self, session: Session) -> None:
+        del self._told[session]
+
+    def pop_first(self) -> Session:
+        first = next(iter(self._told))
+        del self._told[first]
+        return first
+
+    def note_length(self, call_s: float) -> None:
+        """A call has ended, so long after its greeting."""
+        self._lengths_s.append(call_s)
+
+    def tell_places(self, ages_s: Iterable[float]) -> None:
+        """Tell those whose place or wait is another one than they know; `ages_s`: of the calls that hold the slots."""
+        if not self._told:
+            return
+        waits = waits_s(list(ages_s), sorted(self._lengths_s), len(self._told))
+        for position, ((session, told), wait_s) in enumerate(zip(self._told.items(), waits, strict=True), start=1):
+            event: Event = {"type": "queue", "position": position, "ahead_s": _rounded(wait_s)}
+            if event != told:
+                self._told[session] = event
+                session.tell(event)
+
+
+def waits_s(ages_s: list[float], lengths_s: list[float], count: int) -> list[float | None]:
+    """How long each of the first `count` in line waits, by the running calls' ages and the sorted lengths of past ones.
+
+    None where there is nothing to go by: no call has ended yet, or none holds a slot.
+    """
+    if not lengths_s or not ages_s:
+        return [None] * count
+    usual_s = _median(lengths_s)
+    free_in_s = [_remaining_s(age_s, lengths_s) for age_s in ages_s]
+    heapq.heapify(free_in_s)
+    waits: list[float | None] = []
+    for _ in range(count):
+        waits.append(free_in_s[0])
+        heapq.heapreplace(free_in_s, free_in_s[0] + usual_s)
+    return waits
+
+
+def _remaining_s(age_s: float, lengths_s: list[float]) -> float:
+    """What is left, as a rule, of a call of that age; one that is longer than all before takes once more as long."""
+    longer = lengths_s[bisect_right(lengths_s, age_s) :]
+    return _median(longer) - age_s if longer else age_s
+
+
+def _median(ordered: list[float]) -> float:
+    return ordered[len(ordered) // 2]
+
+
+def _rounded(wait_s: float | None) -> int | None:
+    """To whole seconds, and long waits to five: nobody is told of a change that is none to them."""
+    return None if wait_s is None else round(wait_s) if wait_s < 10 else 5 * round(wait_s / 5)

@@ -1,0 +1,79 @@
+"""The HTTP surface: the call, what the page asks before it dials, and what a load balancer asks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request, WebSocket
+from fastapi.responses import JSONResponse, Response
+
+import server
+from server.audio.framing import FRAME_S, SAMPLE_RATE_HZ
+from server.calls.connection import Connection
+from server.calls.service import Service
+from server.http.prometheus import PrometheusExporter
+
+router = APIRouter()
+_READ = ["GET", "HEAD"]  # load balancers may ask without wanting the body
+
+
+def _service(app: FastAPI) -> Service:
+    return app.state.service
+
+
+@router.websocket("/api/chat")
+async def chat(socket: WebSocket) -> None:
+    """A call, in Kyutai's protocol."""
+    await Connection(socket, _service(socket.app), socket.app.state.policy).run()
+
+
+@router.api_route("/api/info", methods=_READ)
+async def info(request: Request) -> dict[str, Any]:
+    """Who answers here, how many can call, and how it goes."""
+    service = _service(request.app)
+    settings = service.settings
+    limits = ("max_waiting", "max_call_s", "first_audio_s", "quiet_s", "resume_s")
+    return {
+        "name": "Parley",
+        "model": service.card.name,
+        "demo": service.card.demo,
+        "notice": service.card.notice,
+        "status": service.status,
+        "sample_rate_hz": SAMPLE_RATE_HZ,
+        "frame_ms": round(FRAME_S * 1000),
+        "slots": service.slots,
+        "running": service.running,
+        "parked": service.parked,
+        "waiting": service.waiting,
+        "limits": {name: getattr(settings, name) for name in limits},
+        "voices": [],
+        "prompts": [],
+        "params": dict(service.card.params),
+        "records": settings.record is not None,
+        "version": server.__version__,
+        "counts": dict(service.counts),
+        "timings": service.metrics.timings_ms(),
+    }
+
+
+@router.api_route("/metrics", methods=_READ)
+async def metrics(request: Request) -> Response:
+    """The same and more, for Prometheus."""
+    exposition: PrometheusExporter = request.app.state.exposition
+    page, media_type = exposition.render(request.headers.get("accept", ""))
+    return Response(page, headers={"Content-Type": media_type})
+
+
+@router.api_route("/healthz", methods=_READ)
+async def healthz() -> dict[str, str]:
+    """The process is alive."""
+    return {"status": "ok"}
+
+
+@router.api_route("/readyz", methods=_READ)
+async def readyz(request: Request) -> JSONResponse:
+    """200 while calls are taken: warm, neither stopping nor failed. A full server is ready."""
+    service = _service(request.app)
+    if service.status == "ready":
+        return JSONResponse({"status": "ready", "model": service.card.name, "notice": service.card.notice})
+    return JSONResponse({"status": service.status, "reason": service.reason}, 503)

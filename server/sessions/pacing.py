@@ -1,0 +1,79 @@
+"""Time: whose it is, and how fast one caller's may run. Nothing else in the engine reads a clock.
+
+The model hears one frame per 80 ms of a call, neither fewer nor more. While a live microphone stands still
+(muted, tab asleep, network stalled) silence stands in for it; what then comes in a burst is late, as
+silence was heard in its place. Pure but for `WallClock`, so that minutes of talk are tested in
+milliseconds.
+"""
+
+from __future__ import annotations
+
+import math
+
+from server.audio.framing import FRAME_S
+
+SILENCE_AFTER_S = 0.4  # longer than a network's usual stall, far shorter than a conversation's
+_JITTER_S = FRAME_S  # a frame may come this much ahead of its time without being taken for a late one
+AHEAD_S = 4 * FRAME_S  # of real time that frames may come: a network's usual stall brings as many at once
+_BURST_S = 1.0  # after this long at the usual pace, nothing late is on its way any more
+
+
+class PaceLimiter:
+    """No caller talks faster than time passes: a leaky bucket, filled by frames and emptied by time.
+
+    So a sound card that runs 1 % fast loses one frame in a hundred, and a burst after a stall loses none.
+    """
+
+    def __init__(self) -> None:
+        self._heard_until = float("-inf")  # when all that was allowed would have been spoken
+
+    def allows(self, now: float) -> bool:
+        """A frame came. False: it is too far ahead of its time, and does not count."""
+        heard_until = max(self._heard_until, now)
+        if heard_until - now > AHEAD_S:
+            return False
+        self._heard_until = heard_until + FRAME_S
+        return True
+
+
+class SessionClock:
+    """One caller's time. Begins with the first frame."""
+
+    def __init__(self) -> None:
+        self.silence_due_at = math.inf  # inf: has not spoken yet
+        self._owed = 0  # frames of silence heard for which audio may still come
+        self._resumed_at = 0.0
+        self._since_resumed = 0  # frames heard
+
+    def begun_anew(self, now: float) -> SessionClock:
+        """One whose time goes on from `now`, if it had begun, and that is owed nothing."""
+        clock = SessionClock()
+        if self.silence_due_at < math.inf:
+            clock.silence_due_at = now + SILENCE_AFTER_S
+        return clock
+
+    def hears(self, now: float) -> bool:
+        """A frame came. False: it is late, silence was heard in its place."""
+        was_standing = self._owed and self._since_resumed == 0
+        self.silence_due_at = now + SILENCE_AFTER_S
+        if not self._owed:
+            return True
+        if was_standing:
+            self._resumed_at = now
+        if now - self._resumed_at > _BURST_S:
+            self._owed = 0
+        elif now < self._resumed_at + self._since_resumed * FRAME_S - _JITTER_S:
+            self._owed -= 1
+            return False
+        self._since_resumed += 1
+        return True
+
+    def takes_silence(self, now: float) -> bool:
+        """True when a frame of silence is due at `now`; it counts as heard."""
+        if now < self.silence_due_at:
+            return False
+        # After a standstill of the engine itself there is nothing to catch up with.
+        self.silence_due_at = max(self.silence_due_at + FRAME_S, now)
+        self._owed += 1
+        self._since_resumed = 0
+        return True

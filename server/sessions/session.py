@@ -1,0 +1,223 @@
+"""One conversation: its states and its two bounded queues.
+
+The inbox goes from the event loop to the engine thread and is the only thing both touch, under a lock; all
+else belongs to the event loop. A conversation may outlive its socket: it is parked, its time and its model stand still,
+and with the next socket it goes on. Knows no socket, no Opus and no slot.
+"""
+
+from __future__ import annotations
+
+import enum
+import secrets
+from collections import Counter
+from collections.abc import Callable
+
+from server.audio.framing import FRAME_S, Pcm
+from server.clock import Clock
+from server.dialects.kyutai_protocol import AudioForm
+from server.errors import CallEnded, ConnectionLost, IdleTimeout, LimitReached, NoAudioTimeout, NotListening
+from server.metrics import RollingWindow
+from server.sessions.inbox import Inbox, OfferResult
+from server.sessions.outbox import Event, Outbox, Reply
+from server.sessions.params import SessionParams
+from server.sessions.recording import RecordedFrame, Recording
+from server.settings import Settings
+
+LIMIT_NOTICE_FRAMES = 125  # 10 s before the end of a call of limited length its caller is told
+
+
+class SessionState(enum.Enum):
+    WAITING = "waiting"  # in line, or on its way into a slot
+    RUNNING = "running"
+    PARKED = "parked"  # its socket is lost; it stands still in its slot
+    DRAINING = "draining"  # over; what was said before is still sent
+    CLOSED = "closed"  # holds nothing
+
+
+_NEXT = {
+    SessionState.WAITING: {SessionState.RUNNING, SessionState.CLOSED},
+    SessionState.RUNNING: {SessionState.PARKED, SessionState.DRAINING},
+    SessionState.PARKED: {SessionState.RUNNING, SessionState.DRAINING},
+    SessionState.DRAINING: {SessionState.CLOSED},
+    SessionState.CLOSED: set[SessionState](),
+}
+
+
+class Session:
+    """A caller's conversation, from the line to its end. Owner: the event loop."""
+
+    def __init__(
+        self,
+        params: SessionParams,
+        clock: Clock,
+        wake_engine: Callable[[], None] = lambda: None,
+        max_call_s: float | None = None,
+        resume_s: float = 0.0,
+    ) -> None:
+        """`resume_s`: how long it may be parked; 0: it ends with its socket."""
+        self.call = secrets.token_hex(4)
+        self.params = params
+        self.state = SessionState.WAITING
+        self.ended: CallEnded | None = None
+        self.counts: Counter[str] = Counter()
+        self.turnaround = RollingWindow()
+        self.resume_s = resume_s
+        self._clock = clock
+        self._wake_engine = wake_engine
+
+        max_frames = params.at_most(max_call_s).max_steps
+        self.inbox = Inbox(max_frames)
+        self._replies_left = max_frames
+        self.outbox = Outbox(clock)
+        self.recording: Recording | None = None
+        self.form: AudioForm | None = None  # in which the caller spoke last, and the next socket begins
+
+        self._steps, self._step_s, self._wait_s = 0, 0.0, 0.0  # since the last stats
+        self._missed_frames = 0  # at the break, on either side
+        # Seconds by the clock; those of the call are moved on by the time for which it was parked.
+        self.came_at = clock.now()
+        self.greeted_at: float | None = None
+        self.heard_at: float | None = None  # when audio last came
+        self.parked_at = self.resumed_at = float("-inf")
+
+    def offer(self, pcm: Pcm) -> None:
+        """Hand one frame f32 [1920] to the engine; what is late or too much is skipped, counted and told."""
+        now = self.heard_at = self._clock.now()
+        match self.inbox.offer(pcm, now):
+            case OfferResult.LATE | OfferResult.SKIPPED as fate:
+                self.counts[fate.value] += 1
+                self.tell({"type": "skip", "frames": 1})
+        self._wake_engine()
+
+    # ── The model's voice, and what else the caller is told
+
+    def deliver(self, reply: Reply) -> None:
+        """Queue what a step said. What a caller does not take for two seconds is dropped and counted."""
+        if self.ended:
+            return
+        self.counts["heard"] += 1
+        self.counts["silence"] += reply.to_silence
+        self._steps += 1
+        self._step_s += reply.step_s
+        self._wait_s += reply.wait_s
+        if self.recording and not self.recording.add(RecordedFrame(reply.heard, reply.pcm, reply.piece)):
+            self.recording = None  # it may end before the call
+            self.counts["recordings_cut"] += 1
+            self.tell({"type": "recording", "on": False})
+        if self.state is SessionState.PARKED:  # the step was under way
+            self.counts["unsent"] += 1
+            self._missed_frames += 1
+        elif not self.outbox.say(reply):
+            self.counts["unsent"] += 1
+            self.tell({"type": "skip", "frames": 1})
+        if self._replies_left is not None:
+            self._count_down(self._replies_left - 1)
+
+    def tell(self, event: Event) -> None:
+        """Queue an event for whoever listens now; nobody does while the session is parked, or over."""
+        self.outbox.tell(event)
+
+    def tell_stats(self) -> None:
+        """Tell how the steps since the last time went, if there were any."""
+        if self._steps:
+            step_ms, wait_ms = (round(1e3 * total / self._steps, 2) for total in (self._step_s, self._wait_s))
+            self.tell({"type": "stats", "step_ms": step_ms, "wait_ms": wait_ms})
+            self._steps, self._step_s, self._wait_s = 0, 0.0, 0.0
+
+    def _count_down(self, left: int) -> None:
+        self._replies_left = left
+        if left == LIMIT_NOTICE_FRAMES:
+            self.tell({"type": "limit", "left_s": round(LIMIT_NOTICE_FRAMES * FRAME_S)})
+        self._end_at_limit()
+
+    def _end_at_limit(self) -> None:
+        if self._replies_left == 0 and self.state is not SessionState.PARKED:
+            self.end(LimitReached("The call has reached its length."))
+
+    # ── Its life
+
+    def open(self, token: str | None = None) -> None:
+        """It has its slot: the model hears from here on. `token` is what it can be taken up again with."""
+        self._move(SessionState.RUNNING)
+        self._tell_ready(token, {})
+
+    def hang_up(self, outbox: Outbox, why: CallEnded) -> None:
+        """The socket that `outbox` is for ends the call, or loses it; one that the call has left changes nothing."""
+        if outbox is not self.outbox:
+            return
+        is_told = self.greeted_at is not None  # its token, too
+        if isinstance(why, ConnectionLost) and self.state is SessionState.RUNNING and is_told and self.resume_s > 0:
+            self.park(why)
+        else:
+            self.end(why)
+
+    def park(self, why: CallEnded) -> None:
+        """Its socket has no more of it: nothing is heard or said, and the model stands still, until it goes on."""
+        self._move(SessionState.PARKED)
+        self.parked_at = self._clock.now()
+        untold = self.outbox.untold_frames
+        unsent, unheard = self.outbox.end(why), self.inbox.stand_still()
+        self.counts.update(unsent=unsent, skipped=unheard, parked=1)
+        self._missed_frames = untold + unsent + unheard
+
+    def resume(self, token: str) -> None:
+        """It goes on, with an outbox for the new socket; the caller is told what it missed."""
+        self._move(SessionState.RUNNING)
+        now = self.resumed_at = self._clock.now()
+        assert self.greeted_at is not None, "only who was greeted is parked"
+        gap_s = now - (self.greeted_at if self.heard_at is None else self.heard_at)
+        stood_s = now - self.parked_at
+        self.greeted_at += stood_s
+        self.heard_at = None if self.heard_at is None else self.heard_at + stood_s
+        self.outbox = Outbox(self._clock)
+        self.inbox.go_on(now)
+        self.counts["resumed"] += 1
+        self._tell_ready(token, {"gap_s": round(gap_s, 2)})
+        if self._missed_frames:
+            self.tell({"type": "skip", "frames": self._missed_frames})
+        self._end_at_limit()
+        self._wake_engine()
+
+    def expiry(self, now: float, limits: Settings) -> CallEnded | None:
+        """Why the session has to end by itself at `now`, by the operator's timeouts; None: it may go on."""
+        if self.state is SessionState.PARKED:
+            may_come = now - self.parked_at <= self.resume_s
+            return None if may_come else ConnectionLost("The caller did not come back.")
+        if self.outbox.stalled_s(now) > limits.stalled_s:
+            return NotListening(f"The client read nothing for {limits.stalled_s:g} s. The call was ended.")
+        if self.greeted_at is None:
+            return None
+        if self.heard_at is None:
+            is_late = now - self.greeted_at > limits.first_audio_s
+            sentence = f"No audio was received within {limits.first_audio_s:g} s. The call was ended."
+            return NoAudioTimeout(sentence) if is_late else None
+        if now - self.heard_at > limits.quiet_s:
+            return IdleTimeout(f"No audio was received for {limits.quiet_s:g} s. The call was ended.")
+        return None
+
+    def end(self, why: CallEnded) -> None:
+        """The call is over, for the first reason that is given."""
+        if self.ended:
+            return
+        self.ended = why
+        self.outbox.end(why)
+        if self.recording:
+            self.recording.end(why.code)
+        if self.state in (SessionState.RUNNING, SessionState.PARKED):
+            self._move(SessionState.DRAINING)
+
+    def close(self) -> None:
+        """It holds no slot and no place in line any more."""
+        self._move(SessionState.CLOSED)
+
+    def _tell_ready(self, token: str | None, more: Event) -> None:
+        ready = {"type": "ready", "call": self.call, "seed": self.params.text_seed, "resume": token}
+        limit = {} if self._replies_left is None else {"left_s": round(self._replies_left * FRAME_S)}
+        recording = {"recording": self.recording is not None} if self.params.record else {}
+        self.tell(ready | limit | ({"resume_s": self.resume_s} if token else {}) | recording | more)
+
+    def _move(self, to: SessionState) -> None:
+        if to not in _NEXT[self.state]:
+            expected = " or ".join(sorted(s.value for s in _NEXT[self.state])) or "nothing"
+            raise RuntimeError(f"a session that is {self.state.value} becomes {expected}, not {to.value}")
+        self.state = to

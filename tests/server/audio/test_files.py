@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from server.audio.files import SoundFileError, read_wav, write_wav
+
+
+def test_24_khz_mono_int16_is_exact_both_ways(tmp_path: Path) -> None:
+    int16 = np.random.default_rng(0).integers(-32768, 32768, 5_000).astype(np.int16)
+    int16[:2] = -32768, 32767
+    soundfile.write(tmp_path / "in.wav", int16, 24_000)
+    pcm = read_wav(tmp_path / "in.wav")
+    assert pcm.dtype == np.float32
+    np.testing.assert_array_equal(pcm, int16 / np.float32(32768))
+    write_wav(tmp_path / "out.wav", pcm)
+    back, rate_hz = soundfile.read(tmp_path / "out.wav", dtype="int16")
+    assert rate_hz == 24_000
+    np.testing.assert_array_equal(back, int16)
+
+
+def test_channels_are_averaged(tmp_path: Path) -> None:
+    stereo = np.stack([np.full(2_400, 0.5), np.full(2_400, -0.25)], axis=1)
+    soundfile.write(tmp_path / "stereo.wav", stereo, 24_000, subtype="FLOAT")
+    np.testing.assert_allclose(read_wav(tmp_path / "stereo.wav"), 0.125)
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 16_000, 44_100, 48_000])
+def test_any_rate_becomes_24_khz(tmp_path: Path, rate_hz: int) -> None:
+    soundfile.write(tmp_path / "tone.wav", 0.5 * np.sin(2 * np.pi * 440 * np.arange(rate_hz) / rate_hz), rate_hz)
+    pcm = read_wav(tmp_path / "tone.wav")
+    assert pcm.shape == (24_000,)
+    expected = 0.5 * np.sin(2 * np.pi * 440 * np.arange(24_000) / 24_000)
+    np.testing.assert_allclose(pcm[2_000:-2_000], expected[2_000:-2_000], atol=2e-3)
+
+
+def test_writing_rounds_and_clips(tmp_path: Path) -> None:
+    pcm = np.array([2.0, -2.0, 0.6 / 32768, -0.6 / 32768, 0.4 / 32768], np.float32)
+    write_wav(tmp_path / "clip.wav", pcm)
+    assert soundfile.read(tmp_path / "clip.wav", dtype="int16")[0].tolist() == [32767, -32768, 1, -1, 0]
+
+
+def test_files_that_are_no_sound(tmp_path: Path) -> None:
+    (tmp_path / "text.wav").write_text("this is no sound")
+    soundfile.write(tmp_path / "empty.wav", np.zeros(0), 24_000)
+    soundfile.write(tmp_path / "nan.wav", np.array([0.0, np.nan]), 24_000, subtype="FLOAT")
+    for name in ("text.wav", "empty.wav", "nan.wav", "absent.wav"):
+        with pytest.raises(SoundFileError, match=name):
+            read_wav(tmp_path / name)
+    with pytest.raises(SoundFileError, match="nowhere"):
+        write_wav(tmp_path / "nowhere" / "out.wav", np.zeros(10, np.float32))

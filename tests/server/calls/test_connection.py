@@ -1,0 +1,92 @@
+"""What cannot be seen from outside: that a flood does not keep the event loop from others, and what a call leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from starlette.websockets import WebSocket
+from websockets.exceptions import ConnectionClosed
+
+from server.access.identity import ClientIdentity
+from server.access.policy import AccessPolicy
+from server.calls.connection import Connection
+from server.calls.receiver import MAX_UNDECODABLE
+from server.calls.service import Service
+from server.dialects.kyutai_protocol import AudioForm
+from server.engine.echo_runner import EchoRunner
+from server.settings import Settings
+from tests.server.conftest import Serve
+from tests.server.phone import PATIENCE_S, dial, until
+
+MESSAGES = 800
+
+
+def flooded_socket(message: bytes, on_read: Callable[[], object]) -> WebSocket:
+    """A socket that has everything ready at once, once it has been greeted, and then hangs up."""
+    left = MESSAGES
+    greeted = asyncio.Event()
+
+    async def receive() -> dict[str, Any]:
+        nonlocal left
+        if left == MESSAGES:
+            left -= 1
+            return {"type": "websocket.connect"}
+        await greeted.wait()
+        left -= 1
+        on_read()
+        return (
+            {"type": "websocket.receive", "bytes": message} if left else {"type": "websocket.disconnect", "code": 1000}
+        )
+
+    async def send(event: Any) -> None:
+        if event.get("bytes") == b"\0":
+            asyncio.get_running_loop().call_soon(greeted.set)
+
+    scope = {"type": "websocket", "query_string": b"", "headers": [], "path": "/", "subprotocols": []}
+    return WebSocket({**scope, "identity": ClientIdentity(True, False, False, caller=None)}, receive, send)
+
+
+@pytest.mark.parametrize("message", [b"", b"\1\xf8\xff\xfe", b"\4{}"], ids=["empty", "audio", "metadata"])
+async def test_others_get_their_turn_while_one_caller_floods(message: bytes):
+    settings = Settings(model="echo", slots=1)
+    service = Service(settings, lambda: EchoRunner(1))
+    service.start()
+    await until(lambda: service.status == "ready")
+    turn, turns_of_reads = 0, set[int]()
+    socket = flooded_socket(message, lambda: turns_of_reads.add(turn))
+    connection = Connection(socket, service, AccessPolicy(settings))
+    call = asyncio.create_task(connection.run())
+    async with asyncio.timeout(PATIENCE_S):
+        while not call.done():
+            await asyncio.sleep(0)
+            turn += 1
+    service.stop()
+    assert service.metrics.counts["calls"] == 1
+    assert len(turns_of_reads) >= MESSAGES // 10, "too many messages were read in one turn of the loop"
+
+
+@pytest.mark.usefixtures("quick_watch")
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [("", b""), ("?events=1", b""), ("", b"\1\xff\xff"), ("", "text"), ("?seed=x", b""), ("?events=1&resume=x", b"")],
+    ids=["a call", "one that is parked", "no Opus", "no bytes", "a bad parameter", "nothing to resume"],
+)
+async def test_nothing_is_left_of_a_call_for_the_garbage_collector(serve: Serve, query: str, message: bytes | str):
+    served = await serve(resume_s=0.01)
+    gc.collect()
+    gc.disable()
+    try:
+        async with dial(served.chat + query, AudioForm.RAW) as phone:
+            with suppress(ConnectionClosed):
+                await phone.greeting()
+                for _ in range(MAX_UNDECODABLE if message else 1):
+                    await phone.socket.send(message)
+                phone.vanish() if not message else await phone.end()
+        await until(lambda: not [found for found in gc.get_objects() if isinstance(found, Connection)])
+    finally:
+        gc.enable()

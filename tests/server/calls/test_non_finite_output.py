@@ -1,0 +1,59 @@
+"""A call whose numbers turn NaN or infinite, with a real model behind a real socket."""
+
+from __future__ import annotations
+
+import pytest
+
+from server.engine.runner import Runner
+from server.sessions.params import SessionParams
+from tests.server.conftest import Serve
+from tests.server.phone import dial, speech, until
+
+torch = pytest.importorskip("torch")
+
+POISONED_SEED = 13
+
+
+@pytest.fixture
+def runner(monkeypatch: pytest.MonkeyPatch) -> Runner:
+    """A small Moshi that breaks for who comes with a certain seed."""
+    from server.engine.moshi_runner import load_runner
+
+    runner = load_runner("demo", 2, "cpu", "auto")
+    start = runner.start
+
+    def start_poisoned(slot: int, params: SessionParams) -> None:
+        start(slot, params)
+        if params.text_seed == POISONED_SEED:
+            runner._state.decoder.upsample[slot] = torch.inf
+
+    monkeypatch.setattr(runner, "start", start_poisoned)
+    return runner
+
+
+@pytest.mark.usefixtures("patient_engine")
+async def test_it_ends_alone_and_says_why(serve: Serve, runner: Runner):
+    served = await serve(make_runner=lambda: runner)
+    frames = speech(8)
+    async with dial(f"{served.chat}?seed=1") as neighbour:
+        await neighbour.greeting()
+        async with dial(f"{served.chat}?events=1&seed={POISONED_SEED}") as broken:
+            await broken.greeting()
+            await neighbour.say(frames[0])
+            await broken.say(frames[0])
+            assert "no number" in await broken.error()
+            assert (await broken.event("end"))["reason"] == "broken"
+            code, reason = await broken.end()
+            assert code == 1011 and "call again" in reason
+            assert broken.audio_messages == []
+        await until(lambda: served.service.running == 1)
+        async with dial(f"{served.chat}?seed=2") as next_caller:  # in the same slot
+            await next_caller.greeting()
+            for frame in frames[1:]:
+                await neighbour.say(frame)
+                await neighbour.hear()
+                await next_caller.say(frame)
+            await next_caller.hear()
+    await until(lambda: served.service.running == 0)
+    assert served.service.counts["broken"] == 1
+    assert served.service.status == "ready"

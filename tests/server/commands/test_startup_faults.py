@@ -1,0 +1,111 @@
+"""What keeps a server from starting is one line that says what to do, and an exit status."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import re
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from server.commands.serve import NOT_STARTED, runner_maker, serve, why_not_bound
+from server.settings import Settings
+from server.transport.listener import ConnectionLimiter, listen
+from tests.server.conftest import Serve
+from tests.server.phone import PATIENCE_S, dial, speech
+
+pytest.importorskip("torch")
+
+import torch
+
+from model.random_checkpoint import write_checkpoint
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("whole")
+    write_checkpoint(directory)
+    return directory
+
+
+async def start(**chosen: str) -> tuple[int, str]:
+    """The exit status of a server that can't start, and the one line that it logs of it."""
+    settings = Settings.model_validate(chosen)
+    lines: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: lines.append(f"{record.getMessage()}: {vars(record)['reason']}")
+    logging.getLogger().addHandler(handler)
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            status = await serve(settings, runner_maker(settings), listen("127.0.0.1", 0, ConnectionLimiter(settings)))
+    finally:
+        logging.getLogger().removeHandler(handler)
+    [line] = lines
+    return status, line
+
+
+def cut_to(size: int) -> Callable[[Path], object]:
+    return lambda file: file.write_bytes(file.read_bytes()[:size])
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "says"),
+    [
+        ("model.safetensors", cut_to(100_000), "model.safetensors can't be read .* was its download cut short"),
+        ("model.safetensors", cut_to(5), "model.safetensors can't be read"),
+        ("mimi.safetensors", cut_to(0), "mimi.safetensors can't be read"),
+        ("mimi.safetensors", Path.unlink, "has no file mimi.safetensors"),
+        ("tokenizer.model", cut_to(50), "tokenizer.model"),
+        ("tokenizer.model", cut_to(0), "tokenizer.model"),
+        ("config.json", cut_to(20), "config.json"),
+    ],
+)
+async def test_a_file_of_the_model_that_is_cut_short(
+    whole: Path, tmp_path: Path, name: str, damage: Callable[[Path], object], says: str
+):
+    broken = tmp_path / "broken"
+    shutil.copytree(whole, broken)
+    damage(next(broken.rglob(name)))
+    status, line = await start(model=str(broken), device="cpu")
+    assert status == NOT_STARTED
+    assert re.search(says, line), line
+    assert "\n" not in line and "Traceback" not in line
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+async def test_a_gpu_that_is_not_there():
+    status, line = await start(model="demo", device="cuda")
+    assert status == NOT_STARTED
+    assert "PyTorch sees no NVIDIA GPU here" in line and "Leave --device out" in line
+
+
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [
+        (errno.EADDRINUSE, "Stop what uses it, or choose another with --port."),
+        (errno.EACCES, "Ports below 1024 are the system's: choose another with --port."),
+    ],
+)
+def test_a_port_that_cannot_be_had(number: int, says: str):
+    settings = Settings(port=443)
+    line = why_not_bound(settings, OSError(number, "no"))
+    assert line.endswith(says) and "127.0.0.1 port 443" in line
+
+
+@pytest.mark.usefixtures("quick_watch", "patient_engine")
+async def test_a_clock_that_is_set_ends_no_call(serve: Serve, monkeypatch: pytest.MonkeyPatch):
+    served = await serve(max_call_s=600)
+    async with dial(served.chat + "?events=1") as phone:
+        await phone.greeting()
+        for day in (0, 1000, -1000):
+            monkeypatch.setattr(time, "time", lambda day=day: 1.8e9 + 86_400 * day)
+            for frame in speech(3):
+                await phone.say(frame)
+                await phone.hear()
+            stats = await phone.event("stats")
+            assert 0 <= stats["wait_ms"] < 1000 * PATIENCE_S and 0 <= stats["step_ms"] < 1000 * PATIENCE_S

@@ -1,0 +1,246 @@
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from server.audio.ogg import MAX_PAGE_BYTES, OggOpusReader, OggOpusWriter
+from server.audio.packet import MAX_PACKET_BYTES
+from server.dialects.kyutai_protocol import (
+    MAX_MESSAGE_AUDIO_S,
+    MAX_MESSAGE_BYTES,
+    AudioForm,
+    AudioReceived,
+    ControlReceived,
+    ErrorReceived,
+    Event,
+    HandshakeReceived,
+    KyutaiProtocol,
+    Malformed,
+    MetadataReceived,
+    PingReceived,
+    ProtocolError,
+    TextReceived,
+)
+
+PACKETS = tuple(bytes([0x68, k]) * 40 for k in range(8))  # 20 ms each
+
+
+def ogg(packets: tuple[bytes, ...] = PACKETS, per_page: int = 2) -> list[bytes]:
+    """Headers, then pages, each on its own, without the kind byte."""
+    writer = OggOpusWriter()
+    return [
+        writer.headers(),
+        *(writer.page(packets[at : at + per_page]) for at in range(0, len(packets), per_page)),
+    ]
+
+
+def heard(protocol: KyutaiProtocol, payloads: list[bytes]) -> tuple[bytes, ...]:
+    events: list[Event] = [event for payload in payloads for event in protocol.receive(b"\x01" + payload)]
+    assert all(isinstance(event, AudioReceived) for event in events)
+    return tuple(packet for event in events if isinstance(event, AudioReceived) for packet in event.packets)
+
+
+def test_ogg_is_known_by_its_first_bytes() -> None:
+    protocol = KyutaiProtocol()
+    assert protocol.form is None
+    assert heard(protocol, ogg()) == PACKETS
+    assert protocol.form is AudioForm.OGG
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 50])
+def test_ogg_cut_anywhere_is_still_ogg(size: int) -> None:
+    protocol, data = KyutaiProtocol(), b"".join(ogg())
+    assert heard(protocol, [data[at : at + size] for at in range(0, len(data), size)]) == PACKETS
+    assert protocol.form is AudioForm.OGG
+
+
+def test_raw_opus_is_one_packet_a_message() -> None:
+    protocol = KyutaiProtocol()
+    assert heard(protocol, list(PACKETS)) == PACKETS
+    assert protocol.form is AudioForm.RAW
+
+
+@pytest.mark.parametrize("first", [b"\x68", b"\x68\x00", b"OgS", b"Ox"])
+def test_a_short_first_payload_is_raw(first: bytes) -> None:
+    protocol = KyutaiProtocol()
+    assert heard(protocol, [first, *PACKETS]) == (first, *PACKETS)
+    assert protocol.form is AudioForm.RAW
+
+
+@pytest.mark.parametrize("begun", [b"O", b"Og", b"Ogg"])
+def test_what_may_become_ogg_is_waited_for(begun: bytes) -> None:
+    protocol = KyutaiProtocol()
+    assert protocol.receive(b"\x01" + begun) == []
+    assert protocol.form is None
+    assert heard(protocol, list(PACKETS)) == PACKETS
+    assert protocol.form is AudioForm.RAW
+
+
+@pytest.mark.parametrize(
+    ("message", "event"),
+    [
+        (b"\x00", HandshakeReceived()),
+        (b"\x00" + bytes(8), HandshakeReceived()),
+        (b"\x02\xe2\x96\x81hi", TextReceived("▁hi")),
+        (b"\x02\xff", TextReceived("\N{REPLACEMENT CHARACTER}")),
+        (b"\x03\x02", ControlReceived(2)),
+        (b'\x04{"a": [1, null]}', MetadataReceived({"a": [1, None]})),
+        (b"\x05no", ErrorReceived("no")),
+        (b"\x06", PingReceived()),
+    ],
+)
+def test_kinds(message: bytes, event: Event) -> None:
+    assert KyutaiProtocol().receive(message) == [event]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"",
+        b"\x01",
+        b"\x03",
+        b"\x03\x01\x01",
+        b"\x04",
+        b"\x04[1]",
+        b"\x04{",
+        b"\x04\xff",
+        b"\x04" + b"[" * 100_000,
+        b"\x04" + b"9" * 10_000,
+    ],
+)
+def test_oddities_are_told_and_the_call_goes_on(message: bytes) -> None:
+    protocol = KyutaiProtocol()
+    (event,) = protocol.receive(message)
+    assert isinstance(event, Malformed)
+    assert heard(protocol, list(PACKETS)) == PACKETS
+
+
+@pytest.mark.parametrize("kind", [7, 8, 100, 255])
+def test_unknown_kinds_are_ignored(kind: int) -> None:
+    assert KyutaiProtocol().receive(bytes([kind]) + b"anything") == []
+
+
+def vorbis() -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, np.zeros(24_000), 24_000, format="OGG", subtype="VORBIS")
+    return b"\x01" + file.getvalue()
+
+
+def hours_of_silence() -> bytes:
+    """A thousand packets of one byte, 120 ms each: 1 kB that claims two minutes."""
+    return b"\x01" + b"".join(ogg((b"\x19",) * 1_000, per_page=250))
+
+
+@pytest.mark.parametrize(
+    ("message", "close_code", "named"),
+    [
+        ("text", 1008, "binary"),
+        ("", 1008, "binary"),
+        (b"\x01" + bytes(MAX_MESSAGE_BYTES), 1009, "131,072"),
+        (b"\x63" + bytes(MAX_MESSAGE_BYTES), 1009, "131,072"),
+        (b"\x01\x68" + bytes(MAX_PACKET_BYTES), 1009, "8,192"),
+        (b"\x01OggS" + b"\xff" * 400, 1008, "Ogg"),
+        (vorbis(), 1008, "Vorbis"),
+        (hours_of_silence(), 1009, "5 s"),
+    ],
+)
+def test_what_ends_the_call(message: bytes | str, close_code: int, named: str) -> None:
+    with pytest.raises(ProtocolError, match=named) as raised:
+        KyutaiProtocol().receive(message)
+    assert raised.value.close_code == close_code
+    assert raised.value.reason.endswith(".")
+
+
+def test_corrupt_pages_in_mid_call_are_counted() -> None:
+    protocol, pages = KyutaiProtocol(), ogg()
+    pages[2] = pages[2][:-1] + b"!"
+    assert heard(protocol, pages) == PACKETS[:2] + PACKETS[4:]
+    assert protocol.lost_pages == 1
+
+
+@settings(deadline=None)
+@given(st.lists(st.binary(max_size=300), max_size=20))
+def test_random_messages_bring_events_or_protocol_error(messages: list[bytes]) -> None:
+    exchange(messages)
+
+
+@settings(deadline=None)
+@given(st.lists(st.binary(max_size=300), max_size=20))
+def test_random_audio_brings_events_or_protocol_error(payloads: list[bytes]) -> None:
+    exchange([b"\x01" + payload for payload in payloads])
+    exchange([b"\x01" + payload for payload in [ogg()[0], *payloads]])
+
+
+def exchange(messages: list[bytes]) -> None:
+    protocol = KyutaiProtocol()
+    for message in messages:
+        try:
+            events = protocol.receive(message)
+        except ProtocolError:
+            return
+        for event in events:
+            assert not isinstance(event, AudioReceived) or 1 <= len(event.packets) <= MAX_MESSAGE_AUDIO_S * 400
+        assert len(protocol._reader._buffer) <= MAX_PAGE_BYTES
+        assert len(protocol._undecided) < 4
+
+
+def test_ogg_callers_are_answered_in_ogg() -> None:
+    protocol, reader = KyutaiProtocol(), OggOpusReader()
+    protocol.receive(b"\x01" + ogg()[0])
+    answers = [protocol.audio(PACKETS[:4]), protocol.audio(PACKETS[4:])]
+    assert [len(messages) for messages in answers] == [1, 1]
+    first, second = (messages[0] for messages in answers)
+    assert first.startswith(b"\x01OggS")
+    assert b"OpusHead" in first
+    assert b"OpusTags" in first
+    assert b"OpusHead" not in second
+    assert tuple(reader.push(first[1:])) == PACKETS[:4]
+    assert tuple(reader.push(second[1:])) == PACKETS[4:]
+
+
+def test_raw_callers_are_answered_in_raw() -> None:
+    protocol = KyutaiProtocol()
+    protocol.receive(b"\x01" + PACKETS[0])
+    assert protocol.audio(PACKETS[:4]) == [b"\x01" + packet for packet in PACKETS[:4]]
+
+
+def test_before_a_caller_is_heard_it_is_taken_for_a_stock_client() -> None:
+    assert KyutaiProtocol().audio(PACKETS)[0].startswith(b"\x01OggS")
+
+
+@pytest.mark.parametrize(
+    ("say", "message"),
+    [
+        (lambda p: p.handshake(), b"\x00"),
+        (lambda p: p.text(" où"), b"\x02 o\xc3\xb9"),
+        (lambda p: p.error("Full."), b"\x05Full."),
+        (lambda p: p.ping(), b"\x06"),
+    ],
+)
+def test_messages(say: Callable[[KyutaiProtocol], bytes], message: bytes) -> None:
+    assert say(KyutaiProtocol()) == message
+
+
+def test_metadata_is_one_json_object() -> None:
+    message = KyutaiProtocol().metadata({"type": "queue", "position": 2})
+    assert message[:1] == b"\x04"
+    assert json.loads(message[1:]) == {"type": "queue", "position": 2}
+
+
+@pytest.mark.parametrize("form", AudioForm)
+def test_two_ends_understand_each_other(form: AudioForm) -> None:
+    server, client = KyutaiProtocol(), KyutaiProtocol(form)
+    assert client.receive(server.handshake()) == [HandshakeReceived()]
+    assert heard(server, [message[1:] for message in client.audio(PACKETS)]) == PACKETS
+    assert server.form is form
+    assert heard(client, [message[1:] for message in server.audio(PACKETS)]) == PACKETS
+    assert client.receive(server.text("hello")) == [TextReceived("hello")]
+    assert client.receive(server.error("Full.")) == [ErrorReceived("Full.")]
+    assert client.receive(server.metadata({"a": 1})) == [MetadataReceived({"a": 1})]

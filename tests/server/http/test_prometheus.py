@@ -1,0 +1,149 @@
+"""What Prometheus is told: by its own parsers, of a real server that has had real calls."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import re
+import urllib.request
+from pathlib import Path
+
+import pytest
+from prometheus_client import parser
+from prometheus_client.openmetrics import parser as openmetrics_parser
+
+from server.engine.runner import DeviceMemory
+from server.http.prometheus import COUNTERS, FRAME_TIMES
+from tests.fakes import TalkingRunner
+from tests.server.conftest import Serve, Served
+from tests.server.phone import dial, speech, until
+
+SERVER = Path(__file__).resolve().parents[3] / "server"
+OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+
+Samples = dict[str, float]  # name{label="value"} → value
+
+
+async def get(served: Served, path: str, accept: str = "*/*") -> tuple[str, str]:
+    """Media type and body."""
+
+    def fetch() -> tuple[str, str]:
+        request = urllib.request.Request(served.http + path, headers={"Accept": accept})
+        with urllib.request.urlopen(request) as response:
+            return response.headers["Content-Type"], response.read().decode()
+
+    return await asyncio.to_thread(fetch)
+
+
+async def scrape(served: Served) -> Samples:
+    _, page = await get(served, "/metrics")
+    return {
+        sample.name + "".join(f'{{{name}="{value}"}}' for name, value in sample.labels.items()): sample.value
+        for family in parser.text_string_to_metric_families(page)
+        for sample in family.samples
+    }
+
+
+async def talk(served: Served, frames: int, query: str = "") -> None:
+    """A call of so many frames."""
+    async with dial(served.chat + query) as phone:
+        await phone.greeting()
+        for frame in speech(frames):
+            await phone.say(frame)
+            await phone.hear()
+    await until(lambda: not served.service.running)
+
+
+@pytest.mark.usefixtures("patient_engine")
+async def test_a_call_is_counted_and_timed(serve: Serve):
+    served = await serve(slots=3)
+    before = await scrape(served)
+    assert (before["parley_ready"], before["parley_slots"], before["parley_frames_total"]) == (1, 3, 0)
+    assert before['parley_calls_ended_total{reason="left"}'] == 0, "said before it happens, so that a rate sees it"
+    async with dial(served.chat) as phone:
+        await phone.greeting()
+        for frame in speech(7):
+            await phone.say(frame)
+            await phone.hear()
+        during = await scrape(served)
+    await until(lambda: served.service.metrics.counts["calls"])
+    after = await scrape(served)
+    assert (during["parley_calls_running"], after["parley_calls_running"]) == (1, 0)
+    assert during["parley_calls_started_total"] == after["parley_calls_started_total"] == 1
+    assert during["parley_frames_total"] == after["parley_frames_total"] == 7, "counted once, at the end too"
+    assert after['parley_calls_ended_total{reason="left"}'] == 1
+    for name, _ in FRAME_TIMES.values():
+        assert after[f"{name}_count"] == after[f'{name}_bucket{{le="+Inf"}}'] == 7
+    assert after['parley_step_seconds_count{callers="1"}'] == 7
+    assert after["parley_rows_computed_total"] == after["parley_rows_used_total"] == 7
+    assert after["parley_call_seconds_count"] == after["parley_line_wait_seconds_count"] == 1
+    parts = sum(after[f"parley_{part}_seconds_sum"] for part in ("frame_wait", "frame_send"))
+    parts += after['parley_step_seconds_sum{callers="1"}']
+    assert math.isclose(parts, after["parley_turnaround_seconds_sum"], rel_tol=1e-6), "the parts are the whole"
+    heard = 1 + sum(map(len, phone.audio_messages))  # the greeting is one byte
+    assert after["parley_sent_bytes_total"] == heard
+    assert after["parley_received_bytes_total"] > 7 * 40
+    assert after["process_resident_memory_bytes"] > 1e6
+
+
+async def test_who_is_turned_away_is_counted_by_why(serve: Serve):
+    served = await serve(slots=1)
+    async with dial(served.chat) as phone, dial(served.chat + "?events=1") as waiting:
+        await phone.greeting()
+        await waiting.event("queue")
+        for query in ("", "?seed=x"):
+            with pytest.raises(Exception, match=r"HTTP 503|1008"):
+                await talk(served, 1, query)
+        samples = await scrape(served)
+        assert samples["parley_calls_waiting"] == 1
+        await waiting.socket.close()
+        await until(lambda: not served.service.waiting)
+    assert samples['parley_calls_refused_total{reason="full"}'] == 1
+    assert samples['parley_calls_refused_total{reason="parameter"}'] == 1
+    assert samples['parley_calls_refused_total{reason="stopping"}'] == 0
+    assert (await scrape(served))["parley_line_left_total"] == 1
+
+
+async def test_info_and_metrics_tell_the_same(serve: Serve):
+    served = await serve(slots=1)
+    async with dial(served.chat) as phone:
+        await phone.greeting()
+        await phone.socket.send(b"\1" + b"garbage, and no Opus at all")
+        await phone.socket.send(b"")
+        await until(lambda: served.service.counts["malformed"] and served.service.counts["received_bytes"])
+        info = json.loads((await get(served, "/api/info"))[1])
+        samples = await scrape(served)
+    for key, (name, _) in COUNTERS.items():
+        assert samples[f"{name}_total"] == info["counts"].get(key, 0), key
+
+
+async def test_openmetrics_is_spoken_too(serve: Serve):
+    served = await serve()
+    await talk(served, 2)
+    media_type, page = await get(served, "/metrics", OPENMETRICS)
+    assert media_type.startswith("application/openmetrics-text")
+    families = {family.name: family for family in openmetrics_parser.text_string_to_metric_families(page)}
+    assert families["parley_frames"].type == "counter" and families["parley_turnaround_seconds"].type == "histogram"
+
+
+async def test_a_gpus_memory_is_told_where_there_is_one(serve: Serve):
+    class OnGpu(TalkingRunner):
+        def device_memory(self) -> DeviceMemory:
+            return DeviceMemory(used_bytes=3 << 30, total_bytes=24 << 30)
+
+    samples = await scrape(await serve(make_runner=lambda: OnGpu(1)))
+    assert samples["parley_gpu_memory_used_bytes"] / samples["parley_gpu_memory_total_bytes"] == 3 / 24
+    assert not any(name.startswith("parley_gpu") for name in await scrape(await serve()))
+
+
+def test_whatever_is_counted_has_a_name():
+    """A count that nobody could see would be none: each key that the sources count under is in the table."""
+    told_elsewhere = {"refused", "calls", "broken"}  # by their reasons
+    counted = {
+        key
+        for source in SERVER.rglob("*.py")
+        for key in re.findall(r'\bcounts\["(\w+)"\] \+=', source.read_text(encoding="utf-8"))
+    }
+    assert {"heard", "concealed", "sent_bytes"} <= counted
+    assert counted - told_elsewhere <= set(COUNTERS)

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import pytest
+
+from server.audio.framing import FRAME_S
+from server.sessions.pacing import AHEAD_S, SILENCE_AFTER_S, PaceLimiter, SessionClock
+
+
+def test_nothing_runs_before_the_first_frame():
+    clock = SessionClock()
+    assert clock.silence_due_at == math.inf
+    assert not clock.takes_silence(1e6)
+
+
+def test_silence_keeps_time_while_the_microphone_stands_still():
+    clock = SessionClock()
+    assert clock.hears(0.0)
+    heard = [ms / 1000 for ms in range(0, 10_000, 10) if clock.takes_silence(ms / 1000)]
+    assert heard[0] == pytest.approx(SILENCE_AFTER_S)
+    assert len(heard) == pytest.approx((10 - SILENCE_AFTER_S) / FRAME_S, abs=2)
+    gaps = [later - earlier for earlier, later in pairwise(heard)]
+    assert min(gaps) > FRAME_S - 0.011 and max(gaps) < FRAME_S + 0.011
+
+
+def test_a_standstill_of_the_engine_is_not_made_up_for_by_a_burst_of_silence():
+    clock = SessionClock()
+    clock.hears(0.0)
+    assert clock.takes_silence(60.0)
+    assert [clock.takes_silence(60.0 + ms / 1000) for ms in range(0, 79, 10)].count(True) <= 1
+
+
+def test_a_steady_voice_never_meets_silence():
+    clock = SessionClock()
+    for number in range(10_000):
+        now = number * FRAME_S
+        assert clock.hears(now)
+        assert not clock.takes_silence(now + FRAME_S * 0.99)
+
+
+def test_after_a_stall_what_silence_stood_in_for_is_late():
+    """A network stall of 3 s, then everything at once, then live: the model's time goes on with the wall's."""
+    clock = SessionClock()
+    clock.hears(0.0)
+    silences = sum(clock.takes_silence(ms / 1000) for ms in range(0, 3000, 5))
+    burst = [clock.hears(3.0) for _ in range(37)]
+    live = [clock.hears(3.0 + FRAME_S * (n + 1)) for n in range(100)]
+    assert burst.count(False) == silences
+    assert all(live)
+    frames = 1 + silences + burst.count(True) + len(live)
+    assert abs(frames - (3.0 + FRAME_S * 100) / FRAME_S) <= 2
+
+
+def test_after_a_mute_nothing_is_late():
+    clock = SessionClock()
+    clock.hears(0.0)
+    for ms in range(0, 5000, 5):
+        clock.takes_silence(ms / 1000)
+    jitter_s = [0.0, 0.03, -0.03, 0.05, -0.05, 0.02]
+    assert all(clock.hears(5.0 + n * FRAME_S + jitter_s[n % 6]) for n in range(200))
+
+
+def test_a_burst_long_after_the_silence_is_heard():
+    clock = SessionClock()
+    clock.hears(0.0)
+    for ms in range(0, 3000, 5):
+        clock.takes_silence(ms / 1000)
+    assert all(clock.hears(3.0 + n * FRAME_S) for n in range(20))
+    assert all(clock.hears(4.7) for _ in range(4))
+
+
+def test_a_caller_who_sends_all_at_once_is_heard_no_faster_than_time_passes():
+    pace = PaceLimiter()
+    heard = sum(pace.allows(ms / 1000) for ms in range(10_000))
+    assert heard == pytest.approx(10 / FRAME_S + AHEAD_S / FRAME_S, abs=2)
+
+
+@pytest.mark.parametrize("drift", [0.001, 0.01])
+def test_a_fast_sound_card_loses_its_drift_and_no_more(drift: float):
+    pace, frames = PaceLimiter(), 50_000
+    skipped = [not pace.allows(n * FRAME_S / (1 + drift)) for n in range(frames)]
+    surplus = frames - frames / (1 + drift)
+    assert sum(skipped) == pytest.approx(surplus, abs=AHEAD_S / FRAME_S + 2)
+    assert not any(one and other for one, other in pairwise(skipped)), "two frames in a row are heard as a gap"
+
+
+def test_stalls_and_jitter_lose_nothing():
+    """Whatever waits 0.3 s in the network, again and again, comes at once after it."""
+    pace = PaceLimiter()
+    stall_s = 0.3
+    arrivals = [stall_s * (1 + n * FRAME_S // stall_s) for n in range(1000)]
+    assert all(pace.allows(at) for at in arrivals)
+    jitter_s = [0.0, 0.03, -0.03, 0.05, -0.05, 0.02]
+    assert all(pace.allows(100 + n * FRAME_S + jitter_s[n % 6]) for n in range(1000))

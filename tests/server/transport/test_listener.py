@@ -1,0 +1,93 @@
+"""Connections that are too many: turned away where they are accepted, while calls go on undisturbed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+from contextlib import AsyncExitStack, suppress
+
+import httpx
+import pytest
+
+from server.settings import Settings
+from server.transport import http
+from server.transport.listener import ConnectionLimiter
+from tests.server.calls.test_bad_input import undisturbed_neighbour
+from tests.server.conftest import Serve
+from tests.server.phone import PATIENCE_S, dial, until
+
+SOCKETS = int(os.environ.get("PARLEY_TEST_SOCKETS", "1000"))  # 10000 takes half a minute
+
+pytestmark = pytest.mark.usefixtures("patient_engine")
+
+
+def test_one_address_may_not_take_all_connections():
+    crowd = ConnectionLimiter(Settings(max_sockets=16, max_sockets_per_address=3, trusted_proxy="192.0.2.0/24"))  # type: ignore[arg-type]
+    joined = [crowd.join("198.51.100.1") for _ in range(3)]
+    with pytest.raises(ConnectionAbortedError):
+        crowd.join("198.51.100.1")
+    sites = [crowd.join(address) for address in ("2001:db8::1", "2001:db8::2", "2001:db8::ffff:3")]
+    with pytest.raises(ConnectionAbortedError):
+        crowd.join("2001:db8::4")  # of the same network
+    others = [crowd.join("127.0.0.1") for _ in range(5)] + [crowd.join("192.0.2.9") for _ in range(4)]
+    crowd.join("2001:db8:0:1::1")
+    with pytest.raises(ConnectionAbortedError):
+        crowd.join("203.0.113.1")  # all are taken
+    for caller in [*joined, *sites, *others]:
+        crowd.leave(caller)
+    assert crowd.size == 1
+    assert crowd.join("198.51.100.1") == "198.51.100.1"
+
+
+def test_the_system_may_allow_fewer_than_the_operator():
+    crowd = ConnectionLimiter(Settings(max_sockets=4096), open_files=256)
+    for _ in range(128):
+        crowd.join("127.0.0.1")
+    with pytest.raises(ConnectionAbortedError):
+        crowd.join("127.0.0.1")
+
+
+async def test_a_connection_too_many_is_told_and_one_that_leaves_makes_room(serve: Serve):
+    served = await serve(max_sockets=16)
+    async with AsyncExitStack() as open_ones:
+        for _ in range(16):
+            _, writer = await asyncio.open_connection("127.0.0.1", served.port)
+            open_ones.callback(writer.close)
+        async with httpx.AsyncClient(base_url=served.http) as client:
+            answer = await client.get("/healthz")
+        assert answer.status_code == 503 and answer.json()["error"]["code"] == "sockets"
+        assert served.service.metrics.counts["turned_away"] == 1
+    await until(lambda: served.server.server_state.connections == set())
+    async with httpx.AsyncClient(base_url=served.http) as client:
+        assert (await client.get("/healthz")).status_code == 200
+
+
+async def test_thousands_of_sockets_disturb_nobody(serve: Serve, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(http, "REQUEST_HEAD_S", 3 * PATIENCE_S)  # whoever is in stays in, however slow the machine
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+    served = await serve(slots=4, max_sockets=200)
+    silent: list[asyncio.StreamWriter] = []
+    at_once = asyncio.Semaphore(200)
+
+    async def come() -> None:
+        async with at_once:
+            with suppress(OSError):
+                _, writer = await asyncio.open_connection("127.0.0.1", served.port)
+                silent.append(writer)
+                if len(silent) > 1000:  # turned away long ago, unlike the first
+                    silent.pop(400).close()
+
+    try:
+        async with undisturbed_neighbour(served), asyncio.timeout(2 * PATIENCE_S):
+            await asyncio.gather(*(come() for _ in range(SOCKETS)))
+            await until(lambda: served.service.metrics.counts["turned_away"] > SOCKETS - 300)
+            assert len(served.server.server_state.connections) <= 200
+        for writer in silent:
+            writer.close()
+        await until(lambda: len(served.server.server_state.connections) < 100)
+        async with dial(served.chat) as phone:
+            await phone.greeting()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
