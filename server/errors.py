@@ -26,7 +26,7 @@
         ├── NotListening       1008  the caller takes nothing of what is sent
         ├── Undecodable        1008  packet after packet that is no Opus
         ├── RateLimited        1008  more than any voice needs
-        ├── ProtocolViolated   as the wire says (1003, 1007, 1008)
+        ├── ProtocolError   as the wire says (1003, 1007, 1008)
         ├── Restarting         1012  the server stops
         ├── NonFiniteOutput         1011  our fault: the model's numbers for this call are none any more
         └── EngineFailed       1011  our fault: everybody's call ends
@@ -187,10 +187,10 @@ class RateLimited(CallEnded):
         super().__init__("More came than any voice needs, so the call ends.")
 
 
-class ProtocolViolated(CallEnded):
+class ProtocolError(CallEnded):
     code = "protocol"
 
-    def __init__(self, message: str, close_code: int) -> None:
+    def __init__(self, message: str, close_code: int = 1008) -> None:
         super().__init__(message)
         self.close_code = close_code
 

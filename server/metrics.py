@@ -1,7 +1,7 @@
 """What the server counts and times: plain numbers in memory, bounded, each kept once.
 
-`/api/info`, `/metrics` and the line at a call's end all read what is here. Owner: the event loop. Knows nothing
-of who counts, and no format (`exposition.py` has the names).
+`/api/info`, `/metrics` and the log line at a call's end all read what is here. Owner: the event loop. Knows nothing
+of who counts, and no format.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from array import array
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping
+from enum import StrEnum
+from typing import Self
 
 _WINDOW = 4096  # samples: five minutes of one call, five seconds of sixty-four
 _LAG_EVERY_S = 0.1
@@ -21,6 +23,41 @@ FRAME_BOUNDS_S = (
     *(0.1, 0.12, 0.16, 0.24, 0.4, 0.8, 1.6),
 )
 CALL_BOUNDS_S = (1, 5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600)
+
+
+class Count(StrEnum):
+    """Everything that is counted, by its name in `/api/info` and in logs; `/metrics` says `parley_` before it."""
+
+    help: str
+
+    def __new__(cls, name: str, help_text: str) -> Self:
+        count = str.__new__(cls, name)
+        count._value_ = name
+        count.help = help_text
+        return count
+
+    SESSIONS_ENDED = "sessions_ended", "Sessions that ended, whether or not they ever got a slot."
+    CALLS_STARTED = "calls_started", "Calls that got a slot and were greeted."
+    CALLS_LOST = "calls_lost", "Connections lost whose call was kept, and those taken over."
+    CALLS_RESUMED = "calls_resumed", "Calls that went on over a new connection."
+    CALLS_EXPIRED = "calls_expired", "Parked calls that ended because their client did not come back in time."
+    CALLS_EVICTED = "calls_evicted", "Parked calls that ended because another client needed the slot."
+    CALLS_NON_FINITE = "calls_non_finite", "Calls that ended because the model produced NaN or infinity."
+    QUEUE_LEFT = "queue_left", "Clients that left the queue without a slot, or were in it when the server stopped."
+    FRAMES = "frames", "Frames of 80 ms that were stepped."
+    FRAMES_SILENCE = "frames_silence", "Of these, silence in place of a microphone that sent nothing."
+    FRAMES_LATE = "frames_late", "Frames that arrived after silence was stepped in their place, and were dropped."
+    FRAMES_SKIPPED = "frames_skipped", "Frames dropped to stay live: the engine was behind, or the client too fast."
+    FRAMES_UNSENT = "frames_unsent", "Replies dropped because their client did not read them."
+    ROWS_COMPUTED = "rows_computed", "Rows of the batch that steps computed, used or not."
+    ROWS_USED = "rows_used", "Of these, rows that held a frame."
+    RECORDINGS_CUT = "recordings_cut", "Recordings that ended before their call: disk full, disk slow, or quota."
+    PACKETS_CONCEALED = "packets_concealed", "Packets that could not be decoded, each of which was concealed."
+    PAGES_LOST = "pages_lost", "Ogg pages that were lost, by their sequence numbers."
+    MESSAGES_INVALID = "messages_invalid", "Messages that could not be understood and were ignored."
+    CONNECTIONS_REFUSED = "connections_refused", "Connections over the limit, closed before any request."
+    RECEIVED_BYTES = "received_bytes", "Payload of the messages that clients sent."
+    SENT_BYTES = "sent_bytes", "Payload of the messages that clients were sent."
 
 
 class RollingWindow:
@@ -63,17 +100,17 @@ class Metrics:
     """Counters and durations of one process."""
 
     def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
+        self.counts: Counter[Count] = Counter()
         self.refused: Counter[str] = Counter()  # by the code of `errors.py`
         self.ended: Counter[str] = Counter()  # the same
         # Per frame, from its offer to the socket: before the step, after it, all but the model, everything.
         self.frames = {name: Histogram(FRAME_BOUNDS_S) for name in ("wait", "send", "server", "turnaround")}
         self.windows = {name: RollingWindow() for name in ("step", *self.frames)}
         self.steps: dict[int, Histogram] = {}  # by how many frames were in them, rounded up to a power of two
-        self.calls, self.lines = Histogram(CALL_BOUNDS_S), Histogram(CALL_BOUNDS_S)
+        self.calls, self.queue_waits = Histogram(CALL_BOUNDS_S), Histogram(CALL_BOUNDS_S)
         self.loop_lag = Histogram(FRAME_BOUNDS_S)
 
-    def add_counts(self, counts: Mapping[str, int]) -> None:
+    def add_counts(self, counts: Mapping[Count, int]) -> None:
         self.counts.update(counts)
 
     def add_call(self, code: str, seconds: float) -> None:
@@ -83,8 +120,8 @@ class Metrics:
 
     def add_step(self, callers: int, rows: int, seconds: float) -> None:
         """One step over `rows` of the batch, with a frame of each of so many callers."""
-        self.counts["rows_computed"] += rows
-        self.counts["rows_used"] += callers
+        self.counts[Count.ROWS_COMPUTED] += rows
+        self.counts[Count.ROWS_USED] += callers
         self.windows["step"].add(seconds)
         up_to = 1 << (callers - 1).bit_length()
         if up_to not in self.steps:

@@ -1,4 +1,4 @@
-"""How many calls at once one caller has."""
+"""How many calls one client may have at once."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from server.errors import TooManyCalls
 
 
 class CallLimiter:
-    """Counts calls by caller, those in line included. Owner: the event loop."""
+    """Counts calls by client, queued ones included. Owner: the event loop."""
 
-    def __init__(self, max_each: int) -> None:
-        self._max_each = max_each
+    def __init__(self, max_per_client: int) -> None:
+        self._max_per_client = max_per_client
         self._calls: Counter[str] = Counter()
 
     @contextmanager
-    def call(self, caller: str | None, resumes: bool) -> Iterator[None]:
-        """Counted until the block is left. Raises TooManyCalls."""
-        if caller is None:
+    def acquire(self, client_key: str | None, resumes: bool) -> Iterator[None]:
+        """Count a call until the block is left; None is not counted. Raises TooManyCalls."""
+        if client_key is None:
             yield
             return
-        # The connection that broke may not have been noticed yet, so who resumes may have twice as many.
-        if self._calls[caller] >= self._max_each * (2 if resumes else 1):
-            raise TooManyCalls(f"There are {self._max_each} calls from you already. End one, then call again.")
-        self._calls[caller] += 1
+        # The lost connection may not have been noticed yet, so a client that resumes may have twice as many.
+        if self._calls[client_key] >= self._max_per_client * (2 if resumes else 1):
+            raise TooManyCalls(f"You already have {self._max_per_client} calls. End one, then call again.")
+        self._calls[client_key] += 1
         try:
             yield
         finally:
-            self._calls[caller] -= 1
-            if not self._calls[caller]:
-                del self._calls[caller]
+            self._calls[client_key] -= 1
+            if not self._calls[client_key]:
+                del self._calls[client_key]

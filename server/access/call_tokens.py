@@ -18,6 +18,7 @@ from server.errors import Refused, TokenExpired, TokenInvalid, TokenUsed
 MAX_LIFETIME_S = 3600.0
 _SWEEP_FROM = 1024  # used tokens
 _LEEWAY_S = 5.0  # by which clocks of two machines may differ
+_EXPIRED = "The call token has expired. Its site can make a new one."
 
 
 class CallToken(BaseModel):
@@ -42,8 +43,8 @@ class CallTokens:
         self._used: dict[str, float] = {}  # [jti]: when it is forgotten, as it has expired by then
         self._sweep_at = _SWEEP_FROM
 
-    def read(self, text: str, resumes: bool) -> CallToken:
-        """The token in `text`. For a call that resumes, a used or expired one will do.
+    def read(self, text: str, may_resume: bool) -> CallToken:
+        """The token in `text`. To resume a call, a used or expired one will do.
 
         Raises TokenInvalid, TokenExpired or TokenUsed.
         """
@@ -53,22 +54,27 @@ class CallTokens:
                 self._key,
                 algorithms=["HS256"],
                 leeway=_LEEWAY_S,
-                options={"require": ["exp", "jti"], "verify_exp": not resumes},
+                options={"require": ["exp", "jti"], "verify_exp": not may_resume},
             )
             token = CallToken.model_validate(claims)
         except self._jwt.ExpiredSignatureError as error:
-            raise TokenExpired("The call token has expired; its site can make a new one.") from error
+            raise TokenExpired(_EXPIRED) from error
         except (self._jwt.InvalidTokenError, ValidationError, RecursionError) as error:  # the last from nested JSON
-            raise TokenInvalid("The token is not valid.") from error
+            raise TokenInvalid("Invalid token.") from error
         if token.exp > time.time() + MAX_LIFETIME_S + _LEEWAY_S:
-            raise TokenInvalid("The call token is valid for longer than an hour; its site should make shorter ones.")
-        if not resumes:
+            raise TokenInvalid("The call token is valid for more than an hour. Its site has to make shorter ones.")
+        if not may_resume:
             self._check_unused(token)
         return token
 
     @contextmanager
     def use(self, token: CallToken) -> Iterator[None]:
-        """Mark the token as used, unless the block raises Refused: then it may be shown again. Raises TokenUsed."""
+        """Mark the token as used, unless the block raises Refused: then it may be shown again.
+
+        Raises TokenUsed or TokenExpired.
+        """
+        if token.exp + _LEEWAY_S <= time.time():  # one that was read for a resumption that this is not
+            raise TokenExpired(_EXPIRED)
         self._check_unused(token)
         self._forget_expired()
         self._used[token.jti] = token.exp + _LEEWAY_S
@@ -86,4 +92,4 @@ class CallTokens:
 
     def _check_unused(self, token: CallToken) -> None:
         if token.jti in self._used:
-            raise TokenUsed("The call token has been used; its site can make a new one.")
+            raise TokenUsed("The call token has been used. Its site can make a new one.")

@@ -1,4 +1,4 @@
-"""Who stands in the door, as far as that can be known."""
+"""Who sends a request, as far as that can be known."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ from server.access.call_tokens import CallToken
 class ClientIdentity:
     """One request's sender."""
 
-    is_operator: bool  # showed the operator's token, or none is needed for anything
-    wants_events: bool
-    resumes: bool  # the call that they want goes on, or there is none: a used token will do for that
-    caller: str | None  # whose calls are counted together; None: nobody's
+    is_operator: bool  # showed the operator's token, or no token is needed for anything
+    client_key: str | None  # what its calls are counted under; None: they are not counted
     call_token: CallToken | None = None
 
     @property
     def max_call_s(self) -> float | None:
-        """What this identity's token says on the length of their call."""
+        """How long a call of this client may last, by its token; None: the token does not say."""
         return self.call_token.max_call_s if self.call_token else None

@@ -36,7 +36,7 @@ class AccessMiddleware:
 
         try:
             _refuse_body(scope)
-            scope["identity"] = self._policy.visit(scope)
+            scope["identity"] = self._policy.identify(scope)
         except Forbidden as why:
             self._on_refused(why)
             await error_response(why)(scope, receive, send_with_headers)
@@ -48,4 +48,4 @@ def _refuse_body(scope: Scope) -> None:
     """Nothing here takes one, and who sends it slowly would hold the connection."""
     headers = Headers(scope=scope)
     if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
-        raise BodyNotAllowed("Nothing here takes a request with a body.")
+        raise BodyNotAllowed("Requests with a body are not accepted.")

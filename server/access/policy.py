@@ -23,7 +23,7 @@ _PROBES = {"/healthz", "/readyz"}  # asked by balancers, under any name
 
 
 class AccessPolicy:
-    """The policy of one server. Owner: the event loop."""
+    """The access rules of one server. Owner: the event loop."""
 
     def __init__(self, settings: Settings) -> None:
         given = settings.token.get_secret_value() if settings.token else None
@@ -35,10 +35,10 @@ class AccessPolicy:
         self.framed_by = () if ANY in settings.allowed_origin else settings.allowed_origin
         self._hosts = HostPolicy(settings.host, settings.allowed_host)
         self._origins = OriginPolicy(settings.allowed_origin)
-        self._callers = CallLimiter(settings.max_calls_per_caller)
+        self._call_limiter = CallLimiter(settings.max_calls_per_caller)
 
-    def visit(self, scope: Scope) -> ClientIdentity:
-        """Who sends this request, when it may be answered.
+    def identify(self, scope: Scope) -> ClientIdentity:
+        """Who sends this request, if it may be answered.
 
         Takes the token out of the scope's query. Raises Forbidden.
         """
@@ -47,44 +47,43 @@ class AccessPolicy:
         if not self._calls_need_token and path not in _PROBES:
             self._hosts.check(headers.get("host"))
         self._origins.check(headers.get("origin"), headers.get("host"), scope["scheme"])
-        query = QueryParams(scope["query_string"])
-        wants_events = query.get("events") == "1"
-        resumes = wants_events and "resume" in query and scope["type"] == "websocket"
+        # A used or expired token may be shown to resume a call. `acquire` judges whether this one does.
+        may_resume = scope["type"] == "websocket" and "resume" in QueryParams(scope["query_string"])
         address = scope["client"][0] if scope.get("client") else ""
         is_operator = self._token is None or bool(shown and is_same(shown, self._token))
         call_token = None
         if path == METRICS and not is_operator:
             self._refuse(shown)
         if self._calls_need_token and not is_operator and (path.startswith(_GUARDED) or scope["type"] == "websocket"):
-            call_token = self._read_call_token(shown, resumes)
+            call_token = self._read_call_token(shown, may_resume)
         if self._token and is_operator:
-            caller = None
+            key = None
         elif call_token and call_token.sub:
-            caller = f"sub {call_token.sub}"
+            key = f"sub {call_token.sub}"
         else:
-            caller = client_key(address)
-        return ClientIdentity(is_operator, wants_events, resumes, caller, call_token)
+            key = client_key(address)
+        return ClientIdentity(is_operator, key, call_token)
 
-    def place(self, identity: ClientIdentity) -> ExitStack:
-        """A place for a call of this identity, held until the block is left. Raises TooManyCalls or TokenUsed."""
+    def acquire(self, identity: ClientIdentity, resumes: bool) -> ExitStack:
+        """Permission for a call, held until the block is left. Raises TooManyCalls, TokenUsed or TokenExpired."""
         with ExitStack() as held:
-            held.enter_context(self._callers.call(identity.caller, identity.resumes))
-            if identity.call_token and self._call_tokens and not identity.resumes:
+            if identity.call_token and self._call_tokens and not resumes:
                 held.enter_context(self._call_tokens.use(identity.call_token))
+            held.enter_context(self._call_limiter.acquire(identity.client_key, resumes))
             return held.pop_all()
 
-    def _read_call_token(self, shown: str | None, resumes: bool) -> CallToken:
+    def _read_call_token(self, shown: str | None, may_resume: bool) -> CallToken:
         if not shown or self._call_tokens is None:
             self._refuse(shown)
-        return self._call_tokens.read(shown, resumes)
+        return self._call_tokens.read(shown, may_resume)
 
     def _refuse(self, shown: str | None) -> NoReturn:
         if shown:
-            raise TokenInvalid("The token is not the right one.")
-        raise TokenMissing("A token is needed here; the server printed it when it started.")
+            raise TokenInvalid("Invalid token.")
+        raise TokenMissing("This server requires a token. It printed the token when it started.")
 
 
 def _needs_token(settings: Settings) -> bool:
-    """True where others than this machine can come to the door, unless they all may."""
+    """True where other machines can connect, unless everybody may."""
     reachable = [settings.host, *settings.allowed_host]
     return not settings.public and (settings.call_token_key is not None or not all(map(is_local, reachable)))

@@ -15,7 +15,7 @@ import ctypes
 import numpy as np
 
 from server.audio.framing import FRAME_SAMPLES, PACKET_SAMPLES, SAMPLE_RATE_HZ, Pcm
-from server.audio.packet import MAX_PACKET_BYTES, MAX_PACKET_SAMPLES, packet_samples
+from server.audio.packet import MAX_PACKET_BYTES, MAX_PACKET_SAMPLES, UndecodablePacket, packet_samples
 
 try:
     import opuslib
@@ -34,10 +34,6 @@ _c_encoder.libopus_ctl.argtypes = (_c_encoder.EncoderPointer, ctypes.c_int)
 _PLC_STEP_SAMPLES = SAMPLE_RATE_HZ // 400  # concealment comes in multiples of 2.5 ms
 
 
-class OpusDecodeError(Exception):
-    """A packet that is not Opus. The decoder stays usable: `conceal` its time and go on."""
-
-
 class OpusDecoder:
     """One direction of one call. Any Opus comes out as mono at 24 kHz, whatever its own rate and channels."""
 
@@ -47,12 +43,12 @@ class OpusDecoder:
         self._pcm = np.ctypeslib.as_array(self._buffer)
 
     def decode(self, packet: bytes) -> Pcm:
-        """Decode one packet to f32 [n] within -1 … 1, n <= 2880. Raises OpusDecodeError."""
+        """Decode one packet to f32 [n] within -1 … 1, n <= 2880. Raises UndecodablePacket."""
         if not packet_samples(packet):
-            raise OpusDecodeError(f"{len(packet):,} bytes that are no Opus packet")
+            raise UndecodablePacket(f"{len(packet):,} bytes that are not an Opus packet")
         decoded = self._call(packet, MAX_PACKET_SAMPLES)
         if decoded < 0:
-            raise OpusDecodeError(f"libopus refused a packet of {len(packet):,} bytes (error {decoded})")
+            raise UndecodablePacket(f"libopus refused a packet of {len(packet):,} bytes (error {decoded})")
         return self._pcm[:decoded].clip(-1.0, 1.0)  # a forged packet can decode to millions
 
     def conceal(self, samples: int) -> Pcm:

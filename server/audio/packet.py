@@ -12,6 +12,10 @@ MAX_PACKET_BYTES = 8_192  # 120 ms at Opus's highest rate, 510 kbit/s, are 7,650
 MAX_PACKET_SAMPLES = SAMPLE_RATE_HZ * 120 // 1000  # RFC 6716 §3.2: no packet is longer than 120 ms
 
 
+class UndecodablePacket(Exception):
+    """A packet that its decoder refuses. The decoder stays usable: `conceal` the packet's time and go on."""
+
+
 def _subframe_samples(config: int) -> int:
     """Samples at 24 kHz of one Opus frame of the TOC's configuration (RFC 6716, table 2)."""
     if config < 12:  # SILK: 10, 20, 40, 60 ms

@@ -13,6 +13,7 @@ from server.calls.waiting_queue import WaitingQueue
 from server.clock import Clock
 from server.engine.bridge import Close, Open
 from server.errors import ConnectionLost
+from server.metrics import Count
 from server.sessions.session import Session, SessionState
 
 
@@ -109,7 +110,7 @@ class Admission:
         session = min(self._parked(), key=lambda session: session.parked_at, default=None)
         if session is None:
             return False
-        session.counts["evicted"] += 1
+        session.counts[Count.CALLS_EVICTED] += 1
         session.end(ConnectionLost("Another caller took the slot."))
         self._give_back(session)
         return True

@@ -1,15 +1,15 @@
-"""One caller's WebSocket, from the request to the last word.
+"""One client's WebSocket, from the request to the close.
 
-Joins what knows nothing of each other: the socket, the wire, Opus and the session. What the caller says is the
-`Receiver`'s, what goes back is here. Everything that ends a call is an error of `errors.py`, and `_part` alone turns it
-into what this caller is told.
+Joins what knows nothing of each other: the socket, the dialect, the codec and the session. The `Receiver` reads what
+the client sends; what goes back is sent here. Everything that ends a call is an error of `errors.py`, and `_say_goodbye`
+alone turns it into what this client is told.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -18,10 +18,10 @@ from server.access.identity import ClientIdentity
 from server.access.policy import AccessPolicy
 from server.access.responses import error_response
 from server.access.tokens import SUBPROTOCOL
-from server.audio.opus import OpusEncoder
+from server.audio.codecs import CODECS
 from server.calls.receiver import Receiver
 from server.calls.service import Service
-from server.dialects.kyutai_protocol import KyutaiProtocol
+from server.dialects.dialect import Dialect, Message
 from server.errors import (
     BadParameter,
     CallEnded,
@@ -30,101 +30,110 @@ from server.errors import (
     Forbidden,
     ParleyError,
     Refused,
+    TokenExpired,
     TokenUsed,
     TooManyCalls,
 )
+from server.events import AudioOut, Ended, Ready, ServerEvent, TextOut
 from server.logs import call_id
-from server.sessions.outbox import Event, Outbox, Reply
+from server.metrics import Count
+from server.sessions.outbox import KeepAlive, Reply
 from server.sessions.params import SessionParams
 from server.sessions.session import Session
 
 log = logging.getLogger(__name__)
 
-DRAIN_S = 1.0  # what was said before the end of a call may take this long to send
-PART_S = 1.0  # and the goodbye this long
+DRAIN_TIMEOUT_S = 1.0  # for what was said before the end of a call
+GOODBYE_TIMEOUT_S = 1.0  # and for the goodbye
 _MAX_REASON_BYTES = 123  # RFC 6455 §5.5: what a close frame holds beside its code
 
 
 class Connection:
-    """Serves one WebSocket request of `/api/chat`."""
+    """Serves one WebSocket request in one dialect."""
 
-    def __init__(self, socket: WebSocket, service: Service, policy: AccessPolicy) -> None:
+    def __init__(self, socket: WebSocket, service: Service, policy: AccessPolicy, dialect: type[Dialect]) -> None:
         self._socket = socket
         self._service = service
         self._policy = policy
-        self._visitor: ClientIdentity = socket.scope["identity"]
-        self._wants_events = self._visitor.wants_events
+        self._identity: ClientIdentity = socket.scope["identity"]
+        self._dialect = dialect(socket.query_params)
         self._is_accepted = False
-        self._wire = KyutaiProtocol()
-        self._receiver = Receiver(socket, self._wire, service.settings.max_bytes_per_s, service.clock)
-        self._encoder = OpusEncoder()
 
     async def run(self) -> None:
-        """Serve the call to its end. Raises nothing that a caller can cause."""
+        """Serve the call to its end. Raises nothing that a client can cause."""
         try:
-            why = await self._call()
+            why = await self._serve()
         except ParleyError as error:
             why = error.bare()
         except Exception:
             log.exception("call failed")
-            why = EngineFailed("The server failed and ends this call; it is our fault.")
+            why = EngineFailed("The server failed and ended this call. The fault is ours, please call again.")
         with suppress(ClientClosed, TimeoutError):
-            async with asyncio.timeout(PART_S):
-                await self._part(why)
+            async with asyncio.timeout(GOODBYE_TIMEOUT_S):
+                await self._say_goodbye(why)
 
-    async def _call(self) -> CallEnded:
+    async def _serve(self) -> CallEnded:
+        request = self._dialect.request
         try:
-            door, place = self._door(), self._policy.place(self._visitor)
-        except (BadParameter, TooManyCalls, TokenUsed) as error:
+            admission = self._admission()
+            permit = self._policy.acquire(self._identity, resumes=request.resume_token is not None)
+        except (BadParameter, TooManyCalls, TokenExpired, TokenUsed) as error:
             self._service.calls.note_refusal(error)
             raise
-        with place:
-            if self._wants_events:
+        with permit:
+            if request.may_wait:
                 await self._accept()
-            with door as session:
-                call_id.set(session.call)
+            with admission as session:
+                call_id.set(session.id)
                 if not self._is_accepted:
                     await self._accept()
                 return await self._converse(session)
 
-    def _door(self) -> AbstractContextManager[Session]:
-        query = self._socket.query_params
-        if self._visitor.resumes:
-            return self._service.calls.resume(query["resume"])
-        params = SessionParams.from_query({**self._service.card.params, **query}).at_most(self._visitor.max_call_s)
-        return self._service.calls.admit(params, self._wants_events)
+    def _admission(self) -> AbstractContextManager[Session]:
+        """What enters the session that the client asks for. Raises BadParameter."""
+        calls, request = self._service.calls, self._dialect.request
+        if request.resume_token is not None:
+            return calls.resume(request.resume_token)
+        params = SessionParams.from_query({**self._service.card.params, **request.choices})
+        return calls.admit(params.at_most(self._identity.max_call_s), request.may_wait)
 
     async def _converse(self, session: Session) -> CallEnded:
+        """Read and send until the session's outbox is ended; why it was."""
         outbox = session.outbox
-        if session.form:
-            self._wire.expect(session.form)
+        self._dialect.restore(session.wire_state)
+        settings, clock = self._service.settings, self._service.clock
+        receiver = Receiver(self._socket, self._dialect, settings.max_bytes_per_s, clock)
         async with asyncio.TaskGroup() as tasks:
-            receiver = tasks.create_task(self._receiver.run(session, outbox))
-            speaker = tasks.create_task(self._speak(session, outbox))
-            why = await outbox.over()
+            receiving = tasks.create_task(receiver.run(session))
+            sending = tasks.create_task(self._send_all(session, receiver))
+            why = await outbox.wait_closed()
             if why.drains:
-                await asyncio.wait({speaker}, timeout=DRAIN_S)
-            receiver.cancel()
-            speaker.cancel()
+                await asyncio.wait({sending}, timeout=DRAIN_TIMEOUT_S)
+            receiving.cancel()
+            sending.cancel()
         return why
 
-    async def _speak(self, session: Session, outbox: Outbox) -> None:
-        # Who has left is not noticed here but by the receiver, who is told how.
+    async def _send_all(self, session: Session, receiver: Receiver) -> None:
+        encoder = CODECS[self._dialect.audio_format].make_encoder()
+        outbox = session.outbox
+        # A closed socket is not reported here but by the receiver, which knows how it was closed.
         with suppress(ClientClosed):
             while (item := await outbox.next()) is not None:
-                if isinstance(item, Reply):
-                    await self._say(item, session)
-                else:
-                    await self._tell(item, session)
-
-    async def _say(self, reply: Reply, session: Session) -> None:
-        if reply.piece:
-            await self._send(self._wire.text(reply.piece), session)
-        if reply.pcm is not None:
-            for message in self._wire.audio(self._encoder.encode(reply.pcm)):
-                await self._send(message, session)
-        if not reply.to_silence:
-            self._time(reply, session)
+                match item:
+                    case Reply(pcm=pcm, piece=piece):
+                        if piece:
+                            await self._send(TextOut(piece), session)
+                        if pcm is not None:
+                            await self._send(AudioOut(encoder.encode(pcm)), session)
+                        if not item.is_silence:
+                            self._time(item, session)
+                    case KeepAlive():
+                        await self._send_messages(self._dialect.keep_alive(), session)
+                    case _:
+                        await self._send(item, session)
+                        if isinstance(item, Ready):
+                            receiver.is_greeted = True
+                            self._note_greeting(session)
 
     def _time(self, reply: Reply, session: Session) -> None:
         turnaround_s = self._service.clock.now() - reply.offered_at
@@ -134,68 +143,51 @@ class Connection:
             wait_s=reply.wait_s, send_s=send_s, server_s=server_s, turnaround_s=turnaround_s
         )
 
-    async def _tell(self, event: Event, session: Session) -> None:
-        match event["type"]:
-            case "ping":
-                await self._send(self._wire.ping(), session)
-                return
-            case "complaint":
-                await self._send(self._wire.error(event["sentence"]), session)
-                return
-            case "ready":
-                await self._greet(event, session)
-                return
-        if self._wants_events:
-            await self._send(self._wire.metadata(event), session)
-
-    async def _greet(self, ready: Event, session: Session) -> None:
-        """The handshake comes last: who has been greeted holds the token."""
-        if self._wants_events:
-            await self._send(self._wire.metadata(ready), session)
-        await self._send(self._wire.handshake(), session)
-        self._receiver.is_greeted = True
+    def _note_greeting(self, session: Session) -> None:
         if session.greeted_at is None:
-            session.counts["begun"] += 1
+            session.counts[Count.CALLS_STARTED] += 1
             session.greeted_at = self._service.clock.now()
             log.info("call started")
 
-    async def _part(self, why: ParleyError) -> None:
-        """Tell the caller why there is no call, or none any more."""
+    async def _say_goodbye(self, why: ParleyError) -> None:
+        """Tell the client why there is no call, or none any more, and close."""
         if isinstance(why, ClientClosed):
             return
         if not self._is_accepted:
-            if isinstance(why, Forbidden) or (isinstance(why, Refused) and not self._wants_events):
-                await self._deny(why)
+            if isinstance(why, Forbidden | Refused) and self._dialect.refuses_over_http(why):
+                with _translate_closed_socket():
+                    await self._socket.send_denial_response(error_response(why))
                 return
             await self._accept()
-        if not isinstance(why, CallEnded) or why.is_fault:
-            await self._send(self._wire.error(str(why)))
-        if self._wants_events:
-            await self._send(self._wire.metadata({"type": "end", "reason": why.code}))
+        is_fault = not isinstance(why, CallEnded) or why.is_fault
+        await self._send(Ended(why.code, str(why), is_fault))
         reason = str(why).encode()[:_MAX_REASON_BYTES].decode(errors="ignore")
-        with _caller_may_leave():
+        with _translate_closed_socket():
             await self._socket.close(why.close_code, reason)
 
-    async def _deny(self, why: Refused | Forbidden) -> None:
-        with _caller_may_leave():
-            await self._socket.send_denial_response(error_response(why))
-
     async def _accept(self) -> None:
-        with _caller_may_leave():
+        with _translate_closed_socket():
             await self._socket.accept(SUBPROTOCOL if SUBPROTOCOL in self._socket.scope["subprotocols"] else None)
         self._is_accepted = True
 
-    async def _send(self, message: bytes, session: Session | None = None) -> None:
-        counts = session.counts if session else self._service.metrics.counts  # its own are summed up at its end
-        counts["sent_bytes"] += len(message)
-        with _caller_may_leave():
-            await self._socket.send_bytes(message)
+    async def _send(self, event: ServerEvent, session: Session | None = None) -> None:
+        await self._send_messages(self._dialect.encode(event), session)
+
+    async def _send_messages(self, messages: Sequence[Message], session: Session | None) -> None:
+        counts = session.counts if session else self._service.metrics.counts  # a session's are added at its end
+        for message in messages:
+            counts[Count.SENT_BYTES] += len(message)
+            with _translate_closed_socket():
+                if isinstance(message, bytes):
+                    await self._socket.send_bytes(message)
+                else:
+                    await self._socket.send_text(message)
 
 
 @contextmanager
-def _caller_may_leave() -> Iterator[None]:
-    """A socket that is closed already says so in three ways; here they become one."""
+def _translate_closed_socket() -> Iterator[None]:
+    """A socket that is closed already says so by three kinds of exception; here they become one."""
     try:
         yield
     except (WebSocketDisconnect, RuntimeError, OSError) as error:
-        raise ClientClosed("The caller hung up.") from error
+        raise ClientClosed("The client closed the connection.") from error

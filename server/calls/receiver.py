@@ -1,6 +1,6 @@
-"""What one caller says: messages off the socket, through wire and Opus, as frames for the session.
+"""What one client sends: messages off the socket, through dialect and codec, as frames for the session.
 
-Sends nothing: what the caller should know is told to the session, and what ends the call is an error of `errors.py`.
+Sends nothing: what the client should know is told to the session, and what ends the call is an error of `errors.py`.
 """
 
 from __future__ import annotations
@@ -11,109 +11,104 @@ from collections.abc import Sequence
 
 from starlette.websockets import WebSocket
 
+from server.audio.codecs import CODECS
 from server.audio.framing import PACKET_SAMPLES, FrameAssembler
-from server.audio.opus import OpusDecodeError, OpusDecoder
-from server.audio.packet import packet_samples
+from server.audio.packet import UndecodablePacket
 from server.clock import Clock
-from server.dialects.kyutai_protocol import AudioReceived, KyutaiProtocol, Malformed, ProtocolError
-from server.errors import CallEnded, ClientClosed, ConnectionLost, ProtocolViolated, Undecodable
+from server.dialects.dialect import Dialect, Message
+from server.errors import CallEnded, ClientClosed, ConnectionLost, Undecodable
+from server.events import AudioIn, AudioLost, InvalidMessage, Skipped, Warned
+from server.metrics import Count
 from server.sessions.outbox import Outbox
 from server.sessions.session import Session
 from server.transport.rate_limit import RateLimiter
 
-COMPLAIN_EVERY_S = 1.0
-MAX_UNDECODABLE = 50  # packets in a row: one second that is no Opus
-_AT_ONCE = 8  # messages read, or packets of one message decoded, before the loop may turn to others
+WARN_EVERY_S = 1.0
+MAX_UNDECODABLE = 50  # consecutive packets: one second
+_BATCH = 8  # messages read, or packets of one message decoded, before other tasks get their turn
 _NO_CLOSE_CODE = (1005, 1006)  # RFC 6455 §7.4.1; also where there was no close frame at all
-_OWN_CLOSE_CODES = 3000  # and up: a client's own, and no goodbye
+_APPLICATION_CLOSE_CODES = 3000  # and up, RFC 6455 §7.4.2: a client's own, which says nothing of leaving for good
 
 
 class Receiver:
-    """Reads one socket to its end, or to the call's. Sound counts from when the caller `is_greeted`."""
+    """Reads one socket to its end, or to the call's. Audio counts from when the client `is_greeted`."""
 
-    def __init__(self, socket: WebSocket, wire: KyutaiProtocol, max_bytes_per_s: int, clock: Clock) -> None:
+    def __init__(self, socket: WebSocket, dialect: Dialect, max_bytes_per_s: int, clock: Clock) -> None:
         self.is_greeted = False
         self._socket = socket
-        self._wire = wire
+        self._dialect = dialect
         self._clock = clock
-        self._pace = RateLimiter(max_bytes_per_s, clock)
-        self._decoder = OpusDecoder()
+        self._rate_limiter = RateLimiter(max_bytes_per_s, clock)
+        self._codec = CODECS[dialect.audio_format]
+        self._decoder = self._codec.make_decoder()
         self._assembler = FrameAssembler()
-        self._lost_pages = 0
-        self._undecodable = 0  # packets in a row
-        self._complained_at = float("-inf")
+        self._undecodable = 0  # consecutive packets
+        self._warned_at = float("-inf")
 
-    async def run(self, session: Session, outbox: Outbox) -> None:
-        """Until the caller leaves, or breaks a rule: then the session hangs up."""
+    async def run(self, session: Session) -> None:
+        """Read until the client leaves, or breaks a rule: then the session's connection ends."""
+        outbox = session.outbox
         try:
             for number in itertools.count(1):
                 message = await self._socket.receive()
                 if message["type"] == "websocket.disconnect":
                     raise _departure(message["code"])
                 payload = message.get("bytes") or message.get("text") or b""
-                session.counts["received_bytes"] += len(payload)
+                session.counts[Count.RECEIVED_BYTES] += len(payload)
                 if not outbox.ended:
-                    self._pace.spend(1, len(payload))
+                    self._rate_limiter.spend(1, len(payload))
                     await self._receive(payload, session, outbox)
-                if number % _AT_ONCE == 0:  # thousands may have come at once, and `receive` would not wait
+                if number % _BATCH == 0:  # thousands may have come at once, and `receive` would not wait
                     await asyncio.sleep(0)
         except CallEnded as why:
             session.hang_up(outbox, why.bare())
 
-    async def _receive(self, message: bytes | str, session: Session, outbox: Outbox) -> None:
-        try:
-            events = self._wire.receive(message)
-        except ProtocolError as error:
-            raise ProtocolViolated(error.reason, error.close_code) from error
-        finally:
-            self._tell_lost_pages(session)
-        for event in events:
+    async def _receive(self, message: Message, session: Session, outbox: Outbox) -> None:
+        for event in self._dialect.decode(message):
             match event:
-                case AudioReceived(packets) if self.is_greeted:
-                    session.form = self._wire.form
-                    self._pace.spend(len(packets) - 1, 0)
-                    await self._hear(packets, session, outbox)
-                case Malformed(reason):
-                    self._complain(reason, session)
-                case _:  # audio from before the greeting would stay as lag; the rest is not for us
-                    pass
+                case AudioIn(packets) if self.is_greeted:
+                    session.wire_state = self._dialect.wire_state
+                    self._rate_limiter.spend(len(packets) - 1, 0)
+                    await self._decode(packets, session, outbox)
+                case AudioIn():
+                    pass  # from before the greeting: it would stay as lag
+                case AudioLost(frames):
+                    session.counts[Count.PAGES_LOST] += frames
+                    session.send_event(Skipped(frames))
+                case InvalidMessage(reason):
+                    self._warn(reason, session)
 
-    def _tell_lost_pages(self, session: Session) -> None:
-        lost = self._wire.lost_pages - self._lost_pages
-        if lost:
-            self._lost_pages += lost
-            session.counts["lost_pages"] += lost
-            session.tell({"type": "skip", "frames": lost})  # a page is a frame, as a rule
-
-    async def _hear(self, packets: Sequence[bytes], session: Session, outbox: Outbox) -> None:
+    async def _decode(self, packets: Sequence[bytes], session: Session, outbox: Outbox) -> None:
         for number, packet in enumerate(packets, start=1):
             if outbox.ended:  # meanwhile; the session may go on over another socket
                 return
             try:
                 pcm = self._decoder.decode(packet)
                 self._undecodable = 0
-            except OpusDecodeError as error:
-                session.counts["concealed"] += 1
+            except UndecodablePacket as error:
+                session.counts[Count.PACKETS_CONCEALED] += 1
                 self._undecodable += 1
                 if self._undecodable >= MAX_UNDECODABLE:
-                    sentence = f"{MAX_UNDECODABLE} packets in a row were no Opus; the call ends."
+                    sentence = (
+                        f"{MAX_UNDECODABLE} consecutive packets could not be decoded as Opus. The call was ended."
+                    )
                     raise Undecodable(sentence) from error
-                pcm = self._decoder.conceal(packet_samples(packet) or PACKET_SAMPLES)
+                pcm = self._decoder.conceal(self._codec.packet_samples(packet) or PACKET_SAMPLES)
             for frame in self._assembler.push(pcm):
-                session.offer(frame)
-            if number % _AT_ONCE == 0:
+                session.push_frame(frame)
+            if number % _BATCH == 0:
                 await asyncio.sleep(0)
 
-    def _complain(self, reason: str, session: Session) -> None:
-        session.counts["malformed"] += 1
+    def _warn(self, reason: str, session: Session) -> None:
+        session.counts[Count.MESSAGES_INVALID] += 1
         now = self._clock.now()
-        if now - self._complained_at >= COMPLAIN_EVERY_S:
-            self._complained_at = now
-            session.tell({"type": "complaint", "sentence": f"A message was ignored: {reason}."})
+        if now - self._warned_at >= WARN_EVERY_S:
+            self._warned_at = now
+            session.send_event(Warned(f"A message was ignored: {reason}."))
 
 
 def _departure(close_code: int) -> ClientClosed:
-    """A goodbye, or a loss."""
-    if close_code in _NO_CLOSE_CODE or close_code >= _OWN_CLOSE_CODES:
-        return ConnectionLost("The caller is gone without a goodbye.")
-    return ClientClosed("The caller hung up.")
+    """Whether the client left for good or only lost its connection."""
+    if close_code in _NO_CLOSE_CODE or close_code >= _APPLICATION_CLOSE_CODES:
+        return ConnectionLost("The connection was lost.")
+    return ClientClosed("The client closed the connection.")

@@ -30,7 +30,9 @@ from server.errors import (
     ServerStopping,
     TakenOver,
 )
-from server.metrics import Metrics
+from server.events import Draining
+from server.metrics import Count, Metrics
+from server.sessions.outbox import KeepAlive
 from server.sessions.params import SessionParams
 from server.sessions.recording import make_recorder
 from server.sessions.session import Session, SessionState
@@ -38,9 +40,13 @@ from server.settings import Settings
 
 log = logging.getLogger(__name__)
 
-PING_AFTER_S = 4.0  # clients of today hang up after 10 s without a message
-PARTING_S = 3.0  # for all calls to end, once they have been told to
+KEEP_ALIVE_AFTER_S = 4.0  # existing clients hang up after 10 s without a message
+END_TIMEOUT_S = 3.0  # for all calls to end, once they have been told to
 _RESTARTING = "The server is restarting. Call again in a moment."
+_ALWAYS_LOGGED = (
+    *(Count.FRAMES, Count.FRAMES_LATE, Count.FRAMES_SKIPPED, Count.PACKETS_CONCEALED),
+    *(Count.RECEIVED_BYTES, Count.SENT_BYTES),
+)
 
 
 class Calls:
@@ -68,9 +74,9 @@ class Calls:
         self._empty.set()
 
     @property
-    def counts(self) -> Counter[str]:
+    def counts(self) -> Counter[Count]:
         """What was counted so far, calls in progress included."""
-        counts = Counter({**self._metrics.counts, "refused": self._metrics.refused.total()})
+        counts = Counter(self._metrics.counts)
         for session in self.admission:
             counts.update(session.counts)
         return counts
@@ -106,7 +112,7 @@ class Calls:
             session.park(TakenOver("The call goes on over another connection."))
         session.resume(self._tokens.issue(session))
         self._tell_drain(session)
-        log.info("call resumed", extra={"call": session.call})
+        log.info("call resumed", extra={"call": session.id})
         with self._served(session):
             yield session
 
@@ -114,10 +120,10 @@ class Calls:
         """It has its slot."""
         if session.ended:
             return
-        self._metrics.lines.add(self._clock.now() - session.came_at)
+        self._metrics.queue_waits.add(self._clock.now() - session.came_at)
         if self._recorder and session.params.record:
             about = {"model": model, "seed": session.params.text_seed}
-            session.recording = self._recorder.begin(session.call, about)
+            session.recording = self._recorder.begin(session.id, about)
         session.open(self._tokens.issue(session) if session.resume_s else None)
 
     def _refusal(self, may_wait: bool) -> Refused | None:
@@ -140,11 +146,11 @@ class Calls:
         """End a call that nobody takes part in any more; tell the others how it goes."""
         why = session.expiry(now, self._settings)
         if why:
-            session.counts["expired"] += session.state is SessionState.PARKED
+            session.counts[Count.CALLS_EXPIRED] += session.state is SessionState.PARKED
             self.end(session, why)
-        session.tell_stats()
-        if now - session.outbox.taken_at > PING_AFTER_S:
-            session.tell({"type": "ping"})
+        session.send_stats()
+        if now - session.outbox.taken_at > KEEP_ALIVE_AFTER_S:
+            session.send_event(KeepAlive())
 
     # ── Out
 
@@ -165,7 +171,7 @@ class Calls:
                 self.admission.leave(session)
 
     async def drain(self, grace_s: float) -> None:
-        """Let those who talk go on for `grace_s`, nobody else, and then `part`."""
+        """Let those who talk go on for `grace_s`, nobody else, and then `end_all`."""
         self._drained_at = self._clock.now() + grace_s
         for session in self.admission.in_line():
             session.end(Restarting(_RESTARTING))
@@ -177,13 +183,13 @@ class Calls:
                 extra={"calls": len(self.admission), "seconds": grace_s},
             )
         await self._emptied(grace_s)
-        await self.part()
+        await self.end_all()
 
-    async def part(self) -> None:
+    async def end_all(self) -> None:
         """End every call politely, within a bound."""
         for session in self.admission:
             self.end(session, Restarting(_RESTARTING))
-        if not await self._emptied(PARTING_S):
+        if not await self._emptied(END_TIMEOUT_S):
             log.warning("calls did not end in time", extra={"calls": len(self.admission)})
 
     def stop(self) -> None:
@@ -194,7 +200,7 @@ class Calls:
     def _tell_drain(self, session: Session) -> None:
         left_s = self._drained_at - self._clock.now()
         if 0 < left_s < math.inf:
-            session.tell({"type": "drain", "left_s": round(left_s)})
+            session.send_event(Draining(round(left_s)))
 
     async def _emptied(self, within_s: float) -> bool:
         try:
@@ -216,12 +222,12 @@ class Calls:
             self._empty.set()
         assert session.ended is not None
         why, now = session.ended.code, self._clock.now()
-        self._metrics.add_counts({"calls": 1, **session.counts})
+        self._metrics.add_counts({Count.SESSIONS_ENDED: 1, **session.counts})
         if session.greeted_at is None:
-            self._metrics.counts["left_line"] += 1
+            self._metrics.counts[Count.QUEUE_LEFT] += 1
         else:
             self._metrics.add_call(why, now - session.greeted_at)
-        fields = {"call": session.call, "why": why, "duration_s": round(now - session.came_at, 1)}
+        fields = {"call": session.id, "why": why, "duration_s": round(now - session.came_at, 1)}
         log.info("call ended", extra={**fields, **_summary(session)})
 
 
@@ -235,6 +241,6 @@ def stopping() -> Refused:
 
 def _summary(session: Session) -> dict[str, float]:
     """How a call went, for its last line in the log: what is always told, and whatever else was counted."""
-    always = dict.fromkeys(("heard", "late", "skipped", "concealed", "received_bytes", "sent_bytes"), 0)
+    always = dict.fromkeys(_ALWAYS_LOGGED, 0)
     turnaround = session.turnaround.percentiles_ms()
     return {**always, **session.counts, **{f"turnaround_{p}_ms": turnaround[p] for p in ("p50", "p99") if turnaround}}

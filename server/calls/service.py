@@ -32,7 +32,7 @@ from server.engine.engine import Engine
 from server.engine.runner import DeviceMemory, ModelCard, Runner
 from server.engine.watchdog import HANG_LOOKS, Watchdog
 from server.errors import EngineFailed, NonFiniteOutput
-from server.metrics import Metrics
+from server.metrics import Count, Metrics
 from server.sessions.session import Session
 from server.settings import Settings
 
@@ -71,7 +71,7 @@ class Service:
     async def drain(self, grace_s: float) -> None:
         """Take no more callers, let those who talk go on for `grace_s`, and end what is left politely; bounded."""
         if self.status == "failed":
-            await self.calls.part()
+            await self.calls.end_all()
         else:
             self.status, self.reason = "stopping", "The server is stopping."
             self.calls.closed = stopping
@@ -104,7 +104,7 @@ class Service:
         return self.calls.admission.waiting
 
     @property
-    def counts(self) -> Counter[str]:
+    def counts(self) -> Counter[Count]:
         """What was counted so far, calls in progress included."""
         return self.calls.counts
 
@@ -125,7 +125,7 @@ class Service:
         self._bridge.submit(command)
 
     def _wake_engine(self) -> None:
-        self._bridge.wake()
+        self._bridge.notify()
 
     # ── What the engine has to tell
 
@@ -136,7 +136,7 @@ class Service:
                     if replies:
                         self.metrics.add_step(len(replies), rows, replies[0][1].step_s)
                     for session, reply in replies:
-                        session.deliver(reply)
+                        session.push_reply(reply)
                 case Broken(session):
                     self._on_broken(session)
                 case Opened(session):
@@ -160,8 +160,8 @@ class Service:
 
     def _on_broken(self, session: Session) -> None:
         if not session.ended:  # else it breaks once more, on its way out
-            session.counts["broken"] += 1
-            log.error("a call broke", extra={"call": session.call})
+            session.counts[Count.CALLS_NON_FINITE] += 1
+            log.error("a call broke", extra={"call": session.id})
             why = NonFiniteOutput("The model computed something that is no number, so this call ends; call again.")
             self.calls.end(session, why)
 

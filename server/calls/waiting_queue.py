@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from server.sessions.outbox import Event
+from server.events import Queued
 from server.sessions.session import Session
 
 _LENGTHS = 256  # calls that the estimate is made from: the last ones
@@ -22,7 +22,7 @@ class WaitingQueue:
     """Who waits for a slot."""
 
     def __init__(self) -> None:
-        self._told: dict[Session, Event] = {}  # in the order in which they came; {}: nothing yet
+        self._told: dict[Session, Queued | None] = {}  # in the order in which they came; None: nothing yet
         self._lengths_s: deque[float] = deque(maxlen=_LENGTHS)
 
     def __len__(self) -> int:
@@ -35,7 +35,7 @@ class WaitingQueue:
         return iter(self._told)
 
     def join(self, session: Session) -> None:
-        self._told[session] = {}
+        self._told[session] = None
 
     def leave(self, session: Session) -> None:
         del self._told[session]
@@ -55,10 +55,10 @@ class WaitingQueue:
             return
         waits = waits_s(list(ages_s), sorted(self._lengths_s), len(self._told))
         for position, ((session, told), wait_s) in enumerate(zip(self._told.items(), waits, strict=True), start=1):
-            event: Event = {"type": "queue", "position": position, "ahead_s": _rounded(wait_s)}
+            event = Queued(position, _rounded(wait_s))
             if event != told:
                 self._told[session] = event
-                session.tell(event)
+                session.send_event(event)
 
 
 def waits_s(ages_s: list[float], lengths_s: list[float], count: int) -> list[float | None]:

@@ -36,6 +36,7 @@ from server.engine.engine import THREAD_NAME as ENGINE_THREAD
 from server.engine.runner import Runner
 from server.http.app import create_app
 from server.logs import write_logs_as
+from server.metrics import Count
 from server.sessions.recording import CannotRecord
 from server.settings import SLOTS_WITHOUT_GPU, Settings, unknown_variables
 from server.transport.banner import startup_banner
@@ -191,7 +192,7 @@ class GracefulServer(uvicorn.Server):
 
     async def _listen(self, listener: socket.socket) -> asyncio.Server:
         if isinstance(listener, Listener):
-            listener.on_turned_away = lambda: self._service.metrics.add_counts({"turned_away": 1})
+            listener.on_turned_away = lambda: self._service.metrics.add_counts({Count.CONNECTIONS_REFUSED: 1})
 
         def make_protocol() -> HttpProtocol:
             return HttpProtocol(self.config, self.server_state, self.lifespan.state)

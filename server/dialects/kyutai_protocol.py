@@ -18,12 +18,12 @@ from enum import Enum, IntEnum
 from server.audio.framing import PACKET_SAMPLES, SAMPLE_RATE_HZ
 from server.audio.ogg import CAPTURE, OggError, OggOpusReader, OggOpusWriter
 from server.audio.packet import MAX_PACKET_BYTES, packet_samples
+from server.errors import ProtocolError
 
 MAX_MESSAGE_BYTES = 131_072  # two of the largest Ogg pages; a frame of speech takes 400 bytes
 MAX_MESSAGE_AUDIO_S = 5.0  # of sound in one message: few bytes can claim hours, and each packet is work
 
-POLICY_VIOLATION = 1008  # RFC 6455 §7.4.1
-MESSAGE_TOO_BIG = 1009
+MESSAGE_TOO_BIG = 1009  # RFC 6455 §7.4.1
 
 
 class Kind(IntEnum):
@@ -94,15 +94,6 @@ Event = (
     | PingReceived
     | Malformed
 )
-
-
-class ProtocolError(Exception):
-    """The peer broke the protocol beyond repair. `reason` is a sentence for it."""
-
-    def __init__(self, reason: str, close_code: int = POLICY_VIOLATION) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.close_code = close_code
 
 
 class KyutaiProtocol:

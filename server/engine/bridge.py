@@ -99,44 +99,44 @@ Notice = Ready | Opened | Closed | Stepped | Broken | Checked | Failed
 
 
 class Bridge:
-    """Two mailboxes and a bell."""
+    """Two queues, and a lock that the engine thread sleeps on."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_notices: Callable[[Sequence[Notice]], None]) -> None:
         self._loop = loop
         self._on_notices = on_notices
         self._commands: deque[Command] = deque()
-        self._bell = threading.Lock()  # held while it is silent: a threading.Event takes several times as long
-        self._bell.acquire()
-        self._is_waking = False  # a call of `_ring` is on its way
+        self._wakeup = threading.Lock()  # released to wake the engine: a threading.Event takes several times as long
+        self._wakeup.acquire()
+        self._is_waking = False  # a call of `_signal` is on its way
 
     def submit(self, command: Command) -> None:
         """Event loop: have `command` applied at the next tick boundary."""
         self._commands.append(command)
-        self._ring()
+        self._signal()
 
-    def wake(self) -> None:
-        """Event loop: there is a frame to take. Rings once a turn of the loop, whatever number it brought.
+    def notify(self) -> None:
+        """Event loop: there is a frame to take. Wakes the engine once a turn of the loop, however many came in it.
 
         Waking a thread costs a good part of what an echo's step does, and a reply waits for the loop's next turn
         anyway.
         """
         if not self._is_waking:
             self._is_waking = True
-            self._loop.call_soon(self._ring)
+            self._loop.call_soon(self._signal)
 
-    def _ring(self) -> None:
+    def _signal(self) -> None:
         self._is_waking = False
-        if self._bell.locked():  # only this side rings, so it stays so
-            self._bell.release()
+        if self._wakeup.locked():  # only this side releases it
+            self._wakeup.release()
 
     def commands(self) -> list[Command]:
-        """Engine thread: take what was submitted. A bell rung after this one ends the next `wait` at once."""
-        self._bell.acquire(blocking=False)
+        """Engine thread: take what was submitted. A signal after this one ends the next `wait` at once."""
+        self._wakeup.acquire(blocking=False)
         return [self._commands.popleft() for _ in range(len(self._commands))]
 
     def wait(self, timeout_s: float | None) -> None:
-        """Engine thread: sleep until the bell rings, or for `timeout_s`."""
-        self._bell.acquire(timeout=-1 if timeout_s is None else timeout_s)
+        """Engine thread: sleep until it is signalled, or for `timeout_s`."""
+        self._wakeup.acquire(timeout=-1 if timeout_s is None else timeout_s)
 
     def post(self, notices: Sequence[Notice]) -> None:
         """Engine thread: have `notices` handled on the event loop."""

@@ -18,8 +18,9 @@ from starlette.types import Scope
 from server.access.middleware import AccessMiddleware
 from server.access.policy import AccessPolicy
 from server.calls.service import Service
+from server.dialects import registry
 from server.http.prometheus import PrometheusExporter
-from server.http.routes import router
+from server.http.routes import add_dialects, router
 
 WEB = Path(__file__).resolve().parents[2] / "web"
 
@@ -49,6 +50,7 @@ def create_app(service: Service, policy: AccessPolicy) -> FastAPI:
     app.add_middleware(AccessMiddleware, policy=policy, on_refused=service.calls.note_refusal)
     if origins := service.settings.allowed_origin:  # outermost: their pages may read why they are turned away
         app.add_middleware(CORSMiddleware, allow_origins=origins, allow_headers=["Authorization"])
+    add_dialects(app, registry.DIALECTS)
     app.include_router(router)
     app.mount("/", _Page(directory=WEB, html=True, check_dir=False))
     return app

@@ -17,31 +17,8 @@ from prometheus_client.registry import Collector
 import server
 from server.calls.service import Service
 from server.errors import BadParameter, CallEnded, CannotResume, Forbidden, ParleyError, Refused
-from server.metrics import Histogram
+from server.metrics import Count, Histogram
 
-# What is counted under which name: here, and what it is.
-COUNTERS = {
-    "begun": ("parley_calls_started", "Calls that got a slot and were greeted."),
-    "left_line": ("parley_line_left", "Callers who got no slot: they left the line, or the server stopped."),
-    "heard": ("parley_frames", "Frames of 80 ms that were stepped for callers."),
-    "silence": ("parley_frames_silence", "Of these, silence in the place of a microphone that stood still."),
-    "rows_computed": ("parley_rows_computed", "Rows of the batch that steps computed, used or not."),
-    "rows_used": ("parley_rows_used", "Of these, rows that held a caller's frame."),
-    "late": ("parley_frames_late", "Frames that came after silence was heard in their place, and were dropped."),
-    "skipped": ("parley_frames_skipped", "Frames dropped to be live again: the engine behind, or a caller too fast."),
-    "unsent": ("parley_frames_unsent", "Replies dropped because their caller did not take them."),
-    "parked": ("parley_calls_lost", "Connections lost whose call was kept, and those taken over."),
-    "resumed": ("parley_calls_resumed", "Calls taken up again by a caller who came back."),
-    "recordings_cut": ("parley_recordings_cut", "Recordings that ended before their call: disk full, slow, quota."),
-    "expired": ("parley_calls_expired", "Parked calls that ended since their caller did not come back in time."),
-    "evicted": ("parley_calls_evicted", "Parked calls that ended since another caller took the slot."),
-    "concealed": ("parley_packets_concealed", "Packets that Opus could not decode, each of which was concealed."),
-    "lost_pages": ("parley_pages_lost", "Ogg pages that were lost, by their numbers."),
-    "malformed": ("parley_messages_malformed", "Messages that made no sense and were ignored."),
-    "turned_away": ("parley_connections_refused", "Connections that were too many, closed before any request."),
-    "received_bytes": ("parley_received_bytes", "Payload of the messages that callers sent."),
-    "sent_bytes": ("parley_sent_bytes", "Payload of the messages that callers were sent."),
-}
 FRAME_TIMES = {
     "wait": ("parley_frame_wait_seconds", "From a frame's arrival to the step that takes it."),
     "send": ("parley_frame_send_seconds", "From the end of a step to the socket: the hop, Opus, the send."),
@@ -87,8 +64,8 @@ class PrometheusExporter(Collector):
 
     def _counters(self) -> Iterator[Metric]:
         counts, metrics = self._service.counts, self._service.metrics
-        for key, (name, meaning) in COUNTERS.items():
-            yield CounterMetricFamily(name, meaning, counts[key])
+        for count in Count:
+            yield CounterMetricFamily(f"parley_{count}", count.help, counts[count])
         ended = dict.fromkeys(_codes(CallEnded), 0)
         refused = dict.fromkeys([*_codes(Forbidden), *_codes(Refused), BadParameter.code, CannotResume.code], 0)
         yield _by_reason("parley_calls_ended", "Calls that ended, by why.", ended | metrics.ended)
@@ -104,7 +81,9 @@ class PrometheusExporter(Collector):
         yield step
         for key, (name, meaning) in FRAME_TIMES.items():
             yield _histogram(name, meaning, metrics.frames[key])
-        yield _histogram("parley_line_wait_seconds", "Time in line, of those who got a slot.", metrics.lines)
+        yield _histogram(
+            "parley_queue_wait_seconds", "Time in the queue, of those who got a slot.", metrics.queue_waits
+        )
         yield _histogram("parley_call_seconds", "Length of calls, from the greeting.", metrics.calls)
         yield _histogram("parley_loop_lag_seconds", "How late the event loop is, ten times a second.", metrics.loop_lag)
 

@@ -1,7 +1,8 @@
-"""The HTTP surface: the call, what the page asks before it dials, and what a load balancer asks."""
+"""The HTTP surface: a WebSocket endpoint for each dialect, what the page asks first, and what a load balancer asks."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, WebSocket
@@ -11,20 +12,28 @@ import server
 from server.audio.framing import FRAME_S, SAMPLE_RATE_HZ
 from server.calls.connection import Connection
 from server.calls.service import Service
+from server.dialects.dialect import Dialect
 from server.http.prometheus import PrometheusExporter
 
 router = APIRouter()
 _READ = ["GET", "HEAD"]  # load balancers may ask without wanting the body
 
 
+def add_dialects(app: FastAPI, dialects: Iterable[type[Dialect]]) -> None:
+    """A WebSocket endpoint for each dialect, at its path."""
+    for dialect in dialects:
+        app.add_api_websocket_route(dialect.path, _endpoint(dialect))
+
+
+def _endpoint(dialect: type[Dialect]) -> Callable[[WebSocket], Awaitable[None]]:
+    async def serve(socket: WebSocket) -> None:
+        await Connection(socket, _service(socket.app), socket.app.state.policy, dialect).run()
+
+    return serve
+
+
 def _service(app: FastAPI) -> Service:
     return app.state.service
-
-
-@router.websocket("/api/chat")
-async def chat(socket: WebSocket) -> None:
-    """A call, in Kyutai's protocol."""
-    await Connection(socket, _service(socket.app), socket.app.state.policy).run()
 
 
 @router.api_route("/api/info", methods=_READ)
@@ -51,7 +60,7 @@ async def info(request: Request) -> dict[str, Any]:
         "params": dict(service.card.params),
         "records": settings.record is not None,
         "version": server.__version__,
-        "counts": dict(service.counts),
+        "counts": {**service.counts, "refused": service.metrics.refused.total()},
         "timings": service.metrics.timings_ms(),
     }
 

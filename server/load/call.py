@@ -24,9 +24,9 @@ from server.dialects.kyutai_protocol import (
     HandshakeReceived,
     KyutaiProtocol,
     MetadataReceived,
-    ProtocolError,
     TextReceived,
 )
+from server.errors import ProtocolError
 from server.load.line import Line
 from server.load.record import CallRecord
 from server.load.troubles import Cut, Trouble
@@ -107,7 +107,7 @@ class Call:
             for event in self._wire.receive(message):
                 self._on_event(event, now)
         except ProtocolError as error:
-            self._fail(f"the server broke the protocol: {error.reason}")
+            self._fail(f"the server broke the protocol: {error}")
             self._line.part()
 
     def _on_event(self, event: Event, now: float) -> None:

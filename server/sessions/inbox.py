@@ -53,7 +53,7 @@ class Inbox:
         self._clock = SessionClock()
         self._pace = PaceLimiter()
         self._frames_left = max_frames
-        self._stands_still = False
+        self._is_paused = False
         self._note_due()
 
     def offer(self, pcm: Pcm, now: float) -> OfferResult:
@@ -84,25 +84,25 @@ class Inbox:
             self._note_due()
             return frame
 
-    def stand_still(self) -> int:
+    def pause(self) -> int:
         """Event loop: give nothing more, no silence either; how many frames were thrown away."""
         with self._lock:
-            self._stands_still = True
+            self._is_paused = True
             thrown_away = len(self._frames)
             self._frames.clear()
             self._note_due()
             return thrown_away
 
-    def go_on(self, now: float) -> None:
+    def resume(self, now: float) -> None:
         """Event loop: the caller's time goes on after a standstill of any length. No frame of before is late."""
         with self._lock:
-            self._clock = self._clock.begun_anew(now)
+            self._clock = self._clock.restarted(now)
             self._pace = PaceLimiter()
-            self._stands_still = False
+            self._is_paused = False
             self._note_due()
 
     def _note_due(self) -> None:
-        if self._frames_left == 0 or self._stands_still:
+        if self._frames_left == 0 or self._is_paused:
             self.due_at = math.inf
         else:
             self.due_at = -math.inf if self._frames else self._clock.silence_due_at

@@ -1,6 +1,6 @@
-"""What waits to be sent to one caller over one socket: bounded, so that who does not listen costs nothing.
+"""What waits to be sent to one client over one connection: bounded, so that a client that reads nothing costs nothing.
 
-A conversation that outlives its socket gets a new one of these for the next. Owner: the event loop. Knows no socket and
+A session that outlives its connection gets a new one of these for the next. Owner: the event loop. Knows no socket and
 no session.
 """
 
@@ -9,15 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass
-from typing import Any
 
 from server.audio.framing import Pcm
 from server.clock import Clock
 from server.errors import CallEnded
+from server.events import ServerEvent, Skipped
 
-OUTBOX_FRAMES = 25  # 2 s: what a caller who does not listen may leave unsent
-
-Event = dict[str, Any]  # what is told with ?events=1
+OUTBOX_FRAMES = 25  # 2 s: what may wait for a client that reads nothing; then the oldest is dropped
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +25,16 @@ class Reply:
     heard: Pcm  # [FRAME_SAMPLES]
     pcm: Pcm | None  # [FRAME_SAMPLES]; None: nothing was said, the model's delays still fill
     piece: str  # "" for none
-    to_silence: bool
+    is_silence: bool  # it answers silence that the session put in for a microphone that sent nothing
     offered_at: float
     wait_s: float  # from the offer to the step
     step_s: float
     model_s: float  # the step, and what of the wait was for the step before it
+
+
+@dataclass(frozen=True, slots=True)
+class KeepAlive:
+    """An order to the connection, and no event: send something, as nothing was sent for seconds."""
 
 
 class Outbox:
@@ -41,13 +44,13 @@ class Outbox:
         self.ended: CallEnded | None = None  # why nothing more is sent over this socket
         self.taken_at = clock.now()  # when it was last empty or taken from
         self._clock = clock
-        self._events: dict[str, Event] = {}  # oldest first
+        self._events: dict[type, ServerEvent | KeepAlive] = {}  # oldest first
         self._replies: deque[Reply] = deque()
         self._filled = asyncio.Event()
-        self._over = asyncio.Event()
+        self._closed = asyncio.Event()
 
-    def say(self, reply: Reply) -> bool:
-        """Queue what a step said. False: the oldest was thrown away for it, since the caller takes nothing."""
+    def put_reply(self, reply: Reply) -> bool:
+        """Queue what a step said. False: the oldest was dropped for it, since the client reads nothing."""
         self._note_first()
         self._replies.append(reply)
         self._filled.set()
@@ -56,19 +59,18 @@ class Outbox:
         self._replies.popleft()
         return False
 
-    def tell(self, event: Event) -> None:
-        """Queue an event. A newer one of the same type takes the place of one not yet sent; skips add up."""
+    def put_event(self, event: ServerEvent | KeepAlive) -> None:
+        """Queue an event. A newer one of the same type takes the place of one not yet sent; skipped frames add up."""
         if self.ended:
             return
         self._note_first()
-        before = self._events.get(event["type"])
-        if before is not None and event["type"] == "skip":
-            event = {**event, "frames": before["frames"] + event["frames"]}
-        self._events[event["type"]] = event
+        if isinstance(event, Skipped):
+            event = Skipped(self.untold_frames + event.frames)
+        self._events[type(event)] = event
         self._filled.set()
 
-    async def next(self) -> Reply | Event | None:
-        """What to send next, events first; None when it is over and all was taken."""
+    async def next(self) -> Reply | ServerEvent | KeepAlive | None:
+        """What to send next, events first; None when it has ended and all was taken."""
         while self.is_empty:
             if self.ended:
                 return None
@@ -80,7 +82,7 @@ class Outbox:
         return self._replies.popleft()
 
     def end(self, why: CallEnded) -> int:
-        """Take nothing more, for the first reason given; how many replies that are not sent any more."""
+        """Queue nothing more, for the first reason given; how many replies are dropped by that."""
         if self.ended:
             return 0
         self.ended = why
@@ -89,27 +91,28 @@ class Outbox:
             unsent = len(self._replies)
             self._events.clear()
             self._replies.clear()
-        self._over.set()
+        self._closed.set()
         self._filled.set()
         return unsent
 
-    async def over(self) -> CallEnded:
-        """Wait for the end, and why."""
-        await self._over.wait()
+    async def wait_closed(self) -> CallEnded:
+        """Wait for the end; why it came."""
+        await self._closed.wait()
         assert self.ended is not None
         return self.ended
 
     @property
     def untold_frames(self) -> int:
-        """How many skipped frames the caller has yet to be told of."""
-        return self._events.get("skip", {"frames": 0})["frames"]
+        """How many skipped frames the client has yet to be told of."""
+        skipped = self._events.get(Skipped)
+        return skipped.frames if isinstance(skipped, Skipped) else 0
 
     @property
     def is_empty(self) -> bool:
         return not (self._events or self._replies)
 
     def stalled_s(self, now: float) -> float:
-        """For how long the caller has taken nothing of what waits for it."""
+        """For how long the client has read nothing of what waits for it."""
         return 0.0 if self.is_empty else now - self.taken_at
 
     def _note_first(self) -> None:

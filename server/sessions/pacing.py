@@ -45,7 +45,7 @@ class SessionClock:
         self._resumed_at = 0.0
         self._since_resumed = 0  # frames heard
 
-    def begun_anew(self, now: float) -> SessionClock:
+    def restarted(self, now: float) -> SessionClock:
         """One whose time goes on from `now`, if it had begun, and that is owed nothing."""
         clock = SessionClock()
         if self.silence_due_at < math.inf:

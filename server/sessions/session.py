@@ -10,15 +10,15 @@ from __future__ import annotations
 import enum
 import secrets
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 from server.audio.framing import FRAME_S, Pcm
 from server.clock import Clock
-from server.dialects.kyutai_protocol import AudioForm
 from server.errors import CallEnded, ConnectionLost, IdleTimeout, LimitReached, NoAudioTimeout, NotListening
-from server.metrics import RollingWindow
+from server.events import LimitNear, Ready, RecordingStopped, ServerEvent, Skipped, Stats
+from server.metrics import Count, RollingWindow
 from server.sessions.inbox import Inbox, OfferResult
-from server.sessions.outbox import Event, Outbox, Reply
+from server.sessions.outbox import KeepAlive, Outbox, Reply
 from server.sessions.params import SessionParams
 from server.sessions.recording import RecordedFrame, Recording
 from server.settings import Settings
@@ -55,11 +55,11 @@ class Session:
         resume_s: float = 0.0,
     ) -> None:
         """`resume_s`: how long it may be parked; 0: it ends with its socket."""
-        self.call = secrets.token_hex(4)
+        self.id = secrets.token_hex(4)
         self.params = params
         self.state = SessionState.WAITING
         self.ended: CallEnded | None = None
-        self.counts: Counter[str] = Counter()
+        self.counts: Counter[Count] = Counter()
         self.turnaround = RollingWindow()
         self.resume_s = resume_s
         self._clock = clock
@@ -70,7 +70,7 @@ class Session:
         self._replies_left = max_frames
         self.outbox = Outbox(clock)
         self.recording: Recording | None = None
-        self.form: AudioForm | None = None  # in which the caller spoke last, and the next socket begins
+        self.wire_state: Hashable = None  # of the dialect, which the next connection begins with; opaque here
 
         self._steps, self._step_s, self._wait_s = 0, 0.0, 0.0  # since the last stats
         self._missed_frames = 0  # at the break, on either side
@@ -80,66 +80,72 @@ class Session:
         self.heard_at: float | None = None  # when audio last came
         self.parked_at = self.resumed_at = float("-inf")
 
-    def offer(self, pcm: Pcm) -> None:
+    def push_frame(self, pcm: Pcm) -> None:
         """Hand one frame f32 [1920] to the engine; what is late or too much is skipped, counted and told."""
         now = self.heard_at = self._clock.now()
         match self.inbox.offer(pcm, now):
-            case OfferResult.LATE | OfferResult.SKIPPED as fate:
-                self.counts[fate.value] += 1
-                self.tell({"type": "skip", "frames": 1})
+            case OfferResult.LATE:
+                self._skip(Count.FRAMES_LATE)
+            case OfferResult.SKIPPED:
+                self._skip(Count.FRAMES_SKIPPED)
+            case OfferResult.TAKEN:
+                pass
         self._wake_engine()
 
-    # ── The model's voice, and what else the caller is told
+    def _skip(self, why: Count) -> None:
+        self.counts[why] += 1
+        self.send_event(Skipped(1))
 
-    def deliver(self, reply: Reply) -> None:
-        """Queue what a step said. What a caller does not take for two seconds is dropped and counted."""
+    # ── What the client is told
+
+    def push_reply(self, reply: Reply) -> None:
+        """Queue what a step said. What a client does not read for two seconds is dropped and counted."""
         if self.ended:
             return
-        self.counts["heard"] += 1
-        self.counts["silence"] += reply.to_silence
+        self.counts[Count.FRAMES] += 1
+        self.counts[Count.FRAMES_SILENCE] += reply.is_silence
         self._steps += 1
         self._step_s += reply.step_s
         self._wait_s += reply.wait_s
         if self.recording and not self.recording.add(RecordedFrame(reply.heard, reply.pcm, reply.piece)):
             self.recording = None  # it may end before the call
-            self.counts["recordings_cut"] += 1
-            self.tell({"type": "recording", "on": False})
+            self.counts[Count.RECORDINGS_CUT] += 1
+            self.send_event(RecordingStopped())
         if self.state is SessionState.PARKED:  # the step was under way
-            self.counts["unsent"] += 1
+            self.counts[Count.FRAMES_UNSENT] += 1
             self._missed_frames += 1
-        elif not self.outbox.say(reply):
-            self.counts["unsent"] += 1
-            self.tell({"type": "skip", "frames": 1})
+        elif not self.outbox.put_reply(reply):
+            self._skip(Count.FRAMES_UNSENT)
         if self._replies_left is not None:
             self._count_down(self._replies_left - 1)
 
-    def tell(self, event: Event) -> None:
-        """Queue an event for whoever listens now; nobody does while the session is parked, or over."""
-        self.outbox.tell(event)
+    def send_event(self, event: ServerEvent | KeepAlive) -> None:
+        """Queue an event for the client; it is dropped while the session is parked, or over."""
+        self.outbox.put_event(event)
 
-    def tell_stats(self) -> None:
+    def send_stats(self) -> None:
         """Tell how the steps since the last time went, if there were any."""
         if self._steps:
             step_ms, wait_ms = (round(1e3 * total / self._steps, 2) for total in (self._step_s, self._wait_s))
-            self.tell({"type": "stats", "step_ms": step_ms, "wait_ms": wait_ms})
+            self.send_event(Stats(step_ms, wait_ms))
             self._steps, self._step_s, self._wait_s = 0, 0.0, 0.0
 
     def _count_down(self, left: int) -> None:
         self._replies_left = left
         if left == LIMIT_NOTICE_FRAMES:
-            self.tell({"type": "limit", "left_s": round(LIMIT_NOTICE_FRAMES * FRAME_S)})
+            self.send_event(LimitNear(round(LIMIT_NOTICE_FRAMES * FRAME_S)))
         self._end_at_limit()
 
     def _end_at_limit(self) -> None:
         if self._replies_left == 0 and self.state is not SessionState.PARKED:
-            self.end(LimitReached("The call has reached its length."))
+            self.end(LimitReached("The call has reached its length limit."))
 
     # ── Its life
 
     def open(self, token: str | None = None) -> None:
         """It has its slot: the model hears from here on. `token` is what it can be taken up again with."""
         self._move(SessionState.RUNNING)
-        self._tell_ready(token, {})
+        self._send_ready(token)
 
     def hang_up(self, outbox: Outbox, why: CallEnded) -> None:
         """The socket that `outbox` is for ends the call, or loses it; one that the call has left changes nothing."""
@@ -156,8 +162,8 @@ class Session:
         self._move(SessionState.PARKED)
         self.parked_at = self._clock.now()
         untold = self.outbox.untold_frames
-        unsent, unheard = self.outbox.end(why), self.inbox.stand_still()
-        self.counts.update(unsent=unsent, skipped=unheard, parked=1)
+        unsent, unheard = self.outbox.end(why), self.inbox.pause()
+        self.counts.update({Count.FRAMES_UNSENT: unsent, Count.FRAMES_SKIPPED: unheard, Count.CALLS_LOST: 1})
         self._missed_frames = untold + unsent + unheard
 
     def resume(self, token: str) -> None:
@@ -170,11 +176,11 @@ class Session:
         self.greeted_at += stood_s
         self.heard_at = None if self.heard_at is None else self.heard_at + stood_s
         self.outbox = Outbox(self._clock)
-        self.inbox.go_on(now)
-        self.counts["resumed"] += 1
-        self._tell_ready(token, {"gap_s": round(gap_s, 2)})
+        self.inbox.resume(now)
+        self.counts[Count.CALLS_RESUMED] += 1
+        self._send_ready(token, gap_s=round(gap_s, 2))
         if self._missed_frames:
-            self.tell({"type": "skip", "frames": self._missed_frames})
+            self.send_event(Skipped(self._missed_frames))
         self._end_at_limit()
         self._wake_engine()
 
@@ -210,11 +216,18 @@ class Session:
         """It holds no slot and no place in line any more."""
         self._move(SessionState.CLOSED)
 
-    def _tell_ready(self, token: str | None, more: Event) -> None:
-        ready = {"type": "ready", "call": self.call, "seed": self.params.text_seed, "resume": token}
-        limit = {} if self._replies_left is None else {"left_s": round(self._replies_left * FRAME_S)}
-        recording = {"recording": self.recording is not None} if self.params.record else {}
-        self.tell(ready | limit | ({"resume_s": self.resume_s} if token else {}) | recording | more)
+    def _send_ready(self, token: str | None, gap_s: float | None = None) -> None:
+        self.send_event(
+            Ready(
+                session_id=self.id,
+                seed=self.params.text_seed,
+                resume_token=token,
+                resume_s=self.resume_s if token else None,
+                left_s=None if self._replies_left is None else round(self._replies_left * FRAME_S),
+                is_recorded=self.recording is not None if self.params.record else None,
+                gap_s=gap_s,
+            )
+        )
 
     def _move(self, to: SessionState) -> None:
         if to not in _NEXT[self.state]:

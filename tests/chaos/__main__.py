@@ -13,6 +13,7 @@ from pathlib import Path
 
 from server.commands.serve import runner_maker
 from server.engine.runner import Runner
+from server.metrics import Count
 from server.sessions import pacing
 from server.settings import Settings
 from tests.chaos.caller import Ledger
@@ -81,8 +82,9 @@ async def soak(share: float, seed: int) -> None:
         first_ms, last_ms = await in_real_time(served, SOAK_S * share, samples)
         counts = served.service.counts
     print(
-        f"soak: {SOAK_S * share:.0f} s, {SOAK_SLOTS} slots, {counts['calls']} calls, {counts['heard']:,} frames, "
-        f"{counts['silence']} of silence; turnaround p99 {first_ms:.1f} → {last_ms:.1f} ms",
+        f"soak: {SOAK_S * share:.0f} s, {SOAK_SLOTS} slots, {counts[Count.SESSIONS_ENDED]} calls, "
+        f"{counts[Count.FRAMES]:,} frames, "
+        f"{counts[Count.FRAMES_SILENCE]} of silence; turnaround p99 {first_ms:.1f} → {last_ms:.1f} ms",
         flush=True,
     )
     print(f"soak: {assert_flat(samples)}", flush=True)

@@ -18,6 +18,7 @@ from websockets.exceptions import WebSocketException
 from server.audio.framing import FRAME_S
 from server.calls.receiver import MAX_UNDECODABLE
 from server.dialects.kyutai_protocol import AudioForm
+from server.metrics import Count
 from tests.chaos.caller import SPEECH, Caller, Ledger, listen, talk
 from tests.chaos.returning import restless, vanishing
 from tests.server.conftest import Served
@@ -166,17 +167,17 @@ async def settle_accounts(served: Served, ledger: Ledger, others: int = 0, other
     metrics, service = served.service.metrics, served.service
     with suppress(TimeoutError):
         await until(lambda: not len(service.calls.admission) and not service.running)
-    left = [f"{session.call} is {session.state.value}" for session in service.calls.admission]
+    left = [f"{session.id} is {session.state.value}" for session in service.calls.admission]
     assert not left, f"still there: {', '.join(left)}"
     ended = Counter({code: count for code, count in metrics.ended.items() if code != "left"})
-    resumed = metrics.counts["resumed"] - others_resumed
+    resumed = metrics.counts[Count.CALLS_RESUMED] - others_resumed
     told = ledger.told - Counter(taken_over=resumed)  # which ends no call
     unsure = ledger.gone + ledger.broken_off
     for code, count in (ended + metrics.refused).items():
         assert told[code] <= count <= told[code] + unsure, f"{code}: the server counts {count}, callers {told[code]}"
     assert set(told) <= {*ended, *metrics.refused}, f"callers saw {told}, which the server never counted"
     assert ledger.resumed <= resumed <= ledger.resumed + unsure, f"{resumed} resumed, callers saw {ledger.resumed}"
-    answered = metrics.counts["calls"] + resumed + metrics.refused.total() - others
+    answered = metrics.counts[Count.SESSIONS_ENDED] + resumed + metrics.refused.total() - others
     sure = ledger.asked, ledger.asked + ledger.broken_off
     assert sure[0] <= answered <= sure[1], f"{ledger.asked} asked, and {answered} were answered"
     assert not {"engine", "broken"} & {*ledger.told}, "something failed that was not made to"

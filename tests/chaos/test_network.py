@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from server.metrics import Count
 from tests.chaos.network import Weather, bad_network
 from tests.chaos.traveller import travelling
 from tests.server.conftest import Serve
@@ -43,5 +44,5 @@ async def test_every_reset_within_the_window_is_resumed(serve: Serve):
             await until(lambda cuts=cuts: len(traveller.calls) == cuts + 2)
         await traveller.delay_s(clicks=1)
         assert len(set(traveller.calls)) == 1, "one conversation"
-        assert served.service.counts["resumed"] == 5
+        assert served.service.counts[Count.CALLS_RESUMED] == 5
         assert not traveller.ends

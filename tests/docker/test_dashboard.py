@@ -59,9 +59,11 @@ def test_every_figure_of_the_server_is_shown_or_watched(told: set[str]):
     assert unshown == {
         "parley_info",
         "parley_calls_started_total",
-        "parley_line_left_total",
+        "parley_queue_left_total",
+        "parley_sessions_ended_total",
+        "parley_calls_non_finite_total",
         "parley_frames_silence_total",
-        "parley_messages_malformed_total",
+        "parley_messages_invalid_total",
         "parley_server_seconds",
     }, "put it on the dashboard, or into this list"
 

@@ -21,7 +21,7 @@ from starlette.types import Scope
 from server.access.call_tokens import CallToken, CallTokens
 from server.access.policy import AccessPolicy
 from server.access.responses import error_response
-from server.errors import Forbidden, TokenUsed
+from server.errors import Forbidden, TokenExpired, TokenUsed
 from server.settings import Settings
 from tests.fuzz.parsers import pieces
 
@@ -68,7 +68,7 @@ def token(data: bytes) -> None:
     with tokens.use(read):
         pass
     try:
-        tokens.read(text, resumes=False)
+        tokens.read(text, may_resume=False)
     except Forbidden:
         return
     raise AssertionError("a token had two calls")
@@ -109,15 +109,16 @@ def door(data: bytes) -> None:
     shown += " ".join(scope["subprotocols"])
     policy = AccessPolicy(_HOUSES[house])  # who remembers no token
     try:
-        identity = policy.visit(scope)
+        identity = policy.identify(scope)
     except Forbidden as why:
         _check_refusal(why)
     else:
         _check_visit(house, scope, shown, identity.is_operator, identity.call_token)
-        with suppress(TokenUsed), policy.place(identity):
-            pass
+        for resumes in (False, True):
+            with suppress(TokenUsed, TokenExpired), policy.acquire(identity, resumes):
+                pass
     assert not any(part.startswith(b"token=") for part in scope["query_string"].split(b"&")), "it would be logged"
-    assert not policy._callers._calls, "somebody is still counted"
+    assert not policy._call_limiter._calls, "somebody is still counted"
 
 
 def _check_visit(house: str, scope: Scope, shown: str, is_operator: bool, call_token: CallToken | None) -> None:

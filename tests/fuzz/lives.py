@@ -14,7 +14,8 @@ from server.calls.service import Service
 from server.engine.bridge import Command
 from server.engine.engine import Engine
 from server.errors import CannotResume, ClientClosed, ConnectionLost, ServerFull
-from server.sessions.outbox import Outbox, Reply
+from server.events import Ready
+from server.sessions.outbox import Outbox
 from server.sessions.params import SessionParams
 from server.sessions.session import Session
 from server.settings import Settings
@@ -31,7 +32,7 @@ class _Bridge(FakeBridge):
     def submit(self, command: Command) -> None:
         self.queued.append(command)
 
-    def wake(self) -> None: ...
+    def notify(self) -> None: ...
 
 
 @dataclass
@@ -92,7 +93,7 @@ class World:
         """What one of the callers does."""
         match what:
             case 1 if not line.outbox.ended and line.session.greeted_at is not None:
-                line.session.offer(_FRAME)
+                line.session.push_frame(_FRAME)
             case 2:
                 line.session.hang_up(line.outbox, ConnectionLost("Gone.") if arg & 16 else ClientClosed("Goodbye."))
                 self.let_go(line)
@@ -124,7 +125,9 @@ class World:
 
     def newest(self, session: Session) -> str:
         """The token that waits in its outbox, to be told."""
-        return session.outbox._events["ready"]["resume"]
+        ready = session.outbox._events[Ready]
+        assert isinstance(ready, Ready) and ready.resume_token
+        return ready.resume_token
 
     def enter(self, door: AbstractContextManager[Session]) -> Session:
         session = door.__enter__()
@@ -141,13 +144,13 @@ class World:
         if line.outbox.is_empty:
             return
         item = _now(line.outbox.next())
-        if isinstance(item, Reply) or item is None or item["type"] != "ready":
+        if not isinstance(item, Ready):
             return
         if line.session.greeted_at is None:
             line.session.greeted_at = self.clock.now()
-        if item["resume"]:
-            self.tokens.append((item["resume"], line.session))
-            self.claims.setdefault(line.session, Claims(newest=item["resume"]))
+        if item.resume_token:
+            self.tokens.append((item.resume_token, line.session))
+            self.claims.setdefault(line.session, Claims(newest=item.resume_token))
 
     def turn(self) -> None:
         """A turn of the engine, and what it tells."""

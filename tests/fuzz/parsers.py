@@ -13,17 +13,16 @@ from starlette.datastructures import QueryParams
 
 from server.audio.framing import FRAME_SAMPLES, FrameAssembler
 from server.audio.ogg import MAX_LOST_PAGES, MAX_OGG_PACKET_BYTES, MAX_PAGE_BYTES, OggError, OggOpusReader, page_crc
-from server.audio.opus import OpusDecodeError, OpusDecoder
-from server.audio.packet import MAX_PACKET_SAMPLES, packet_samples
+from server.audio.opus import OpusDecoder
+from server.audio.packet import MAX_PACKET_SAMPLES, UndecodablePacket, packet_samples
 from server.dialects.kyutai_protocol import (
     MAX_MESSAGE_AUDIO_S,
     MAX_MESSAGE_BYTES,
     AudioReceived,
     KyutaiProtocol,
     Malformed,
-    ProtocolError,
 )
-from server.errors import BadParameter
+from server.errors import BadParameter, ProtocolError
 from server.sessions.params import SessionParams
 
 
@@ -81,14 +80,14 @@ _ONE_CALLER = OpusDecoder(), FrameAssembler()  # who sends everything, one after
 
 
 def opus(data: bytes) -> None:
-    """Any packet is sound within bounds, as long as it says it is, or an OpusDecodeError; so is what comes after it."""
+    """Any packet is sound within bounds, as long as it says it is, or UndecodablePacket; so is what comes after."""
     decoder, assembler = _ONE_CALLER if data[:1] < b"\xc0" else (OpusDecoder(), FrameAssembler())
     for packet in pieces(data[1:]) or [data[1:]]:
         samples = packet_samples(packet)
         assert 0 <= samples <= MAX_PACKET_SAMPLES
         try:
             pcm = decoder.decode(packet)
-        except OpusDecodeError:
+        except UndecodablePacket:
             pcm = decoder.conceal(samples)
         assert len(pcm) == samples and np.abs(pcm).max(initial=0.0) <= 1.0  # NaN is not
         for frame in assembler.push(pcm):
@@ -104,7 +103,7 @@ def wire(data: bytes) -> None:
         try:
             events = protocol.receive(message if number % 8 != 7 else message.decode(errors="replace"))
         except ProtocolError as error:
-            assert error.close_code in (1003, 1007, 1008, 1009) and error.reason.endswith(".")
+            assert error.close_code in (1003, 1007, 1008, 1009) and str(error).endswith(".")
             return
         assert len(events) <= 1
         for event in events:

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from server.audio.ogg import OggOpusReader
+from server.metrics import Count
 from tests.fuzz import calls, gates, lives, parsers
 from tests.fuzz.__main__ import RUNS, target
 from tests.fuzz.seeds import seeds
@@ -59,14 +60,18 @@ def test_the_seeds_reach_what_they_are_for():
 
 
 def test_the_seeds_bring_about_what_can_happen_to_calls():
-    counted: Counter[str] = Counter()
+    counted: Counter[Count] = Counter()
+    refused = 0
     for seed in SEEDS["lives"]:
         world = lives.World()
         for byte in seed:
             world.happen(byte & 7, byte >> 3)
         world.end()
         counted += world.house.counts
-    assert {"heard", "parked", "resumed", "evicted", "broken", "left_line", "refused"} <= {*counted}
+        refused += world.house.metrics.refused.total()
+    happened = {Count.FRAMES, Count.CALLS_LOST, Count.CALLS_RESUMED, Count.CALLS_EVICTED, Count.CALLS_NON_FINITE}
+    assert {*happened, Count.QUEUE_LEFT} <= {*counted}
+    assert refused
 
 
 def test_genuine_tokens_are_among_the_seeds(monkeypatch: pytest.MonkeyPatch):

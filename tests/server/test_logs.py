@@ -181,7 +181,7 @@ async def test_not_a_word_and_not_a_sound_of_a_call_is_logged():
         assert not any(shape in log for shape in shapes(sound[5:25]))
     started, summary = (json.loads(line) for line in lines if call_id in line)
     assert started["message"] == "call started" and summary["message"] == "call ended"
-    assert summary["why"] == "left" and summary["heard"] == 5 and summary["malformed"] >= 1
+    assert summary["why"] == "left" and summary["frames"] == 5 and summary["messages_invalid"] >= 1
     assert (summary["late"], summary["skipped"]) == (0, 0)
     assert 0 < summary["turnaround_p50_ms"] <= summary["turnaround_p99_ms"]
     assert summary["received_bytes"] > 200 and summary["sent_bytes"] > 200

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from server.metrics import FRAME_BOUNDS_S, Histogram, Metrics, RollingWindow
+from server.metrics import FRAME_BOUNDS_S, Count, Histogram, Metrics, RollingWindow
 
 
 def test_percentiles_of_a_window():
@@ -41,14 +41,14 @@ def test_steps_are_told_apart_by_how_many_callers_were_in_them():
         metrics.add_step(callers, 2 * callers, 0.01)
     counted = {up_to: sum(histogram.counts) for up_to, histogram in metrics.steps.items()}
     assert counted == {1: 1, 2: 1, 4: 2, 8: 1, 64: 1, 1024: 1}
-    assert metrics.counts["rows_computed"] == 2 * metrics.counts["rows_used"] == 2 * 1079
+    assert metrics.counts[Count.ROWS_COMPUTED] == 2 * metrics.counts[Count.ROWS_USED] == 2 * 1079
 
 
 def test_counts_of_calls_add_up():
     metrics = Metrics()
-    metrics.add_counts({"heard": 3, "calls": 1})
-    metrics.add_counts({"heard": 4, "calls": 1})
-    assert metrics.counts == {"heard": 7, "calls": 2}
+    metrics.add_counts({Count.FRAMES: 3, Count.CALLS_STARTED: 1})
+    metrics.add_counts({Count.FRAMES: 4, Count.CALLS_STARTED: 1})
+    assert metrics.counts == {Count.FRAMES: 7, Count.CALLS_STARTED: 2}
 
 
 async def test_a_loop_that_is_held_up_is_seen(monkeypatch: pytest.MonkeyPatch):

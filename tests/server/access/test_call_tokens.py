@@ -26,7 +26,7 @@ def minted(key: str = KEY, algorithm: str = "HS256", **claims: Any) -> str:
 
 
 def test_a_genuine_token_says_what_it_allows():
-    token = CallTokens(KEY).read(minted(jti="a", sub="ann", max_call_s=90, more="ignored"), resumes=False)
+    token = CallTokens(KEY).read(minted(jti="a", sub="ann", max_call_s=90, more="ignored"), may_resume=False)
     assert (token.jti, token.sub, token.max_call_s) == ("a", "ann", 90)
 
 
@@ -74,35 +74,35 @@ def test_a_cut_or_changed_token_is_refused():
     longer = segment({"jti": "a", "exp": time.time() + 60, "max_call_s": 1e8})
     for forged in (token[:-4], f"{head}.{longer}.{signature}", f"{head}..{signature}"):
         with pytest.raises(TokenInvalid):
-            CallTokens(KEY).read(forged, resumes=False)
+            CallTokens(KEY).read(forged, may_resume=False)
 
 
 def test_an_expired_token_only_opens_the_door_for_a_call_that_goes_on():
     tokens, token = CallTokens(KEY), minted(jti="old", exp=time.time() - 60)
     with pytest.raises(TokenExpired):
-        tokens.read(token, resumes=False)
-    assert tokens.read(token, resumes=True).jti == "old"
+        tokens.read(token, may_resume=False)
+    assert tokens.read(token, may_resume=True).jti == "old"
 
 
 def test_a_token_is_good_for_one_call():
     tokens, text = CallTokens(KEY), minted()
-    token = tokens.read(text, resumes=False)
+    token = tokens.read(text, may_resume=False)
     with tokens.use(token):
         with pytest.raises(TokenUsed):
-            tokens.read(text, resumes=False)
+            tokens.read(text, may_resume=False)
         with pytest.raises(TokenUsed), tokens.use(token):
             pass
     with pytest.raises(TokenUsed):
-        tokens.read(text, resumes=False)
-    assert tokens.read(text, resumes=True) == token
-    assert tokens.read(minted(), resumes=False)
+        tokens.read(text, may_resume=False)
+    assert tokens.read(text, may_resume=True) == token
+    assert tokens.read(minted(), may_resume=False)
 
 
 def test_who_was_refused_may_try_again():
     tokens, text = CallTokens(KEY), minted()
-    with pytest.raises(ServerFull), tokens.use(tokens.read(text, resumes=False)):
+    with pytest.raises(ServerFull), tokens.use(tokens.read(text, may_resume=False)):
         raise ServerFull("All lines are busy.")
-    tokens.read(text, resumes=False)
+    tokens.read(text, may_resume=False)
 
 
 def test_used_tokens_are_forgotten_once_they_have_expired(monkeypatch: pytest.MonkeyPatch):
@@ -120,5 +120,5 @@ def test_what_the_documentation_shows_is_a_token(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("KEY", KEY)
     names: dict[str, Any] = {}
     exec(example, names)
-    token = CallTokens(KEY).read(names["token"], resumes=False)
+    token = CallTokens(KEY).read(names["token"], may_resume=False)
     assert (token.sub, token.max_call_s) == ("visitor-17", 300)

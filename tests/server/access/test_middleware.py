@@ -121,7 +121,7 @@ async def test_a_call_token_is_good_for_one_call_of_its_length(serve: Serve):
     async with dial(served.chat + "?max_steps=99&events=1", **as_browser(token)) as phone:
         await phone.greeting()
         await phone.say(speech(1)[0])
-        assert await phone.end() == (1000, "The call has reached its length.")
+        assert await phone.end() == (1000, "The call has reached its length limit.")
     assert await refused(served.chat, **as_browser(token)) == (401, "token_used")
     assert await refused(served.chat + "?events=1", **as_browser(token)) == (401, "token_used")
 
@@ -251,7 +251,7 @@ async def test_behind_a_trusted_proxy_the_callers_address_counts(serve: Serve):
         await local.greeting()
         assert await refused(served.chat, **through_proxy("192.0.2.7")) == (429, "too_many")
         async with dial(served.chat + "?events=1", **through_proxy("192.0.2.7")) as second:
-            assert "calls from you" in await second.error()
+            assert "already have" in await second.error()
             assert await second.end() == (1013, "There are 1 calls from you already. End one, then call again.")
         async with dial(served.chat, **through_proxy("192.0.2.8")) as other:
             await other.greeting()

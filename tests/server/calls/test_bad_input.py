@@ -20,6 +20,7 @@ from server.audio.framing import Pcm
 from server.audio.opus import OpusEncoder
 from server.calls import receiver
 from server.dialects.kyutai_protocol import AudioForm, KyutaiProtocol
+from server.metrics import Count
 from server.sessions.outbox import OUTBOX_FRAMES
 from tests.server.calls.test_call import echo_of
 from tests.server.conftest import Serve, Served
@@ -80,7 +81,7 @@ FATAL: dict[str, tuple[list[bytes | str], set[int], str]] = {
     "text": (["hello"], {1008}, "binary"),
     "vorbis": (list(_in_messages(_ogg("OGG", "VORBIS"))), {1008}, "Vorbis"),
     "not ogg": ([b"\1" + b"OggS" + bytes(500)], {1008}, "Ogg"),
-    "no opus": ([b"\1\xff"] * receiver.MAX_UNDECODABLE, {1008}, "no Opus"),
+    "no opus": ([b"\1\xff"] * receiver.MAX_UNDECODABLE, {1008}, "could not be decoded"),
     "huge packet": ([b"\1" + bytes(60_000)], {1009}, "bytes"),
 }
 
@@ -164,7 +165,7 @@ async def test_a_packet_that_does_not_decode_is_concealed_and_the_call_goes_on(s
             await phone.say(frame)
             assert np.abs(await phone.hear()).max() > 0.01
         await phone.socket.close()
-        await until(lambda: served.service.metrics.counts["concealed"] == 4)
+        await until(lambda: served.service.metrics.counts[Count.PACKETS_CONCEALED] == 4)
 
 
 async def test_a_corrupt_ogg_page_is_told_and_counted_while_the_call_goes_on(serve: Serve):
@@ -181,8 +182,8 @@ async def test_a_corrupt_ogg_page_is_told_and_counted_while_the_call_goes_on(ser
         await phone.hear()
         async with httpx.AsyncClient(base_url=served.http) as client:
             counts = (await client.get("/api/info")).json()["counts"]
-        assert (counts["lost_pages"], counts["heard"]) == (1, 3)
-    await until(lambda: served.service.metrics.counts["lost_pages"] == 1)
+        assert (counts["pages_lost"], counts["frames"]) == (1, 3)
+    await until(lambda: served.service.metrics.counts[Count.PAGES_LOST] == 1)
 
 
 async def test_bad_packets_now_and_then_never_end_a_call(serve: Serve):
@@ -197,7 +198,7 @@ async def test_bad_packets_now_and_then_never_end_a_call(serve: Serve):
             await phone.say(frame)
             await phone.hear()
         await phone.socket.close()
-        await until(lambda: served.service.metrics.counts["concealed"] == 4 * rounds)
+        await until(lambda: served.service.metrics.counts[Count.PACKETS_CONCEALED] == 4 * rounds)
 
 
 @pytest.mark.parametrize("form", AudioForm)
@@ -265,7 +266,7 @@ async def test_a_client_that_stops_reading_is_hung_up_on(serve: Serve):
             shout.cancel()
             phone.vanish()
         counts = served.service.metrics.counts
-        assert counts["unsent"] > 0 and counts["heard"] > OUTBOX_FRAMES
+        assert counts[Count.FRAMES_UNSENT] > 0 and counts[Count.FRAMES] > OUTBOX_FRAMES
 
 
 async def _shout(phone: Phone) -> None:

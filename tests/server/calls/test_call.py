@@ -13,6 +13,7 @@ import pytest
 from server.audio.framing import FrameAssembler, Pcm
 from server.audio.opus import OpusDecoder, OpusEncoder
 from server.dialects.kyutai_protocol import AudioForm, AudioReceived, KyutaiProtocol
+from server.metrics import Count
 from server.sessions import pacing
 from tests.fakes import TalkingRunner
 from tests.server.conftest import Serve
@@ -63,9 +64,9 @@ async def test_audio_from_before_the_greeting_is_not_heard(serve: Serve):
             await second.greeting()
             await second.say(frames[0])
             await second.hear()
-            await until(lambda: served.service.metrics.counts["calls"] == 1)
+            await until(lambda: served.service.metrics.counts[Count.SESSIONS_ENDED] == 1)
             session = next(iter(served.service.calls.admission))
-            assert session.counts["heard"] == 1
+            assert session.counts[Count.FRAMES] == 1
 
 
 async def test_words_come_one_piece_a_message(serve: Serve):
@@ -148,7 +149,7 @@ async def test_a_muted_microphone_is_heard_as_silence(serve: Serve, monkeypatch:
 
 @pytest.mark.usefixtures("quick_watch")
 async def test_a_quiet_caller_is_pinged(serve: Serve, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("server.calls.registry.PING_AFTER_S", 0.02)
+    monkeypatch.setattr("server.calls.registry.KEEP_ALIVE_AFTER_S", 0.02)
     served = await serve()
     async with dial(served.chat) as phone:
         await phone.greeting()

@@ -17,8 +17,10 @@ from server.access.policy import AccessPolicy
 from server.calls.connection import Connection
 from server.calls.receiver import MAX_UNDECODABLE
 from server.calls.service import Service
+from server.dialects.kyutai import KyutaiDialect
 from server.dialects.kyutai_protocol import AudioForm
 from server.engine.echo_runner import EchoRunner
+from server.metrics import Count
 from server.settings import Settings
 from tests.server.conftest import Serve
 from tests.server.phone import PATIENCE_S, dial, until
@@ -48,7 +50,7 @@ def flooded_socket(message: bytes, on_read: Callable[[], object]) -> WebSocket:
             asyncio.get_running_loop().call_soon(greeted.set)
 
     scope = {"type": "websocket", "query_string": b"", "headers": [], "path": "/", "subprotocols": []}
-    return WebSocket({**scope, "identity": ClientIdentity(True, False, False, caller=None)}, receive, send)
+    return WebSocket({**scope, "identity": ClientIdentity(is_operator=True, client_key=None)}, receive, send)
 
 
 @pytest.mark.parametrize("message", [b"", b"\1\xf8\xff\xfe", b"\4{}"], ids=["empty", "audio", "metadata"])
@@ -59,14 +61,14 @@ async def test_others_get_their_turn_while_one_caller_floods(message: bytes):
     await until(lambda: service.status == "ready")
     turn, turns_of_reads = 0, set[int]()
     socket = flooded_socket(message, lambda: turns_of_reads.add(turn))
-    connection = Connection(socket, service, AccessPolicy(settings))
+    connection = Connection(socket, service, AccessPolicy(settings), KyutaiDialect)
     call = asyncio.create_task(connection.run())
     async with asyncio.timeout(PATIENCE_S):
         while not call.done():
             await asyncio.sleep(0)
             turn += 1
     service.stop()
-    assert service.metrics.counts["calls"] == 1
+    assert service.metrics.counts[Count.SESSIONS_ENDED] == 1
     assert len(turns_of_reads) >= MESSAGES // 10, "too many messages were read in one turn of the loop"
 
 

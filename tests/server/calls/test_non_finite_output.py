@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from server.engine.runner import Runner
+from server.metrics import Count
 from server.sessions.params import SessionParams
 from tests.server.conftest import Serve
 from tests.server.phone import dial, speech, until
@@ -55,5 +56,5 @@ async def test_it_ends_alone_and_says_why(serve: Serve, runner: Runner):
                 await next_caller.say(frame)
             await next_caller.hear()
     await until(lambda: served.service.running == 0)
-    assert served.service.counts["broken"] == 1
+    assert served.service.counts[Count.CALLS_NON_FINITE] == 1
     assert served.service.status == "ready"

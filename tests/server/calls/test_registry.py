@@ -11,6 +11,8 @@ import pytest
 
 from server.calls.service import Service
 from server.errors import CannotResume, ClientClosed, ConnectionLost
+from server.events import Ready
+from server.metrics import Count
 from server.sessions.params import SessionParams
 from server.sessions.session import Session
 from tests.fakes import FakeClock, TalkingRunner
@@ -37,12 +39,12 @@ class WaitingQueue:
     async def token(self) -> str | None:
         """Wait for the greeting: what the call can be taken up again with; None if it is over before."""
         while (item := await self.outbox.next()) is not None:
-            if isinstance(item, dict) and item["type"] == "ready":
-                return item["resume"]
+            if isinstance(item, Ready):
+                return item.resume_token
         return None
 
 
-class ConnectionLimiter:
+class Callers:
     """Callers who do as they like."""
 
     def __init__(self, service: Service, clock: FakeClock, seed: int) -> None:
@@ -59,7 +61,7 @@ class ConnectionLimiter:
         try:
             while (token := await line.token()) and self._random.random() < 0.8:
                 line.session.greeted_at = line.session.greeted_at or self._clock.now()
-                line.session.offer(speech(1)[0])
+                line.session.push_frame(speech(1)[0])
                 await self._pause()
                 if self._random.random() < 0.3:  # back before the old line is known to be dead
                     back = WaitingQueue(self._calls.resume(token))
@@ -79,7 +81,7 @@ class ConnectionLimiter:
 async def test_whatever_callers_do_no_slot_is_lost_and_every_break_is_accounted_for(seed: int):
     clock = FakeClock()
     async with reception_of(TalkingRunner(3), clock, resume_s=25, stalled_s=1e6, max_waiting=CALLERS) as service:
-        crowd = ConnectionLimiter(service, clock, seed)
+        crowd = Callers(service, clock, seed)
         async with asyncio.timeout(PATIENCE_S):
             crowding = asyncio.gather(*(crowd.caller() for _ in range(CALLERS)))
             while not crowding.done():
@@ -91,8 +93,11 @@ async def test_whatever_callers_do_no_slot_is_lost_and_every_break_is_accounted_
         await service.check_integrity()
         assert (service.running, service.parked, service.waiting) == (0, 0, 0)
         counts = service.counts
-        assert counts["calls"] == CALLERS and counts["resumed"] > 10
-        assert counts["parked"] == counts["resumed"] + counts["expired"] + counts["evicted"]
-        assert crowd.refused == counts["expired"] + counts["evicted"] > 0
+        assert counts[Count.SESSIONS_ENDED] == CALLERS and counts[Count.CALLS_RESUMED] > 10
+        assert (
+            counts[Count.CALLS_LOST]
+            == counts[Count.CALLS_RESUMED] + counts[Count.CALLS_EXPIRED] + counts[Count.CALLS_EVICTED]
+        )
+        assert crowd.refused == counts[Count.CALLS_EXPIRED] + counts[Count.CALLS_EVICTED] > 0
         assert not service.calls._tokens._holders and not service.calls._tokens._newest
         await until(lambda: not service._engine._slots.seated())

@@ -14,6 +14,7 @@ import pytest
 from server.calls.resume_tokens import ResumeTokens
 from server.dialects.kyutai_protocol import AudioForm
 from server.errors import ClientClosed
+from server.metrics import Count
 from server.sessions import pacing
 from server.sessions.params import SessionParams
 from server.sessions.session import Session
@@ -67,9 +68,9 @@ async def test_a_lost_call_goes_on_and_is_told_how_long_it_stood(serve: Serve):
         assert (served.service.running, served.service.parked) == (1, 0)
         assert len(runner.started) == 1, "one conversation, in one slot"
         assert await refusal(served, ready["resume"]) == (1008, "resume"), "a token is good for once"
-    await until(lambda: served.service.metrics.counts["calls"] == 1)
+    await until(lambda: served.service.metrics.counts[Count.SESSIONS_ENDED] == 1)
     counts = served.service.metrics.counts
-    assert (counts["parked"], counts["resumed"], counts["begun"]) == (1, 1, 1)
+    assert (counts[Count.CALLS_LOST], counts[Count.CALLS_RESUMED], counts[Count.CALLS_STARTED]) == (1, 1, 1)
     assert await refusal(served, again["resume"]) == (1008, "resume"), "hung up: there is nothing to go on with"
 
 
@@ -91,7 +92,7 @@ async def test_who_says_goodbye_is_not_waited_for(serve: Serve, code: int):
     served = await serve()
     async with talking(served) as (phone, ready):
         await phone.socket.close(code)
-        await until(lambda: served.service.metrics.counts["calls"] == 1)
+        await until(lambda: served.service.metrics.counts[Count.SESSIONS_ENDED] == 1)
     assert served.service.parked == 0
     assert await refusal(served, ready["resume"]) == (1008, "resume")
 
@@ -112,7 +113,7 @@ async def test_who_did_not_ask_is_not_waited_for(serve: Serve):
         await phone.say(speech(1)[0])
         await phone.hear()
         phone.vanish()
-        await until(lambda: served.service.metrics.counts["calls"] == 1)
+        await until(lambda: served.service.metrics.counts[Count.SESSIONS_ENDED] == 1)
     assert phone.events == []
 
 
@@ -121,7 +122,7 @@ async def test_an_operator_may_switch_it_off(serve: Serve):
     async with talking(served) as (phone, ready):
         assert ready["resume"] is None and "resume_s" not in ready
         phone.vanish()
-        await until(lambda: served.service.metrics.counts["calls"] == 1)
+        await until(lambda: served.service.metrics.counts[Count.SESSIONS_ENDED] == 1)
 
 
 async def test_a_token_takes_over_from_a_socket_that_only_seems_alive(serve: Serve):
@@ -158,7 +159,7 @@ async def test_what_is_no_token_is_refused(serve: Serve, token: str):
 async def test_who_does_not_come_back_in_time_is_given_up(serve: Serve):
     served = await serve(resume_s=0.2)
     ready = await lose(served)
-    await until(lambda: served.service.metrics.counts["expired"] == 1)
+    await until(lambda: served.service.metrics.counts[Count.CALLS_EXPIRED] == 1)
     assert (served.service.running, served.service.parked) == (0, 0)
     assert await refusal(served, ready["resume"]) == (1008, "resume")
 
@@ -169,7 +170,7 @@ async def test_a_new_caller_takes_the_slot_of_the_longest_parked(serve: Serve, e
     first, second = await lose(served), await lose(served)
     async with dial(served.chat + events) as phone:
         await phone.greeting()
-        assert served.service.metrics.counts["evicted"] == 1
+        assert served.service.metrics.counts[Count.CALLS_EVICTED] == 1
         assert await refusal(served, first["resume"]) == (1008, "resume")
         async with talking(served, f"&resume={second['resume']}") as (_, again):
             assert again["call"] == second["call"]
@@ -205,7 +206,7 @@ async def test_a_microphone_that_stays_mute_after_a_break_is_heard_as_silence(
         for _ in range(3):
             await phone.hear()
         session = next(iter(served.service.calls.admission))
-        assert session.counts["silence"] >= 3
+        assert session.counts[Count.FRAMES_SILENCE] >= 3
 
 
 async def test_tokens_are_never_logged(serve: Serve, caplog: pytest.LogCaptureFixture):

@@ -25,6 +25,8 @@ from server.errors import (
     ServerStarting,
     ServerStopping,
 )
+from server.events import Queued
+from server.metrics import Count
 from server.sessions.params import SessionParams
 from server.sessions.session import Session, SessionState
 from server.settings import Settings
@@ -51,8 +53,8 @@ def admit(service: Service, events: bool = True) -> tuple[Session, AbstractConte
 
 async def place(session: Session) -> int:
     event = await session.outbox.next()
-    assert isinstance(event, dict) and event["type"] == "queue"
-    return event["position"]
+    assert isinstance(event, Queued)
+    return event.position
 
 
 async def test_first_come_first_served():
@@ -108,7 +110,7 @@ async def test_coming_and_going_at_random_loses_no_slot():
             with service.calls.admit(SessionParams(), wants_events=True) as session:
                 if generator.random() < 0.7:
                     await until(lambda: session.state is SessionState.RUNNING)
-                    session.offer(speech(1)[0])
+                    session.push_frame(speech(1)[0])
                 await asyncio.sleep(generator.random() * 0.01)
 
         async with asyncio.timeout(PATIENCE_S):
@@ -162,7 +164,7 @@ async def test_a_server_that_stops_ends_calls_and_takes_none():
     async with reception_of(TalkingRunner(1)) as service:
         session, door = admit(service)
         draining = asyncio.create_task(service.drain(grace_s=0))
-        why = await session.outbox.over()
+        why = await session.outbox.wait_closed()
         assert (why.code, why.close_code) == ("restarting", 1012)
         with pytest.raises(ServerStopping):
             admit(service)
@@ -177,8 +179,8 @@ async def test_a_failure_of_the_engine_ends_every_call_with_its_fault():
 
     async with reception_of(TalkingRunner(2, before_step=fall)) as service:
         callers = [admit(service) for _ in range(3)]
-        callers[0][0].offer(speech(1)[0])
-        assert all([isinstance(await session.outbox.over(), EngineFailed) for session, _ in callers])
+        callers[0][0].push_frame(speech(1)[0])
+        assert all([isinstance(await session.outbox.wait_closed(), EngineFailed) for session, _ in callers])
         assert (service.status, service.reason) == ("failed", "the device fell off the bus")
         assert service.failed.is_set()
         for _, door in callers:
@@ -192,12 +194,12 @@ async def test_a_call_that_breaks_ends_alone_and_is_counted_once():
         (sound, sound_door), (broken, broken_door) = (admit(service) for _ in range(2))
         await until(lambda: broken.state is SessionState.RUNNING)
         for session in (sound, broken, broken):
-            session.offer(speech(1)[0])
-        assert isinstance(await broken.outbox.over(), NonFiniteOutput)
-        await until(lambda: len(runner.batches) == 2 and sound.counts["heard"] == 1)
+            session.push_frame(speech(1)[0])
+        assert isinstance(await broken.outbox.wait_closed(), NonFiniteOutput)
+        await until(lambda: len(runner.batches) == 2 and sound.counts[Count.FRAMES] == 1)
         broken_door.__exit__(None, None, None)
         await until(lambda: service.running == 1)
-        assert (service.counts["broken"], broken.counts["heard"]) == (1, 0)
+        assert (service.counts[Count.CALLS_NON_FINITE], broken.counts[Count.FRAMES]) == (1, 0)
         assert sound.state is SessionState.RUNNING
         sound_door.__exit__(None, None, None)
 

@@ -8,6 +8,7 @@ import statistics
 import pytest
 
 from server.calls.waiting_queue import WaitingQueue, waits_s
+from server.events import Queued
 from server.sessions.params import SessionParams
 from server.sessions.session import Session
 from tests.fakes import FakeClock
@@ -18,8 +19,8 @@ async def told(session: Session) -> tuple[int, int | None] | None:
     if session.outbox.is_empty:
         return None
     event = await session.outbox.next()
-    assert isinstance(event, dict) and event["type"] == "queue"
-    return event["position"], event["ahead_s"]
+    assert isinstance(event, Queued)
+    return event.position, event.wait_s
 
 
 def line_of(count: int) -> tuple[WaitingQueue, list[Session]]:

@@ -25,9 +25,9 @@ from server.dialects.kyutai_protocol import (
     Malformed,
     MetadataReceived,
     PingReceived,
-    ProtocolError,
     TextReceived,
 )
+from server.errors import ProtocolError
 
 PACKETS = tuple(bytes([0x68, k]) * 40 for k in range(8))  # 20 ms each
 
@@ -155,7 +155,7 @@ def test_what_ends_the_call(message: bytes | str, close_code: int, named: str) -
     with pytest.raises(ProtocolError, match=named) as raised:
         KyutaiProtocol().receive(message)
     assert raised.value.close_code == close_code
-    assert raised.value.reason.endswith(".")
+    assert str(raised.value).endswith(".")
 
 
 def test_corrupt_pages_in_mid_call_are_counted() -> None:

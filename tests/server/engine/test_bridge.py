@@ -25,7 +25,7 @@ async def test_notices_arrive_on_the_loop_and_commands_off_it():
     bridge.submit(Stop())
     async with asyncio.timeout(PATIENCE_S):
         where, notices = await arrived.get()
-    bridge.wake()
+    bridge.notify()
     await asyncio.to_thread(thread.join, PATIENCE_S)
     assert (taken, notices, where) == ([Stop()], [Failed("done")], threading.get_ident())
 
@@ -35,14 +35,14 @@ def test_many_frames_in_one_turn_of_the_loop_ring_once():
     bridge = Bridge(SimpleNamespace(call_soon=turn.append), lambda _: None)  # type: ignore[arg-type]
     for _ in range(2):
         for _ in range(5):
-            bridge.wake()
+            bridge.notify()
         [ring] = turn
         turn.clear()
         ring()
         bridge.wait(None)  # would sleep for ever
 
 
-def test_a_bell_rung_between_the_look_and_the_sleep_is_not_lost():
+def test_notify_between_commands_and_wait_ends_the_wait():
     loop = asyncio.new_event_loop()
     bridge = Bridge(loop, lambda _: None)
     bridge.commands()

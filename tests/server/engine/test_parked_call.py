@@ -52,7 +52,7 @@ class Pair:
     def hear(self, frames: dict[Session, Pcm]) -> None:
         """80 ms, and what is said in them."""
         for session, frame in frames.items():
-            session.offer(frame)
+            session.push_frame(frame)
         for _ in range(3):
             self._engine.tick()
         self.clock.advance(FRAME_S)

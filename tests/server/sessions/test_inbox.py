@@ -63,9 +63,9 @@ def test_nothing_is_given_while_it_stands_still_and_no_time_passes():
     for frame in speech(3):
         inbox.offer(frame, 0.0)
     assert inbox.take(0.0)
-    assert inbox.stand_still() == 2, "what had not been taken"
+    assert inbox.pause() == 2, "what had not been taken"
     assert inbox.take(0.0) is None and inbox.take(60.0) is None and inbox.due_at == math.inf
-    inbox.go_on(60.0)
+    inbox.resume(60.0)
     assert inbox.due_at == 60.0 + SILENCE_AFTER_S, "a microphone that stays mute is silence again"
     assert inbox.take(60.1) is None
     frame = speech(1)[0]
@@ -76,8 +76,8 @@ def test_nothing_is_given_while_it_stands_still_and_no_time_passes():
 
 def test_who_had_not_spoken_has_still_not_begun():
     inbox = Inbox()
-    inbox.stand_still()
-    inbox.go_on(60.0)
+    inbox.pause()
+    inbox.resume(60.0)
     assert inbox.due_at == math.inf and inbox.take(100.0) is None
 
 
@@ -85,8 +85,8 @@ def test_a_standstill_leaves_the_frames_that_are_left():
     inbox = Inbox(max_frames=2)
     inbox.offer(speech(1)[0], 0.0)
     assert inbox.take(0.0)
-    inbox.stand_still()
-    inbox.go_on(1.0)
+    inbox.pause()
+    inbox.resume(1.0)
     for frame in speech(2):
         inbox.offer(frame, 1.0)
     assert inbox.take(1.0) and inbox.take(1.0) is None

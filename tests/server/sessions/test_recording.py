@@ -19,6 +19,7 @@ import pytest
 import soundfile
 
 from server.audio.framing import FRAME_S, FRAME_SAMPLES
+from server.metrics import Count
 from server.sessions import recording
 from server.sessions.recording import PAGE_FRAMES, CannotRecord, RecordedFrame, Recorder
 from tests.server.commands.test_serve import COMMAND, process
@@ -236,7 +237,7 @@ async def test_a_call_goes_on_when_its_recording_cannot(serve: Serve, tmp_path: 
         assert (await phone.event("recording"))["on"] is False
         await phone.say(speech(1)[0])
         await phone.hear()
-        assert served.service.counts["recordings_cut"] == 1
+        assert served.service.counts[Count.RECORDINGS_CUT] == 1
 
 
 WRITES = os.O_WRONLY | os.O_RDWR

@@ -7,8 +7,10 @@ import pytest
 
 from server.audio.framing import FRAME_SAMPLES
 from server.errors import BadParameter, ClientClosed, ConnectionLost, EngineFailed, LimitReached, Restarting
+from server.events import Queued, Ready, Skipped, Stats
+from server.metrics import Count
 from server.sessions.inbox import INBOX_FRAMES
-from server.sessions.outbox import OUTBOX_FRAMES, Reply
+from server.sessions.outbox import OUTBOX_FRAMES, KeepAlive, Reply
 from server.sessions.params import SessionParams
 from server.sessions.session import Session, SessionState
 from tests.fakes import FakeClock
@@ -72,16 +74,16 @@ async def test_the_first_reason_to_end_stands():
     session.open()
     session.end(Restarting("going down"))
     session.end(ClientClosed())
-    assert isinstance(await session.outbox.over(), Restarting)
+    assert isinstance(await session.outbox.wait_closed(), Restarting)
 
 
 async def test_what_was_said_before_the_end_is_still_sent_and_nothing_after():
     session = new_session()
     session.open()
-    session.deliver(reply("a"))
+    session.push_reply(reply("a"))
     session.end(Restarting("going down"))
-    session.deliver(reply("b"))
-    session.tell({"type": "ping"})
+    session.push_reply(reply("b"))
+    session.send_event(KeepAlive())
     pieces = [item.piece for item in await everything(session) if isinstance(item, Reply)]
     assert pieces == ["a"]
     assert await session.outbox.next() is None
@@ -90,7 +92,7 @@ async def test_what_was_said_before_the_end_is_still_sent_and_nothing_after():
 async def test_a_fault_of_ours_drops_what_waits():
     session = new_session()
     session.open()
-    session.deliver(reply("a"))
+    session.push_reply(reply("a"))
     session.end(EngineFailed("broken"))
     assert await session.outbox.next() is None
 
@@ -99,7 +101,7 @@ async def test_next_wakes_for_a_reply_and_for_the_end():
     session = new_session()
     waiting = asyncio.create_task(session.outbox.next())
     await asyncio.sleep(0)
-    session.deliver(reply("late"))
+    session.push_reply(reply("late"))
     assert isinstance(await waiting, Reply)
     waiting = asyncio.create_task(session.outbox.next())
     await asyncio.sleep(0)
@@ -110,26 +112,26 @@ async def test_next_wakes_for_a_reply_and_for_the_end():
 async def test_events_are_one_of_each_type_the_newest_and_skips_add_up():
     session = new_session()
     for position in (3, 2, 1):
-        session.tell({"type": "queue", "position": position})
-    session.tell({"type": "skip", "frames": 1})
-    session.tell({"type": "skip", "frames": 2})
-    assert await everything(session) == [{"type": "queue", "position": 1}, {"type": "skip", "frames": 3}]
+        session.send_event(Queued(position, None))
+    session.send_event(Skipped(1))
+    session.send_event(Skipped(2))
+    assert await everything(session) == [Queued(1, None), Skipped(3)]
 
 
 async def test_frames_that_pile_up_are_counted_and_told():
     session = new_session()
     for frame in speech(INBOX_FRAMES + 2):
-        session.offer(frame)
-    assert session.counts["skipped"] == 2
-    assert await everything(session) == [{"type": "skip", "frames": 2}]
+        session.push_frame(frame)
+    assert session.counts[Count.FRAMES_SKIPPED] == 2
+    assert await everything(session) == [Skipped(2)]
 
 
 async def test_a_caller_who_does_not_listen_keeps_two_seconds_at_most_and_is_told():
     session = new_session()
     for number in range(OUTBOX_FRAMES + 3):
-        session.deliver(reply(str(number)))
-    assert session.counts["unsent"] == 3
-    assert await session.outbox.next() == {"type": "skip", "frames": 3}
+        session.push_reply(reply(str(number)))
+    assert session.counts[Count.FRAMES_UNSENT] == 3
+    assert await session.outbox.next() == Skipped(3)
     first = await session.outbox.next()
     assert isinstance(first, Reply) and first.piece == "3"
 
@@ -139,8 +141,8 @@ async def test_stalled_is_how_long_nothing_was_taken_of_what_waits():
     session = Session(SessionParams(), clock)
     clock.advance(60)
     assert session.outbox.stalled_s(clock.now()) == 0, "nothing waits"
-    session.deliver(reply())
-    session.deliver(reply())
+    session.push_reply(reply())
+    session.push_reply(reply())
     clock.advance(3)
     assert session.outbox.stalled_s(clock.now()) == pytest.approx(3)
     await session.outbox.next()
@@ -177,20 +179,18 @@ async def test_what_was_not_sent_at_the_break_is_counted_and_told():
     session.open("first")
     session.greeted_at = clock.now()
     for frame in speech(3):
-        session.offer(frame)
-    session.deliver(reply("unsent"))
+        session.push_frame(frame)
+    session.push_reply(reply("unsent"))
     lost = session.outbox
     session.hang_up(lost, ConnectionLost("gone"))
-    session.deliver(reply("of the step under way"))
-    assert await lost.next() is None and isinstance(await lost.over(), ConnectionLost)
-    assert (session.counts["unsent"], session.counts["skipped"]) == (2, 3)
+    session.push_reply(reply("of the step under way"))
+    assert await lost.next() is None and isinstance(await lost.wait_closed(), ConnectionLost)
+    assert (session.counts[Count.FRAMES_UNSENT], session.counts[Count.FRAMES_SKIPPED]) == (2, 3)
     clock.advance(4)
     session.resume("second")
     ready, skip = await everything(session)
-    assert ready == {
-        "type": "ready", "call": session.call, "seed": 0, "resume": "second", "resume_s": 20, "gap_s": 4.0
-    }  # fmt: skip
-    assert skip == {"type": "skip", "frames": 5}
+    assert ready == Ready(session.id, seed=0, resume_token="second", resume_s=20, gap_s=4.0)
+    assert skip == Skipped(5)
     session.hang_up(lost, ClientClosed("the old socket closes at last"))
     assert session.state is SessionState.RUNNING
 
@@ -199,34 +199,34 @@ async def test_a_limit_is_told_before_the_greeting_and_what_is_left_of_it_after_
     session = Session(SessionParams(), FakeClock(), max_call_s=60, resume_s=20)
     session.open("token")
     [first] = await everything(session)
-    assert isinstance(first, dict) and first["left_s"] == 60
+    assert isinstance(first, Ready) and first.left_s == 60
     session.greeted_at = 0.0
     for _ in range(125):
-        session.deliver(reply())
+        session.push_reply(reply())
     session.hang_up(session.outbox, ConnectionLost("gone"))
     session.resume("another")
     [again, *_] = await everything(session)
-    assert isinstance(again, dict) and again["left_s"] == 50
+    assert isinstance(again, Ready) and again.left_s == 50
 
 
 async def test_a_call_that_breaks_twice_tells_only_what_is_new():
     session = parked(FakeClock())
-    session.deliver(reply())
+    session.push_reply(reply())
     session.resume("second")
-    assert [event["type"] for event in await everything(session) if isinstance(event, dict)] == ["ready", "skip"]
+    assert [type(event) for event in await everything(session) if not isinstance(event, Reply)] == [Ready, Skipped]
     session.hang_up(session.outbox, ConnectionLost("again"))
     session.resume("third")
-    assert [event["type"] for event in await everything(session) if isinstance(event, dict)] == ["ready"]
+    assert [type(event) for event in await everything(session) if not isinstance(event, Reply)] == [Ready]
 
 
 async def test_what_was_missed_is_told_though_the_line_is_lost_before_it_is():
     session = parked(FakeClock())
-    session.deliver(reply())
+    session.push_reply(reply())
     for token in ("second", "third"):
         session.resume(token)
         session.hang_up(session.outbox, ConnectionLost("at once"))
     session.resume("fourth")
-    assert (await everything(session))[1:] == [{"type": "skip", "frames": 1}]
+    assert (await everything(session))[1:] == [Skipped(1)]
 
 
 def test_time_parked_is_no_time_of_the_call():
@@ -235,7 +235,7 @@ def test_time_parked_is_no_time_of_the_call():
     session.open()
     session.greeted_at = clock.now()
     clock.advance(5)
-    session.offer(speech(1)[0])
+    session.push_frame(speech(1)[0])
     clock.advance(1)
     session.park(ConnectionLost("gone"))
     clock.advance(15)
@@ -246,11 +246,11 @@ def test_time_parked_is_no_time_of_the_call():
 
 async def test_a_call_whose_last_step_was_under_way_ends_when_it_is_taken_up_again():
     session = parked(FakeClock(), max_steps=1)
-    session.deliver(reply())
+    session.push_reply(reply())
     assert session.ended is None, "the caller is told that it is the limit, not that there is nothing to go on with"
     session.resume("token")
     assert isinstance(session.ended, LimitReached)
-    assert [event["type"] for event in await everything(session) if isinstance(event, dict)] == ["ready", "skip"]
+    assert [type(event) for event in await everything(session) if not isinstance(event, Reply)] == [Ready, Skipped]
 
 
 def test_a_parked_call_that_ends_drains_as_any():
@@ -262,13 +262,13 @@ def test_a_parked_call_that_ends_drains_as_any():
 
 async def test_stats_are_means_since_the_last_ones():
     session = new_session()
-    session.tell_stats()
+    session.send_stats()
     assert await everything(session) == []
-    session.deliver(reply())
+    session.push_reply(reply())
     await session.outbox.next()
-    session.tell_stats()
-    session.tell_stats()
-    assert await everything(session) == [{"type": "stats", "step_ms": 4.0, "wait_ms": 2.0}]
+    session.send_stats()
+    session.send_stats()
+    assert await everything(session) == [Stats(step_ms=4.0, wait_ms=2.0)]
 
 
 @pytest.mark.parametrize(
@@ -280,8 +280,8 @@ async def test_a_call_ends_at_the_shorter_of_its_two_limits(
     session = new_session(max_call_s, max_steps=max_steps)
     session.open()
     for _ in range(frames - 1):
-        session.deliver(reply())
+        session.push_reply(reply())
     assert session.ended is None
-    session.deliver(reply())
+    session.push_reply(reply())
     assert isinstance(session.ended, LimitReached)
     assert len([item for item in await everything(session) if isinstance(item, Reply)]) == frames

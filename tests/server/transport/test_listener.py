@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, suppress
 import httpx
 import pytest
 
+from server.metrics import Count
 from server.settings import Settings
 from server.transport import http
 from server.transport.listener import ConnectionLimiter
@@ -57,7 +58,7 @@ async def test_a_connection_too_many_is_told_and_one_that_leaves_makes_room(serv
         async with httpx.AsyncClient(base_url=served.http) as client:
             answer = await client.get("/healthz")
         assert answer.status_code == 503 and answer.json()["error"]["code"] == "sockets"
-        assert served.service.metrics.counts["turned_away"] == 1
+        assert served.service.metrics.counts[Count.CONNECTIONS_REFUSED] == 1
     await until(lambda: served.server.server_state.connections == set())
     async with httpx.AsyncClient(base_url=served.http) as client:
         assert (await client.get("/healthz")).status_code == 200
@@ -82,7 +83,7 @@ async def test_thousands_of_sockets_disturb_nobody(serve: Serve, monkeypatch: py
     try:
         async with undisturbed_neighbour(served), asyncio.timeout(2 * PATIENCE_S):
             await asyncio.gather(*(come() for _ in range(SOCKETS)))
-            await until(lambda: served.service.metrics.counts["turned_away"] > SOCKETS - 300)
+            await until(lambda: served.service.metrics.counts[Count.CONNECTIONS_REFUSED] > SOCKETS - 300)
             assert len(served.server.server_state.connections) <= 200
         for writer in silent:
             writer.close()

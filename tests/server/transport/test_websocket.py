@@ -10,6 +10,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
+from server.metrics import Count
 from server.transport.websocket import _READS_ON_UNTIL, WebSocketProtocol
 from tests.server.calls.test_bad_input import undisturbed_neighbour
 from tests.server.conftest import Serve
@@ -73,7 +74,7 @@ async def test_who_sends_frames_without_end_is_hung_up_on(serve: Serve, flood: b
         phone.socket.transport.write(flood)
         code, reason = await phone.end()
         assert code == 1008 and reason == "More came than any voice needs, so the call ends."
-    assert served.service.metrics.counts["sent_bytes"] < 100_000
+    assert served.service.metrics.counts[Count.SENT_BYTES] < 100_000
 
 
 @pytest.mark.usefixtures("patient_engine")
