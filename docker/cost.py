@@ -15,7 +15,7 @@ from pathlib import Path
 
 from model.config import DuplexConfig, duplex_config
 from model.errors import UnfitDevice
-from model.gpus import GPUS
+from model.hardware.gpus import GPUS
 from model.plan import WARNING, make_plan
 
 PRICES = Path(__file__).with_name("prices.toml")

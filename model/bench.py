@@ -17,19 +17,19 @@ from typing import Any
 
 import torch
 
-from model.checkpoint import config_at, outline
+from model.audio import FRAME_SAMPLES
+from model.checkpoints.build import config_at, meta_model
 from model.config import duplex_config
-from model.device import find_device, refuse_unfit, slots_on
-from model.duplex import Duplex, DuplexState
 from model.errors import ModelError
-from model.footprint import work
-from model.gpus import known
-from model.published import FRAME_SAMPLES
+from model.execution.stepper import is_small, make_stepper
+from model.hardware.device import find_device, refuse_unfit, resolve_slots
+from model.hardware.footprint import work
+from model.hardware.gpus import known
+from model.hardware.roofline import FRAME_S, step_time
+from model.modes.duplex import Duplex, DuplexState
+from model.network.sampling import COMMON_PLAN
 from model.quantize import CHOSEN
-from model.recorded import PLAN
-from model.roofline import FRAME_S, step_time
 from model.state import rows
-from model.stepper import is_small, make_stepper
 
 STAGES = ("encode", "temporal", "depth", "decode")
 _STAGE_RUNS = 10
@@ -88,7 +88,7 @@ def measure(
             pcm, active = torch.randn(count, FRAME_SAMPLES) * 0.1, torch.ones(count, dtype=torch.bool)
 
             def step(pcm: torch.Tensor = pcm, active: torch.Tensor = active, frames: int = frames) -> None:
-                stepper.begin(pcm, active, PLAN, frames)()
+                stepper.begin(pcm, active, COMMON_PLAN, frames)()
 
             taken_s = _clocked(step, device, steps)
             planned_s = step_time(work(duplex, kv, frames), gpu, count).total_s if gpu else None
@@ -225,8 +225,8 @@ def _figures(args: argparse.Namespace) -> dict[str, Any]:
     dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
     refuse_unfit(device, dtype)
     weights, kv = (CHOSEN if choice == "8bit" else None for choice in (args.weights, args.kv))
-    duplex = outline(config_at(args.shape) if args.shape else duplex_config(None, None), dtype, weights)
-    slots_on(device, duplex, kv, max(args.callers), usual=1, way_out="measure fewer --callers")
+    duplex = meta_model(config_at(args.shape) if args.shape else duplex_config(None, None), dtype, weights)
+    resolve_slots(device, duplex, kv, max(args.callers), default=1, remedy="measure fewer --callers")
     make_weights_(duplex, device)
     held = [f"{what} {choice}" for what, choice in (("weights", weights), ("keys", kv)) if choice]
     chip = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"

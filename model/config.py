@@ -10,8 +10,9 @@ import logging
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from model.audio import FRAME_SAMPLES, SAMPLE_RATE_HZ
+from model.checkpoints.defaults import MIMI_JSON, MOSHI_JSON
 from model.errors import UnsupportedModel
-from model.published import FRAME_SAMPLES, MIMI_JSON, MOSHI_JSON, SAMPLE_RATE_HZ
 
 logger = logging.getLogger(__name__)
 
@@ -119,9 +120,9 @@ class DuplexConfig:
     depth: DepthConfig
     n_q: int  # audio streams in: own, then user
     dep_q: int  # own audio streams, generated
-    card: int
-    text_card: int
-    text_card_out: int
+    audio_vocab: int  # codes in each codebook
+    text_vocab: int
+    text_vocab_out: int  # text tokens that can be sampled
     delays: tuple[int, ...]  # [1 + n_q]: text, own, user; in frames
     text_pad: int
     text_end_pad: int
@@ -251,9 +252,9 @@ def duplex_config(
         depth=_depth_config(lm, stored),
         n_q=n_q,
         dep_q=dep_q,
-        card=lm["card"],
-        text_card=lm["text_card"],
-        text_card_out=lm.get("text_card_out") or lm["text_card"],
+        audio_vocab=lm["card"],
+        text_vocab=lm["text_card"],
+        text_vocab_out=lm.get("text_card_out") or lm["text_card"],
         delays=tuple(lm["delays"]),
         text_pad=lm["existing_text_padding_id"],
         text_end_pad=lm["existing_text_end_padding_id"],

@@ -15,14 +15,13 @@ from typing import Any
 
 import torch
 
-from model.capacity import RESERVE_BYTES, Capacity, refuse_too_many, slots_in
-from model.checkpoint import config_at, outline
+from model.checkpoints.build import config_at, meta_model
 from model.config import DuplexConfig, duplex_config
 from model.errors import ModelError, UnfitDevice
-from model.footprint import Footprint, Work, footprint, work
-from model.gpus import GIB, GPUS, Gpu
-from model.quantize import CHOSEN
-from model.roofline import (
+from model.hardware.capacity import RESERVE_BYTES, Capacity, refuse_too_many, slots_in
+from model.hardware.footprint import Footprint, Work, footprint, work
+from model.hardware.gpus import GIB, GPUS, Gpu
+from model.hardware.roofline import (
     CODEC_EFFICIENCY,
     COPY_EFFICIENCY,
     FRAME_S,
@@ -35,6 +34,7 @@ from model.roofline import (
     mouth_to_ear_s,
     step_time,
 )
+from model.quantize import CHOSEN
 
 CONTEXT_BYTES = GIB // 2  # what CUDA itself takes of a GPU
 WARNING = "Nothing here was measured by us yet: datasheets, sizes counted from the model, and the assumptions named."
@@ -59,7 +59,7 @@ def make_plan(gpu: Gpu, config: DuplexConfig, weights: str, kv: str, window: int
     if window is not None and window > context:
         raise UnfitDevice(f"--window {window} is longer than the {context} frames that the model looks back on.")
     eight = {"8bit": CHOSEN, "bf16": None}
-    duplex = outline(config, torch.bfloat16, eight[weights])
+    duplex = meta_model(config, torch.bfloat16, eight[weights])
     held, done = footprint(duplex, eight[kv]), work(duplex, eight[kv], window)
     free_bytes = gpu.memory_bytes - CONTEXT_BYTES
     capacity = Capacity(slots_in(free_bytes, held), callers_in_real_time(done, gpu))

@@ -23,12 +23,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from model.checkpoint import Checkpoint, build, find, in_directory
-from model.duplex import Duplex
+from model.audio import FRAME_SAMPLES, SAMPLE_RATE_HZ
+from model.checkpoints.build import Checkpoint, build, find, in_directory
+from model.checkpoints.random import write_checkpoint
 from model.errors import ModelError
-from model.mimi import Mimi
-from model.published import FRAME_SAMPLES, SAMPLE_RATE_HZ
-from model.random_checkpoint import write_checkpoint
+from model.modes.duplex import Duplex
+from model.network.mimi import Mimi
 from model.state import nbytes, tensors, with_tensors
 
 _CALLS = 4

@@ -137,7 +137,7 @@ def runner_maker(settings: Settings) -> Callable[[], Runner]:
         return lambda: EchoRunner(SLOTS_WITHOUT_GPU if settings.slots == "auto" else settings.slots)
 
     def load() -> Runner:
-        from server.engine.moshi_runner import load_runner
+        from server.engine.model_runner import load_runner
 
         return load_runner(
             settings.model, settings.slots, settings.device, settings.dtype, settings.weights, settings.kv

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from model.audio import FRAME_SAMPLES
+from model.checkpoints.layout import mimi_layout
+from model.checkpoints.loader import load
 from model.config import mimi_config
-from model.layout import mimi_layout
-from model.mimi import Mimi
-from model.published import FRAME_SAMPLES
-from model.weights import load
+from model.network.mimi import Mimi
 
 
 def load_codec(directory: Path, codebooks: int = 8) -> Mimi:

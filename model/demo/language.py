@@ -102,11 +102,11 @@ class Training:
             self._step = saved["step"]
 
     def _learn(self, calls: int, rate: float) -> dict[str, float]:
-        dice = torch.Generator().manual_seed(self._seed * 1_000_003 + self._step)
-        torch.manual_seed(dice.initial_seed())  # for the drop-out
-        chosen = torch.randint(len(self._calls), (calls,), generator=dice)
+        rng = torch.Generator().manual_seed(self._seed * 1_000_003 + self._step)
+        torch.manual_seed(rng.initial_seed())  # for the drop-out
+        chosen = torch.randint(len(self._calls), (calls,), generator=rng)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._in_bf16):
-            found = losses(self._duplex, self._listener, self._batch(self._calls[chosen], dice))
+            found = losses(self._duplex, self._listener, self._batch(self._calls[chosen], rng))
         groups = [group for optimiser in self._optimisers for group in optimiser.param_groups]
         for group in groups:
             group["lr"] = rate
@@ -125,8 +125,8 @@ class Training:
         self._duplex.train()
         return found.figures()
 
-    def _batch(self, calls: Tensor, dice: torch.Generator) -> Batch:
-        return draw(calls, self._duplex.config, dice, self._quiet).to(self._device)
+    def _batch(self, calls: Tensor, rng: torch.Generator) -> Batch:
+        return draw(calls, self._duplex.config, rng, self._quiet).to(self._device)
 
     def _save(self) -> None:
         part = self._out / "training.part"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from model.stepper import are_few
+from model.execution.stepper import are_few
 from server.audio.framing import FRAME_S, FRAME_SAMPLES
 from server.engine.batch import Batch, StepResult
 from server.engine.bridge import Open, Stepped

@@ -8,7 +8,7 @@ import tomllib
 import pytest
 
 from docker.cost import PRICES, main, rows
-from model.gpus import GPUS
+from model.hardware.gpus import GPUS
 
 
 def test_pods_and_prices_follow_from_what_a_gpu_holds() -> None:

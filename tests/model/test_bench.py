@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from model.bench import STAGES, fill_, main, make_weights_
-from model.checkpoint import config_at, outline
+from model.checkpoints.build import config_at, meta_model
 
 
 def test_rows_for_people_and_for_programs(babble_directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -38,7 +38,7 @@ def test_rows_for_people_and_for_programs(babble_directory: Path, tmp_path: Path
 @torch.inference_mode()
 def test_what_is_measured_is_a_step_that_speaks(babble_directory: Path):
     """A call in its midst, with numbers that are some: not a first frame, and no NaN."""
-    duplex = outline(config_at(babble_directory), torch.float32)
+    duplex = meta_model(config_at(babble_directory), torch.float32)
     make_weights_(duplex, torch.device("cpu"))
     state = duplex.make_state(2)
     fill_(state, 30, duplex.mimi.config.downsample)

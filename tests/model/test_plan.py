@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from model.config import duplex_config
-from model.gpus import GPUS
+from model.hardware.gpus import GPUS
 from model.plan import main, make_plan
 
 README = Path(__file__).resolve().parents[2] / "README.md"
@@ -32,7 +32,7 @@ def test_the_table_says_what_it_assumes_and_that_nothing_was_measured(capsys: py
         "1.5 µs",
         "L4: 9 in real time",
         "15 in memory",
-        "memory bus is the limit",
+        "memory bandwidth is the limit",
     ):
         assert words in told
     for term in ("frame 80", "acoustic delay 80", "wait", "step", "network 30", "playout 40"):

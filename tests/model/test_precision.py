@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from model import precision
-from model.checkpoint import build, find, in_directory
-from model.duplex import Duplex
+from model.audio import FRAME_SAMPLES
+from model.checkpoints.build import build, find, in_directory
+from model.checkpoints.random import BABBLE, write_checkpoint
+from model.modes.duplex import Duplex
 from model.precision import CHOICES, Call, compare, divergence, encode, logits, speech, talk
-from model.published import FRAME_SAMPLES
-from model.random_checkpoint import BABBLE, write_checkpoint
 
 FRAMES = 12
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from model import random_checkpoint
+from model.checkpoints.random import tokenizer as random_tokenizer
 from model.errors import CheckpointNotFound
 from model.tokenizer import TextStream, Tokenizer
 
@@ -14,7 +14,7 @@ from model.tokenizer import TextStream, Tokenizer
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     path = tmp_path_factory.mktemp("words") / "tokenizer.model"
-    path.write_bytes(random_checkpoint.tokenizer(500, byte_fallback=True))
+    path.write_bytes(random_tokenizer(500, byte_fallback=True))
     return Tokenizer(path, silent=(3, 0))
 
 

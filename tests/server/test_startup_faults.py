@@ -23,7 +23,7 @@ pytest.importorskip("torch")
 
 import torch
 
-from model.random_checkpoint import write_checkpoint
+from model.checkpoints.random import write_checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,11 @@ import math
 import pytest
 import torch
 
-from model import attention, layers
 from model.config import TransformerConfig
+from model.network import attention, layers
+from model.network.transformer import StreamingTransformer
 from model.quantize import quantize
 from model.state import clear_row_
-from model.transformer import StreamingTransformer
 
 CONFIG = TransformerConfig(
     dim=32, heads=2, layers=1, context=5, feedforward=96, norm="rms_norm_f32", gated=True, layer_scale=False
@@ -27,7 +27,7 @@ def test_kernels_and_torch_agree(
 ):
     transformer = StreamingTransformer(CONFIG).to(torch.bfloat16)
     if weights == torch.int8:
-        layers.hold_linears_in_8_bits_(transformer, weights)
+        layers.quantize_linears_(transformer, weights)
     transformer.to_empty(device=device)
     for part in transformer.modules():
         for parameter in part.parameters(recurse=False):

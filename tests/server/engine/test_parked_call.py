@@ -18,15 +18,15 @@ from tests.server.phone import speech
 
 pytest.importorskip("torch")
 
-from model.random_checkpoint import write_checkpoint
-from server.engine.moshi_runner import MoshiRunner, load_runner
+from model.checkpoints.random import write_checkpoint
+from server.engine.model_runner import ModelRunner, load_runner
 
 FRAMES = 20
 Said = list[tuple[str, bytes]]  # frame by frame: the words and the sound
 
 
 @pytest.fixture(scope="module")
-def runner(tmp_path_factory: pytest.TempPathFactory) -> MoshiRunner:
+def runner(tmp_path_factory: pytest.TempPathFactory) -> ModelRunner:
     directory: Path = tmp_path_factory.mktemp("babble")
     write_checkpoint(directory)
     return load_runner(str(directory), 2, "cpu", "auto")
@@ -35,7 +35,7 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> MoshiRunner:
 class Pair:
     """Two callers on one engine, each with a seed."""
 
-    def __init__(self, runner: MoshiRunner) -> None:
+    def __init__(self, runner: ModelRunner) -> None:
         self.clock, self._bridge = FakeClock(), FakeBridge()
         self._engine = Engine(lambda: runner, self._bridge, self.clock)  # type: ignore[arg-type]
         self._engine.set_up(runner)
@@ -63,7 +63,7 @@ class Pair:
         self._bridge.posts.clear()
 
 
-def test_a_parked_call_goes_on_to_the_bit(runner: MoshiRunner):
+def test_a_parked_call_goes_on_to_the_bit(runner: ModelRunner):
     frames = speech(FRAMES)
     unbroken = Pair(runner)
     for frame in frames:
