@@ -140,7 +140,12 @@ def runner_maker(settings: Settings) -> Callable[[], Runner]:
         from server.engine.model_runner import load_runner
 
         return load_runner(
-            settings.model, settings.slots, settings.device, settings.dtype, settings.weights, settings.kv
+            settings.model,
+            settings.slots,
+            settings.device,
+            settings.dtype,
+            settings.quantization,
+            settings.kv_cache_dtype,
         )
 
     return load

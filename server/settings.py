@@ -20,7 +20,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 SLOTS_WITHOUT_GPU = 8
 Slots: TypeAlias = Annotated[int, Field(ge=1, le=1024)]
-Precision: TypeAlias = Literal["bf16", "8bit"]
+Quantization: TypeAlias = Literal["none", "int8"]
+KvCacheDtype: TypeAlias = Literal["auto", "int8"]
 _split = BeforeValidator(lambda value: tuple(re.findall(r"[^,\s]+", value)) if isinstance(value, str) else value)
 Several: TypeAlias = Annotated[tuple[str, ...], NoDecode, _split]  # separated by commas
 LEAST_TOKEN_CHARS = 16
@@ -50,8 +51,12 @@ class Settings(BaseSettings):
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(default="auto", description="where the model runs")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(default="auto", description="the model's numbers")
-    weights: Precision = Field(default="bf16", description="what weights are held in; bf16 means as --dtype says")
-    kv: Precision = Field(default="bf16", description="what each call's keys and values are held in; the same")
+    quantization: Quantization = Field(
+        default="none", description="hold the language model's linear weights in int8; none: as --dtype says"
+    )
+    kv_cache_dtype: KvCacheDtype = Field(
+        default="auto", description="hold each call's keys and values in int8; auto: as --dtype says"
+    )
     max_waiting: int = Field(default=32, ge=0, description="callers in line for a slot, of those that ask to wait")
     max_call_s: float | None = Field(
         default=None, gt=0, le=1e9, description="longest call, in seconds; no limit by default"

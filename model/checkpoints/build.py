@@ -116,18 +116,18 @@ def _config(raw: dict[str, Any] | None, mimi_raw: dict[str, Any] | None, stored_
         raise UnsupportedModel(f"The checkpoint's configuration can't be understood: {error!r}.") from error
 
 
-def meta_model(config: DuplexConfig, dtype: torch.dtype, weights: torch.dtype | None = None) -> Duplex:
-    """A model whose parameters have shapes and dtypes and no memory yet; `dtype` and `weights` as in `build`."""
+def meta_model(config: DuplexConfig, dtype: torch.dtype, weight_dtype: torch.dtype | None = None) -> Duplex:
+    """A model whose parameters have shapes and dtypes and no memory yet; `dtype` and `weight_dtype` as in `build`."""
     duplex = Duplex(config)
     for part in (duplex.temporal.to(dtype), duplex.depth.to(dtype)):
-        if weights is not None:
-            quantize_linears_(part, weights)
+        if weight_dtype is not None:
+            quantize_linears_(part, weight_dtype)
     return duplex
 
 
-def meta_model_of(checkpoint: Checkpoint, dtype: torch.dtype, weights: torch.dtype | None = None) -> Duplex:
+def meta_model_of(checkpoint: Checkpoint, dtype: torch.dtype, weight_dtype: torch.dtype | None = None) -> Duplex:
     """The outline of what `build` makes of a checkpoint."""
-    return meta_model(config_of(checkpoint), dtype, torch.int8 if is_q8(checkpoint.moshi) else weights)
+    return meta_model(config_of(checkpoint), dtype, torch.int8 if is_q8(checkpoint.moshi) else weight_dtype)
 
 
 @torch.no_grad()
@@ -136,16 +136,16 @@ def build(
     device: torch.device,
     dtype: torch.dtype,
     progress: Progress | None = None,
-    weights: torch.dtype | None = None,
+    weight_dtype: torch.dtype | None = None,
 ) -> tuple[Duplex, Tokenizer]:
     """Build the model straight on `device`: the language model in `dtype`, the codec in float32.
 
-    `weights` puts the language model's linear layers into 8 bits (`model.quantize`); those
+    `weight_dtype` puts the language model's linear layers into 8 bits (`model.quantize`); those
     of a q8 checkpoint are in int8 as they are. Embeddings are looked up, not multiplied by, and stay as they are.
     Parameters are made empty and filled tensor by tensor, so that the memory needed is that of the weights and one
     tensor more. Raises `UnsupportedModel`, `WeightsError`, `CheckpointNotFound`.
     """
-    duplex = meta_model_of(checkpoint, dtype, weights)
+    duplex = meta_model_of(checkpoint, dtype, weight_dtype)
     config = duplex.config
     for part in (duplex.mimi, duplex.temporal, duplex.depth):
         part.to_empty(device=device)

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from model.command_line import print_to_any_terminal
 from model.demo.codec_clips import latents, sounds
 from model.demo.codec_config import fresh_codec, write_codec
 from model.demo.codec_curves import draw_curves
@@ -168,6 +169,7 @@ def train(out: Path, steps: int, seed: int = 0) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
+    print_to_any_terminal()
     parser = argparse.ArgumentParser(prog="python -m model.demo.codec", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="where the codec and the training's state go")
     parser.add_argument("--steps", type=int, default=5000, help="training steps in all (default 5000)")

@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from model.audio import FRAME_SAMPLES, SAMPLE_RATE_HZ
+from model.command_line import print_to_any_terminal
 from model.demo.codec_losses import SpectralDistance
 from model.demo.codes import decode, encode, load_codec
 from model.demo.conversation import BACKCHANNEL, answers, ask
@@ -33,6 +34,7 @@ _TAIL_FRAMES = 2  # the codec rings on after a voice
 
 
 def main(argv: list[str] | None = None) -> int:
+    print_to_any_terminal()
     parser = argparse.ArgumentParser(prog="python -m model.demo.codec_eval", description=__doc__)
     parser.add_argument("codec", type=Path, help="directory of mimi.safetensors and mimi_config.json")
     mimi = load_codec(parser.parse_args(argv).codec)

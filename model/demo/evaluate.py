@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from model.audio import FRAME_SAMPLES
 from model.checkpoints.build import build, find, in_directory
+from model.command_line import print_to_any_terminal
 from model.demo import conversation, trials
 from model.demo.answers import model_says
 from model.demo.codes import decode, encode
@@ -87,6 +88,7 @@ class Outcome:
 
 
 def main(argv: list[str] | None = None) -> int:
+    print_to_any_terminal()
     parser = argparse.ArgumentParser(prog="python -m model.demo.evaluate", description=__doc__)
     parser.add_argument("--model", type=Path, default=HERE / "checkpoint", help="checkpoint directory")
     parser.add_argument("--each", type=int, default=2, help="trials of each topic and condition (default 2)")

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from model.command_line import print_to_any_terminal
 from model.config import duplex_config
 from model.demo.answers import AnswerBook
 from model.demo.codec_curves import draw_curves
@@ -36,6 +37,7 @@ _VALID_CALLS = 32
 
 
 def main(argv: list[str] | None = None) -> int:
+    print_to_any_terminal()
     parser = argparse.ArgumentParser(prog="python -m model.demo.language", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="what model.demo.language_data wrote")
     parser.add_argument("--out", type=Path, required=True, help="where the checkpoint and the curves go")

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
+from model.command_line import print_to_any_terminal
 from model.demo import conversation
 from model.demo.answers import AnswerBook, durations_s, make_book
 from model.demo.codes import encode, load_codec
@@ -38,6 +39,7 @@ CODEC, TOKENIZER, BOOK = "mimi.safetensors", "tokenizer.model", "answers.npz"
 
 
 def main(argv: list[str] | None = None) -> int:
+    print_to_any_terminal()
     parser = argparse.ArgumentParser(prog="python -m model.demo.language_data", description=__doc__)
     parser.add_argument("--codec", type=Path, required=True, help="directory of mimi.safetensors, mimi_config.json")
     parser.add_argument("--out", type=Path, required=True, help="where the data goes")

@@ -24,9 +24,9 @@ _ROWS = 2  # one would be taken for a constant
 class TracedStep:
     """`Duplex.step` with an `active` mask, for calls that `COMMON_PLAN` serves."""
 
-    def __init__(self, duplex: Duplex, kv: torch.dtype | None = None):
-        """Record one step on a state of its own, with keys and values in `kv`; takes a second."""
-        scratch = duplex.make_state(_ROWS, kv)
+    def __init__(self, duplex: Duplex, kv_dtype: torch.dtype | None = None):
+        """Record one step on a state of its own, with keys and values in `kv_dtype`; takes a second."""
+        scratch = duplex.make_state(_ROWS, kv_dtype)
         inputs = (torch.zeros(_ROWS, FRAME_SAMPLES), torch.ones(_ROWS, dtype=torch.bool), *tensors(scratch))
         step = _FlatStep(duplex, scratch).eval()
         with warnings.catch_warnings():

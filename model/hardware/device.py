@@ -48,6 +48,11 @@ def _cuda_problem() -> str:
     return "its driver answers, but has no device"
 
 
+def default_dtype(device: torch.device) -> torch.dtype:
+    """What a language model computes in where nobody chooses."""
+    return torch.float32 if device.type == "cpu" else torch.bfloat16
+
+
 def refuse_unfit(device: torch.device, dtype: torch.dtype) -> None:
     """Raise `UnfitDevice` for a chip that can't compute in `dtype`, or not with this PyTorch and what is beside it."""
     if device.type == "cuda":
@@ -57,19 +62,19 @@ def refuse_unfit(device: torch.device, dtype: torch.dtype) -> None:
 
 
 def resolve_slots(
-    device: torch.device, model: Duplex, kv: torch.dtype | None, asked: int | None, *, default: int, remedy: str
+    device: torch.device, model: Duplex, kv_dtype: torch.dtype | None, asked: int | None, *, default: int, remedy: str
 ) -> int:
     """How many slots to make for `model`, which may still be on the meta device.
 
     `asked` is the operator's number; None means as many as a GPU holds and, by the roofline, serves in real time, and
     `default` on other devices. Raises `UnfitDevice` if they don't fit; the message ends with `remedy`: what to do.
     """
-    needed = footprint(model, kv)
+    needed = footprint(model, kv_dtype)
     if device.type == "cuda":
         free_bytes, total_bytes = torch.cuda.mem_get_info(device)
         device_name = torch.cuda.get_device_name(device)
         gpu = known(device_name)
-        in_real_time = callers_in_real_time(work(model, kv), gpu) if gpu else None
+        in_real_time = callers_in_real_time(work(model, kv_dtype), gpu) if gpu else None
         capacity = Capacity(slots_in(free_bytes, needed), in_real_time)
         where = f"{gpu.name if gpu else device_name} {total_bytes / GIB:.1f} GiB"
         slots = asked or max(1, capacity.callers)  # the roofline is an estimate: it sends nobody away

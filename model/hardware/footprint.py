@@ -47,16 +47,16 @@ class Work:
     kernels: int
 
 
-def footprint(duplex: Duplex, kv: torch.dtype | None = None) -> Footprint:
-    """What a model would hold; keys and values in `kv` (None: in the language model's dtype)."""
-    return Footprint(_nbytes(duplex.parameters()), nbytes(duplex.make_state(1, kv)))
+def footprint(duplex: Duplex, kv_dtype: torch.dtype | None = None) -> Footprint:
+    """What a model would hold; keys and values in `kv_dtype` (None: in the language model's dtype)."""
+    return Footprint(_nbytes(duplex.parameters()), nbytes(duplex.make_state(1, kv_dtype)))
 
 
-def work(duplex: Duplex, kv: torch.dtype | None = None, window: int | None = None) -> Work:
+def work(duplex: Duplex, kv_dtype: torch.dtype | None = None, window: int | None = None) -> Work:
     """What a step does when every caller has `window` frames behind them (None: the whole context)."""
     config = duplex.config
     context = config.temporal.context
-    state = duplex.make_state(1, kv)
+    state = duplex.make_state(1, kv_dtype)
     codec_rings = (state.encoder.transformer.rings, state.decoder.transformer.rings)
     read = list(_read_parameters(duplex))
     kernels = (

@@ -63,15 +63,15 @@ class Duplex(nn.Module):
         self.register_buffer("text_streams", torch.zeros(1, dtype=torch.int64), persistent=False)
         self.register_buffer("audio_streams", torch.arange(1, 1 + config.dep_q), persistent=False)
 
-    def make_state(self, slots: int, kv: torch.dtype | None = None) -> DuplexState:
-        """A fresh state for so many slots; the temporal transformer's keys and values in `kv` (None: as is computed).
+    def make_state(self, slots: int, kv_dtype: torch.dtype | None = None) -> DuplexState:
+        """A fresh state, with the temporal transformer's keys and values in `kv_dtype` (None: the model's dtype).
 
         The codec's stay in float32: they are few, and codes must not change.
         """
         return DuplexState(
             self.mimi.make_encoder_state(slots),
             self.mimi.make_decoder_state(slots),
-            self.temporal.make_state(slots, kv),
+            self.temporal.make_state(slots, kv_dtype),
             self.delays.make_state(slots),
             sampling.make_state(slots, self.delays.delays.device),
         )

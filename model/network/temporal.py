@@ -26,9 +26,9 @@ class Temporal(nn.Module):
         self.norm = make_norm(config.temporal.norm, dim)
         self.text_head = Linear(dim, config.text_vocab_out)
 
-    def make_state(self, slots: int, kv: torch.dtype | None = None) -> TransformerState:
-        """A fresh state; keys and values in `kv`."""
-        return self.transformer.make_state(slots, kv)
+    def make_state(self, slots: int, kv_dtype: torch.dtype | None = None) -> TransformerState:
+        """A fresh state; keys and values in `kv_dtype`."""
+        return self.transformer.make_state(slots, kv_dtype)
 
     def forward(
         self, tokens: Tensor, state: TransformerState, active: Tensor | None, longest: int | None = None

@@ -64,11 +64,11 @@ class StreamingTransformer(nn.Module):
         self.layers = cast("list[Layer]", nn.ModuleList(Layer(config) for _ in range(config.layers)))
         self._rotary_steps: Tensor | None = None
 
-    def make_state(self, slots: int, kv: torch.dtype | None = None) -> TransformerState:
-        """A fresh state for so many slots, on the weights' device; keys and values in `kv` (None: as is computed)."""
+    def make_state(self, slots: int, kv_dtype: torch.dtype | None = None) -> TransformerState:
+        """A fresh state on the weights' device; keys and values in `kv_dtype` (None: the weights' dtype)."""
         config, like = self.config, next(self.layers[0].norm1.parameters())  # which is never in 8 bits
         shape = (slots, config.heads, config.context, config.dim // config.heads)
-        rings = tuple(make_ring(shape, kv or like.dtype, like.device) for _ in range(config.layers))
+        rings = tuple(make_ring(shape, kv_dtype or like.dtype, like.device) for _ in range(config.layers))
         return TransformerState(torch.zeros(slots, dtype=torch.int64, device=like.device), rings)
 
     def forward(self, x: Tensor, state: TransformerState, active: Tensor | None, longest: int | None = None) -> Tensor:

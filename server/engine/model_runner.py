@@ -20,12 +20,12 @@ from tqdm import tqdm
 
 from model.audio import FRAME_SAMPLES
 from model.checkpoints.build import build, find, meta_model_of
+from model.command_line import DTYPES
 from model.errors import CheckpointNotFound, ModelError
 from model.execution.stepper import is_small, make_stepper
-from model.hardware.device import find_device, refuse_unfit, resolve_slots
+from model.hardware.device import default_dtype, find_device, refuse_unfit, resolve_slots
 from model.modes.duplex import Duplex, Frame
 from model.network.sampling import COMMON_PLAN, SamplingPlan
-from model.quantize import CHOSEN
 from model.state import clear_row_, copy_row_
 from model.tokenizer import TextStream, Tokenizer
 from server.engine.batch import Batch, StepResult, buckets
@@ -33,12 +33,13 @@ from server.engine.runner import DeviceMemory, ModelCard, Pending
 from server.errors import BadParameter
 from server.hub import ModelUnavailable, Resolve, resolver
 from server.params import SessionParams
-from server.settings import SLOTS_WITHOUT_GPU, Precision
+from server.settings import SLOTS_WITHOUT_GPU, KvCacheDtype, Quantization
 
 DEMO = "demo"
 DEMO_NOTICE = (
     "Demo model, knows a few dozen phrases; not Moshi. "
-    "The real one, on a 24 GB GPU: parley serve --model kyutai/moshiko-pytorch-bf16 --weights 8bit --kv 8bit"
+    "The real one, on a 24 GB GPU: "
+    "parley serve --model kyutai/moshiko-pytorch-bf16 --quantization int8 --kv-cache-dtype int8"
 )
 _DEMO_CHECKPOINT = files("model.demo") / "checkpoint"
 
@@ -58,8 +59,8 @@ def load_runner(
     slots: int | Literal["auto"],
     device: str,
     dtype: str,
-    weights: Precision = "bf16",
-    kv: Precision = "bf16",
+    quantization: Quantization = "none",
+    kv_cache_dtype: KvCacheDtype = "auto",
 ) -> ModelRunner:
     """Find, download if need be, and load a model. Raises `ModelUnavailable`: a sentence for the operator.
 
@@ -68,22 +69,22 @@ def load_runner(
     may be "auto" too: what fits. Whether they fit is decided before anything is loaded.
     """
     demo = model == DEMO
-    way_out = _way_out(weights, kv)
+    remedy = _remedy(quantization, kv_cache_dtype)
     try:
-        where = find_device(device)
-        numbers = getattr(torch, dtype) if dtype != "auto" else torch.float32 if where.type == "cpu" else torch.bfloat16
-        refuse_unfit(where, numbers)
-        held, kept = (CHOSEN if choice == "8bit" else None for choice in (weights, kv))
+        on = find_device(device)
+        compute_dtype = default_dtype(on) if dtype == "auto" else getattr(torch, dtype)
+        refuse_unfit(on, compute_dtype)
+        weight_dtype, kv_dtype = DTYPES[quantization], DTYPES[kv_cache_dtype]
         checkpoint = find(_checked(resolver(str(_DEMO_CHECKPOINT) if demo else model)))
         name, notice = ("Parley demo", DEMO_NOTICE) if demo else (Path(model).name, "")
         card = ModelCard(name, demo, notice, SessionParams.recommended((checkpoint.raw or {}).get("lm_gen_config")))
-        outline = meta_model_of(checkpoint, numbers, held)
+        meta_model = meta_model_of(checkpoint, compute_dtype, weight_dtype)
         asked = None if slots == "auto" else slots
-        count = resolve_slots(where, outline, kept, asked, default=SLOTS_WITHOUT_GPU, remedy=way_out)
+        count = resolve_slots(on, meta_model, kv_dtype, asked, default=SLOTS_WITHOUT_GPU, remedy=remedy)
         size = checkpoint.moshi.stat().st_size + checkpoint.mimi.stat().st_size
         with tqdm(total=size, desc="Loading", unit="B", unit_scale=True, leave=False, disable=None) as bar:
-            duplex, tokenizer = build(checkpoint, where, numbers, bar.update, held)
-        return ModelRunner(duplex, tokenizer, count, card, kept)
+            duplex, tokenizer = build(checkpoint, on, compute_dtype, bar.update, weight_dtype)
+        return ModelRunner(duplex, tokenizer, count, card, kv_dtype)
     except ModelError as error:
         raise ModelUnavailable(str(error)) from error
     except BadParameter as error:
@@ -93,7 +94,7 @@ def load_runner(
             raise
         raise ModelUnavailable(
             f"{model} with {slots} slots does not fit into this machine's memory: lower --slots, of which each holds a "
-            f"whole conversation's keys, or {way_out}."
+            f"whole conversation's keys, or {remedy}."
         ) from error
 
 
@@ -101,13 +102,13 @@ class ModelRunner:
     """A `Duplex` and the state of its slots."""
 
     def __init__(
-        self, duplex: Duplex, tokenizer: Tokenizer, slots: int, card: ModelCard, kv: torch.dtype | None = None
+        self, duplex: Duplex, tokenizer: Tokenizer, slots: int, card: ModelCard, kv_dtype: torch.dtype | None = None
     ):
-        """`kv` is what keys and values are held in; None: as the model computes."""
+        """Keys and values are held in `kv_dtype`; None: the dtype that the model computes in."""
         self.card = card
         self.slots = slots
         self._tokenizer = tokenizer
-        self._state = duplex.make_state(slots, kv)
+        self._state = duplex.make_state(slots, kv_dtype)
         self._texts = [TextStream(tokenizer) for _ in range(slots)]
         self._params: list[SessionParams | None] = [None] * slots
         self._frames = np.zeros(slots, np.int64)  # how many each slot has heard
@@ -217,9 +218,10 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
     return any(words in str(error) for words in ("out of memory", "allocate memory", "ALLOC_FAILED"))
 
 
-def _way_out(weights: Precision, kv: Precision) -> str:
+def _remedy(quantization: Quantization, kv_cache_dtype: KvCacheDtype) -> str:
     """What would need less memory than these choices."""
-    flags = [f"--{flag} 8bit" for flag, choice in (("weights", weights), ("kv", kv)) if choice != "8bit"]
+    chosen = {"--quantization": quantization, "--kv-cache-dtype": kv_cache_dtype}
+    flags = [f"{flag} int8" for flag, choice in chosen.items() if choice != "int8"]
     return f"add {' '.join(flags)}" if flags else "take a smaller model"
 
 

@@ -15,7 +15,8 @@ from model.checkpoints.build import config_at, meta_model
 def test_rows_for_people_and_for_programs(babble_directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     rows, plot = tmp_path / "rows.json", tmp_path / "steps.svg"
     flags = ["--callers", "2,1", "--fills", "0.5,1", "--steps", "2", "--device", "cpu"]
-    assert main([str(babble_directory), *flags, "--weights", "8bit", "--kv", "8bit", "--json", str(rows)]) == 0
+    int8 = ["--quantization", "int8", "--kv-cache-dtype", "int8"]
+    assert main([str(babble_directory), *flags, *int8, "--json", str(rows)]) == 0
     printed = capsys.readouterr().out
     figures = json.loads(rows.read_text())
     context = config_at(babble_directory).temporal.context

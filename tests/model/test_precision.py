@@ -46,7 +46,7 @@ def test_fewer_bits_differ_more(babble: Duplex, babble_directory: Path, call: Ca
     exact = logits(babble, call)
     kv = {dtype: compare(babble, dtype, call, exact) for dtype in (torch.int8, torch.float8_e4m3fn)}
     assert 0 < kv[torch.int8].audio.mean() < kv[torch.float8_e4m3fn].audio.mean() < 0.1
-    int8, _ = build(find(in_directory(babble_directory)), torch.device("cpu"), torch.float32, weights=torch.int8)
+    int8, _ = build(find(in_directory(babble_directory)), torch.device("cpu"), torch.float32, weight_dtype=torch.int8)
     error = compare(int8, None, call, exact)
     assert 0 < error.text.mean() < 0.01
     assert (error.agreement > 0.8).all()

@@ -25,7 +25,7 @@ GREEDY = SamplingPlan(greedy=True, penalised=False)
 @pytest.fixture(scope="module", params=EIGHT_BIT, ids=str)
 def small(request: pytest.FixtureRequest, babble_directory: Path) -> tuple[Duplex, torch.dtype]:
     checkpoint = find(in_directory(babble_directory))
-    return build(checkpoint, CPU, torch.float32, weights=request.param)[0], request.param
+    return build(checkpoint, CPU, torch.float32, weight_dtype=request.param)[0], request.param
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:

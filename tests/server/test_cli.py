@@ -54,7 +54,17 @@ def test_help_names_every_setting(capsys: pytest.CaptureFixture[str]):
         main(["serve", "--help"])
     assert left.value.code == 0
     told = capsys.readouterr().out
-    for flag in ("--host", "--port", "--model", "--slots", "--device", "--dtype", "--weights", "--kv", "--max-waiting"):
+    for flag in (
+        "--host",
+        "--port",
+        "--model",
+        "--slots",
+        "--device",
+        "--dtype",
+        "--quantization",
+        "--kv-cache-dtype",
+        "--max-waiting",
+    ):
         assert flag in told
     for choices in ("--device {auto,cpu,cuda,mps}", "--dtype {auto,float32,bfloat16,float16}", "--max-call-s S"):
         assert choices in told

@@ -71,7 +71,7 @@ def test_a_whole_address_fits_into_the_servers_name():
         {"slots": 0},
         {"slots": 1025},
         {"slots": "many"},
-        {"weights": "4bit"},
+        {"quantization": "int4"},
         {"port": -1},
         {"device": "tpu"},
         {"quiet_s": 0},

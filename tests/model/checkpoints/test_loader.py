@@ -170,8 +170,8 @@ def test_a_q8_checkpoint_loads_as_it_is(changed, babble_directory: Path):
     in_q8(raw)
     changed("model.safetensors", in_q8)
     directory = changed("config.json", lambda config: config.update(quantize=True), again=True)
-    for weights in (None, torch.float8_e4m3fn):
-        duplex = build(find(in_directory(directory)), CPU, torch.float32, weights=weights)[0]
+    for weight_dtype in (None, torch.float8_e4m3fn):
+        duplex = build(find(in_directory(directory)), CPU, torch.float32, weight_dtype=weight_dtype)[0]
         stacked = torch.cat([linear.weight for linear in duplex.depth.layers[1].in_proj])
         assert torch.equal(stacked, raw["depformer.layers.1.self_attn.in_proj_weight"])
         ours = dict(duplex.named_parameters())
@@ -233,11 +233,11 @@ def with_lora(changed) -> Callable[..., Path]:
     return write
 
 
-@pytest.mark.parametrize("weights", [None, torch.int8])
-def test_a_lora_is_fused_and_then_quantised(with_lora, babble: Duplex, weights: torch.dtype | None):
+@pytest.mark.parametrize("weight_dtype", [None, torch.int8])
+def test_a_lora_is_fused_and_then_quantised(with_lora, babble: Duplex, weight_dtype: torch.dtype | None):
     directory = with_lora()
     lora = load_file(directory / "lora.safetensors")
-    duplex = build(find(in_directory(directory)), CPU, torch.float32, weights=weights)[0]
+    duplex = build(find(in_directory(directory)), CPU, torch.float32, weight_dtype=weight_dtype)[0]
     ours, before = dict(duplex.named_parameters()), dict(babble.named_parameters())
     places = {
         "transformer.layers.0.self_attn.in_proj": "temporal.transformer.layers.0.in_proj",
@@ -247,14 +247,14 @@ def test_a_lora_is_fused_and_then_quantised(with_lora, babble: Duplex, weights: 
     }
     for name, place in places.items():
         expected = before[f"{place}.weight"] + 3.0 * lora[f"{name}.lora_B.weight"] @ lora[f"{name}.lora_A.weight"]
-        if weights is None:
+        if weight_dtype is None:
             assert torch.allclose(ours[f"{place}.weight"], expected, atol=1e-5)
         else:
-            bits, scale = quantize(expected, weights)
+            bits, scale = quantize(expected, weight_dtype)
             off = ours[f"{place}.weight"].int() - bits.int()
             assert off.abs().max() <= 1  # where a sum's last bit turns the rounding
             assert torch.allclose(ours[f"{place}.scale"], scale, rtol=1e-5)
-    if weights is None:
+    if weight_dtype is None:
         untouched = "temporal.transformer.layers.2.in_proj.weight"
         assert torch.equal(ours[untouched], before[untouched])
         inputs = before["depth.input.weight"].clone()

@@ -40,15 +40,15 @@ def test_the_smaller_limit_is_said(memory: int, bus: int | None, said: str):
 
 
 def test_what_does_not_fit_is_refused_with_the_way_out():
-    refuse_too_many(3, 3, int(21.5 * GIB), MOSHI, "L4", "add --kv 8bit")
+    refuse_too_many(3, 3, int(21.5 * GIB), MOSHI, "L4", "add --kv-cache-dtype int8")
     with pytest.raises(
         UnfitDevice, match=r"^L4 has 21\.5 GiB free.* 3 slots of 1\.48 GiB, not 8: lower --slots to 3, or add"
     ):
-        refuse_too_many(8, 3, int(21.5 * GIB), MOSHI, "L4", "add --kv 8bit")
+        refuse_too_many(8, 3, int(21.5 * GIB), MOSHI, "L4", "add --kv-cache-dtype int8")
     with pytest.raises(
-        UnfitDevice, match=r"^L4 has 9\.0 GiB free, too few for the weights \(14\.6 GiB\).*add --kv 8bit"
+        UnfitDevice, match=r"^L4 has 9\.0 GiB free, too few for the weights \(14\.6 GiB\).*add --kv-cache-dtype int8"
     ):
-        refuse_too_many(1, 0, 9 * GIB, MOSHI, "L4", "add --kv 8bit")
+        refuse_too_many(1, 0, 9 * GIB, MOSHI, "L4", "add --kv-cache-dtype int8")
 
 
 @pytest.mark.parametrize("capability", [(8, 0), (8, 9), (9, 0), (10, 0), (10, 3), (12, 1), (13, 0)])

@@ -53,8 +53,10 @@ def light_moshi() -> Duplex:
     return meta_model(duplex_config(None, None), torch.bfloat16, torch.int8)
 
 
-def slots(model: Duplex, kv: torch.dtype | None = None, asked: int | None = None, device: torch.device = CUDA) -> int:
-    return resolve_slots(device, model, kv, asked, default=8, remedy="add --kv 8bit")
+def slots(
+    model: Duplex, kv_dtype: torch.dtype | None = None, asked: int | None = None, device: torch.device = CUDA
+) -> int:
+    return resolve_slots(device, model, kv_dtype, asked, default=8, remedy="add --kv-cache-dtype int8")
 
 
 @pytest.mark.parametrize(
@@ -87,14 +89,17 @@ def test_one_slot_is_made_where_the_roofline_sees_none(
     caplog.set_level(logging.INFO, "model")
     assert slots(moshi) == 1
     [said] = caplog.messages
-    assert said == "L4 22.0 GiB: estimated too slow for one caller (limited by memory bandwidth): add --kv 8bit"
+    assert (
+        said
+        == "L4 22.0 GiB: estimated too slow for one caller (limited by memory bandwidth): add --kv-cache-dtype int8"
+    )
 
 
 def test_what_is_asked_for_is_made_if_it_fits(monkeypatch: pytest.MonkeyPatch, moshi: Duplex):
     L4.put(monkeypatch)
     assert slots(moshi, asked=3) == 3
     with pytest.raises(
-        UnfitDevice, match=r"^L4 22\.0 GiB has 21\.6 GiB free.*not 4: lower --slots to 3, or add --kv 8bit"
+        UnfitDevice, match=r"^L4 22\.0 GiB has 21\.6 GiB free.*not 4: lower --slots to 3, or add --kv-cache-dtype int8"
     ):
         slots(moshi, asked=4)
     replace(L4, free_gib=10).put(monkeypatch)

@@ -18,7 +18,7 @@ from tests.golden.cases import CASES
 
 
 def built(directory: Path, bits: torch.dtype | None = None) -> Duplex:
-    return build(find(in_directory(directory)), torch.device("cpu"), torch.float32, weights=bits)[0]
+    return build(find(in_directory(directory)), torch.device("cpu"), torch.float32, weight_dtype=bits)[0]
 
 
 @pytest.mark.parametrize("bits", [None, torch.int8])

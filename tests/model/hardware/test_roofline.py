@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from model.checkpoints.build import meta_model
+from model.command_line import DTYPES
 from model.config import duplex_config
 from model.hardware.capacity import slots_in
 from model.hardware.footprint import Work, footprint, work
@@ -21,11 +22,10 @@ GB10 = Gpu("GB10", "NVIDIA GB10", 128 * 10**9, 273e9, 31e12, 125e12)
 
 
 @cache
-def moshi(weights: str = "bf16", kv: str = "bf16", depth_steps: int = 8) -> Work:
+def moshi(quantization: str = "none", kv_cache_dtype: str = "auto", depth_steps: int = 8) -> Work:
     """The work of a 7B step."""
-    eight = {"bf16": None, "8bit": torch.int8}
     config = duplex_config({"dep_q": depth_steps}, None)
-    return work(meta_model(config, torch.bfloat16, eight[weights]), eight[kv])
+    return work(meta_model(config, torch.bfloat16, DTYPES[quantization]), DTYPES[kv_cache_dtype])
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def moshi(weights: str = "bf16", kv: str = "bf16", depth_steps: int = 8) -> Work
 def test_the_floors_by_datasheet(name: str, bf16_ms: float, int8_ms: float, keys_ms: float):
     """Known for long: the weights of the 7B, and one caller's keys, over the datasheet's bandwidth."""
     bus = GPUS[name].bandwidth_bytes_per_s
-    read = [moshi().weight_bytes, moshi("8bit").weight_bytes, moshi().key_bytes]
+    read = [moshi().weight_bytes, moshi("int8").weight_bytes, moshi().key_bytes]
     for nbytes, published in zip(read, (bf16_ms, int8_ms, keys_ms), strict=True):
         decimals = len(str(published).partition(".")[2])
         assert round(nbytes / bus * 1e3, decimals) == published
@@ -62,8 +62,8 @@ def test_below_personaplex_on_an_h100():
     [
         (101.7, {"depth_steps": 16}),
         (91.4, {}),
-        (53.8, {"weights": "8bit"}),
-        (46.5, {"weights": "8bit", "kv": "8bit"}),
+        (53.8, {"quantization": "int8"}),
+        (46.5, {"quantization": "int8", "kv_cache_dtype": "int8"}),
     ],
 )
 def test_near_personaplex_on_a_gb10(measured_ms: float, plan: dict[str, Any]):
@@ -74,7 +74,7 @@ def test_near_personaplex_on_a_gb10(measured_ms: float, plan: dict[str, Any]):
 
 def test_the_papers_200_ms_on_an_l4_are_possible_in_8_bits():
     """Theory says 160 ms. In bfloat16 the weights' floor would be 49 more, so those 200 were not measured with it."""
-    step_s = step_time(moshi("8bit", "8bit"), L4, 1).total_s
+    step_s = step_time(moshi("int8", "int8"), L4, 1).total_s
     terms = mouth_to_ear_s(step_s, delay_frames=1)
     assert terms["frame"] + terms["acoustic delay"] == pytest.approx(0.160)
     assert terms["frame"] + terms["acoustic delay"] + terms["step"] <= 0.200
@@ -100,10 +100,10 @@ def test_kyutais_recogniser_is_possible(gpu: Gpu, streams: int, faster: float):
 
 @pytest.mark.parametrize("gpu", GPUS.values(), ids=list(GPUS))
 def test_the_limit_is_the_last_step_that_is_in_time(gpu: Gpu):
-    most = callers_in_real_time(moshi("8bit", "8bit"), gpu)
+    most = callers_in_real_time(moshi("int8", "int8"), gpu)
     assert most > 0
-    assert step_time(moshi("8bit", "8bit"), gpu, most).total_s <= STEP_LIMIT_S
-    assert step_time(moshi("8bit", "8bit"), gpu, most + 1).total_s > STEP_LIMIT_S
+    assert step_time(moshi("int8", "int8"), gpu, most).total_s <= STEP_LIMIT_S
+    assert step_time(moshi("int8", "int8"), gpu, most + 1).total_s > STEP_LIMIT_S
 
 
 def test_many_callers_are_bound_by_arithmetic():

@@ -224,7 +224,7 @@ def test_what_is_not_there_is_said(model: str, device: str, sentence: str):
 
 
 def test_fewer_bits_are_spoken_with_too(babble: str):
-    runner = load_runner(babble, "auto", "cpu", "auto", "8bit", "8bit")
+    runner = load_runner(babble, "auto", "cpu", "auto", "int8", "int8")
     assert runner.slots == 8
     ring = runner._state.temporal.rings[0]
     assert (ring.keys.element_size(), ring.key_scales is not None) == (1, True)
@@ -234,7 +234,9 @@ def test_fewer_bits_are_spoken_with_too(babble: str):
 
 def test_more_slots_than_memory_are_refused_at_start(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("model.hardware.device.os.sysconf", {"SC_PHYS_PAGES": 25_000, "SC_PAGE_SIZE": 4096}.__getitem__)
-    with pytest.raises(ModelUnavailable, match=r"lower --slots to \d, or add --weights 8bit --kv 8bit\.$"):
+    with pytest.raises(
+        ModelUnavailable, match=r"lower --slots to \d, or add --quantization int8 --kv-cache-dtype int8\.$"
+    ):
         load_runner("demo", 1000, "cpu", "auto")
 
 
