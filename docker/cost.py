@@ -13,7 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.config import DuplexConfig, duplex_config
+from model.checkpoints.moshi_config import duplex_config
+from model.config import DuplexConfig
 from model.errors import UnfitDevice
 from model.hardware.gpus import GPUS
 from model.plan import WARNING, make_plan

@@ -18,9 +18,10 @@ from typing import Any
 import torch
 
 from model.audio import FRAME_SAMPLES
-from model.checkpoints.build import config_at, meta_model
+from model.checkpoints.build import meta_model
+from model.checkpoints.families import config_at
+from model.checkpoints.moshi_config import duplex_config
 from model.command_line import DTYPES, add_precision_flags, positive_int, print_to_any_terminal
-from model.config import duplex_config
 from model.errors import ModelError
 from model.execution.stepper import is_small, make_stepper
 from model.hardware.device import default_dtype, find_device, refuse_unfit, resolve_slots

@@ -15,9 +15,11 @@ from typing import Any
 
 import torch
 
-from model.checkpoints.build import config_at, meta_model
+from model.checkpoints.build import meta_model
+from model.checkpoints.families import config_at
+from model.checkpoints.moshi_config import duplex_config
 from model.command_line import DTYPES, add_precision_flags, positive_int, print_to_any_terminal
-from model.config import DuplexConfig, duplex_config
+from model.config import DuplexConfig
 from model.errors import ModelError, UnfitDevice
 from model.hardware.capacity import RESERVE_BYTES, Capacity, refuse_too_many, slots_in
 from model.hardware.footprint import Footprint, Work, footprint, work

@@ -24,7 +24,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from model.audio import FRAME_SAMPLES, SAMPLE_RATE_HZ
-from model.checkpoints.build import Checkpoint, build, find, in_directory
+from model.checkpoints.build import build
+from model.checkpoints.families import find
+from model.checkpoints.family import Checkpoint
+from model.checkpoints.files import in_directory
 from model.checkpoints.random import write_checkpoint
 from model.command_line import print_to_any_terminal
 from model.errors import ModelError

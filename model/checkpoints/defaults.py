@@ -81,3 +81,8 @@ MOSHI_JSON: dict[str, Any] = {
     "depformer_gating": "silu",
     "depformer_layer_scale": None,
 }
+
+# The published files, where config.json does not name others.
+MOSHI_NAME = "model.safetensors"
+MIMI_NAME = "tokenizer-e351c8d8-checkpoint125.safetensors"
+TOKENIZER_NAME = "tokenizer_spm_32k_3.model"

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from torch import Tensor
 
-from model.config import DuplexConfig, MimiConfig, gated_width
+from model.config import DuplexConfig, MimiConfig
 from model.modes.duplex import Duplex
 from model.network.conv import CausalConv1d, CausalConvTranspose1d
 from model.network.depth import Depth, DepthLayer
@@ -106,10 +106,9 @@ def _depth_layer_entries(name: str, layer: DepthLayer, config: DuplexConfig) -> 
         yield _linear_entry(f"{name}.self_attn.in_projs.{w}", (3 * dim, dim), _get(layer.in_proj, w))
         yield _linear_entry(f"{name}.self_attn.out_projs.{w}", (dim, dim), _get(layer.out_proj, w))
         gate = f"{name}.gating.{w}"
-        hidden = gated_width(dim, width)
         gating = _get(layer.gating, w)
-        yield _linear_entry(f"{gate}.linear_in", (2 * hidden, dim), gating and gating.linear_in)
-        yield _linear_entry(f"{gate}.linear_out", (dim, hidden), gating and gating.linear_out)
+        yield _linear_entry(f"{gate}.linear_in", (2 * width, dim), gating and gating.linear_in)
+        yield _linear_entry(f"{gate}.linear_out", (dim, width), gating and gating.linear_out)
 
 
 def _transformer_entries(name: str, transformer: StreamingTransformer) -> Iterator[Entry]:
@@ -123,9 +122,8 @@ def _transformer_entries(name: str, transformer: StreamingTransformer) -> Iterat
         yield _linear_entry(f"{at}.self_attn.out_projs.0", (dim, dim), layer.out_proj)
         feedforward = layer.feedforward
         if isinstance(feedforward, Gated):
-            hidden = gated_width(dim, config.feedforward)
-            yield _linear_entry(f"{at}.gating.linear_in", (2 * hidden, dim), feedforward.linear_in)
-            yield _linear_entry(f"{at}.gating.linear_out", (dim, hidden), feedforward.linear_out)
+            yield _linear_entry(f"{at}.gating.linear_in", (2 * config.feedforward, dim), feedforward.linear_in)
+            yield _linear_entry(f"{at}.gating.linear_out", (dim, config.feedforward), feedforward.linear_out)
         else:
             yield _linear_entry(f"{at}.linear1", (config.feedforward, dim), feedforward.linear1)
             yield _linear_entry(f"{at}.linear2", (dim, config.feedforward), feedforward.linear2)

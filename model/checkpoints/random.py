@@ -24,7 +24,7 @@ from torch import Tensor
 
 from model.checkpoints.defaults import MIMI_JSON, MOSHI_JSON
 from model.checkpoints.layout import Entry, mimi_layout, moshi_layout
-from model.config import duplex_config
+from model.checkpoints.moshi_config import duplex_config
 from model.modes.duplex import Duplex
 
 # A Moshi small enough for a laptop's core: it babbles, but it does so at full pace.

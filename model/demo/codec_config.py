@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from model.checkpoints.defaults import MIMI_JSON
 from model.checkpoints.layout import Entry, mimi_layout
-from model.config import mimi_config
+from model.checkpoints.moshi_config import mimi_config
 from model.network.conv import CausalConv1d, CausalConvTranspose1d, DepthwiseUpsample
 from model.network.layers import FeedForward, LayerNorm, Linear
 from model.network.mimi import Mimi

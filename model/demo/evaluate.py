@@ -21,7 +21,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from model.audio import FRAME_SAMPLES
-from model.checkpoints.build import build, find, in_directory
+from model.checkpoints.build import build
+from model.checkpoints.families import find
+from model.checkpoints.files import in_directory
 from model.command_line import print_to_any_terminal
 from model.demo import conversation, trials
 from model.demo.answers import model_says

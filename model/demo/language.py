@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from model.checkpoints.moshi_config import duplex_config
 from model.command_line import print_to_any_terminal
-from model.config import duplex_config
 from model.demo.answers import AnswerBook
 from model.demo.codec_curves import draw_curves
 from model.demo.conversation import caller_words

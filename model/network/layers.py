@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model import kernels
-from model.config import NormKind, gated_width
+from model.config import NormKind
 from model.quantize import dequantize
 from model.state import may_look
 
@@ -137,9 +137,8 @@ def quantize_linears_(module: nn.Module, dtype: torch.dtype) -> None:
 class Gated(nn.Module):
     """`linear_out(silu(a) · b)` with a, b the halves of `linear_in(x)`."""
 
-    def __init__(self, dim: int, feedforward: int):
+    def __init__(self, dim: int, hidden: int):
         super().__init__()
-        hidden = gated_width(dim, feedforward)
         self.linear_in = Linear(dim, 2 * hidden)
         self.linear_out = Linear(hidden, dim)
 

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from model.audio import FRAME_SAMPLES
-from model.checkpoints.build import build, find, meta_model_of
+from model.checkpoints.build import build, meta_model_of
+from model.checkpoints.families import find
 from model.command_line import DTYPES
 from model.errors import CheckpointNotFound, ModelError
 from model.execution.stepper import is_small, make_stepper
@@ -77,12 +78,11 @@ def load_runner(
         weight_dtype, kv_dtype = DTYPES[quantization], DTYPES[kv_cache_dtype]
         checkpoint = find(_checked(resolver(str(_DEMO_CHECKPOINT) if demo else model)))
         name, notice = ("Parley demo", DEMO_NOTICE) if demo else (Path(model).name, "")
-        card = ModelCard(name, demo, notice, SessionParams.recommended((checkpoint.raw or {}).get("lm_gen_config")))
+        card = ModelCard(name, demo, notice, SessionParams.recommended(checkpoint.sampling))
         meta_model = meta_model_of(checkpoint, compute_dtype, weight_dtype)
         asked = None if slots == "auto" else slots
         count = resolve_slots(on, meta_model, kv_dtype, asked, default=SLOTS_WITHOUT_GPU, remedy=remedy)
-        size = checkpoint.moshi.stat().st_size + checkpoint.mimi.stat().st_size
-        with tqdm(total=size, desc="Loading", unit="B", unit_scale=True, leave=False, disable=None) as bar:
+        with tqdm(total=checkpoint.nbytes, desc="Loading", unit="B", unit_scale=True, leave=False, disable=None) as bar:
             duplex, tokenizer = build(checkpoint, on, compute_dtype, bar.update, weight_dtype)
         return ModelRunner(duplex, tokenizer, count, card, kv_dtype)
     except ModelError as error:

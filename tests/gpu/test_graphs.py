@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from model.audio import FRAME_SAMPLES
-from model.checkpoints.build import build, find, in_directory
+from model.checkpoints.build import build
+from model.checkpoints.families import find
+from model.checkpoints.files import in_directory
 from model.checkpoints.random import write_checkpoint
 from model.execution.cuda_graphs import GraphedStepper
 from model.modes.duplex import Duplex, DuplexState

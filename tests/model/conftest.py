@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.checkpoints.build import build, find, in_directory
+from model.checkpoints.build import build
+from model.checkpoints.families import find
+from model.checkpoints.files import in_directory
 from model.checkpoints.random import write_checkpoint
 from model.modes.duplex import Duplex
 from tests.golden.cases import CASES

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from model.bench import STAGES, fill_, main, make_weights_
-from model.checkpoints.build import config_at, meta_model
+from model.checkpoints.build import meta_model
+from model.checkpoints.families import config_at
 
 
 def test_rows_for_people_and_for_programs(babble_directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):

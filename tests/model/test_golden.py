@@ -10,7 +10,9 @@ import torch
 from safetensors.torch import load_file
 
 from model.audio import FRAME_SAMPLES
-from model.checkpoints.build import build, find, in_directory
+from model.checkpoints.build import build
+from model.checkpoints.families import find
+from model.checkpoints.files import in_directory
 from model.network.sampling import SamplingPlan
 from tests.golden.cases import CASES, PCM_STEP, speech_like
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from model.config import duplex_config
+from model.checkpoints.moshi_config import duplex_config
 from model.hardware.gpus import GPUS
 from model.plan import main, make_plan
 

@@ -13,7 +13,9 @@ import torch
 
 from model import precision
 from model.audio import FRAME_SAMPLES
-from model.checkpoints.build import build, find, in_directory
+from model.checkpoints.build import build
+from model.checkpoints.families import find
+from model.checkpoints.files import in_directory
 from model.checkpoints.random import BABBLE, write_checkpoint
 from model.modes.duplex import Duplex
 from model.precision import CHOICES, Call, compare, divergence, encode, logits, speech, talk

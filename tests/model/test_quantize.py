@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from model.audio import FRAME_SAMPLES
-from model.checkpoints.build import build, find, in_directory
+from model.checkpoints.build import build
+from model.checkpoints.families import find
+from model.checkpoints.files import in_directory
 from model.execution.traced import TracedStep
 from model.modes.duplex import Duplex, DuplexState
 from model.network.layers import Linear

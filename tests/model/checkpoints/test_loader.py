@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,10 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from model.checkpoints.build import build, find, in_directory
-from model.checkpoints.defaults import MOSHI_JSON
+from model.checkpoints.build import build
+from model.checkpoints.families import find
+from model.checkpoints.files import in_directory
 from model.checkpoints.random import write_checkpoint
-from model.config import duplex_config
 from model.errors import CheckpointNotFound, ModelError, UnsupportedModel, WeightsError
 from model.modes.duplex import Duplex
 from model.quantize import quantize
@@ -25,27 +23,6 @@ CPU = torch.device("cpu")
 
 def load(directory: Path) -> Duplex:
     return build(find(in_directory(directory)), CPU, torch.float32)[0]
-
-
-@pytest.fixture
-def changed(babble_directory: Path, tmp_path: Path):
-    """A copy of the small checkpoint with something done to one of its files."""
-
-    def change(name: str, edit: Callable[[dict], None], *, again: bool = False) -> Path:
-        if not again:
-            shutil.copytree(babble_directory, tmp_path, dirs_exist_ok=True)
-        path = tmp_path / name
-        if name.endswith(".json"):
-            content = json.loads(path.read_text())
-            edit(content)
-            path.write_text(json.dumps(content))
-        else:
-            tensors = load_file(path)
-            edit(tensors)
-            save_file(tensors, path)
-        return tmp_path
-
-    return change
 
 
 @pytest.mark.parametrize(
@@ -111,46 +88,6 @@ def test_a_file_cut_short(changed):
     path.write_bytes(path.read_bytes()[:100_000])
     with pytest.raises(CheckpointNotFound, match="cut short"):
         load(directory)
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("model_type", "tts"),
-        ("depformer_pos_emb", "sin"),
-        ("cross_attention", True),
-        ("conditioners", {"description": {"type": "lut"}}),
-        ("dep_q", 0),
-        ("delays", [0, 1]),
-        ("depformer_weights_per_step_schedule", [0, 1]),
-        ("dim", None),
-        ("num_heads", 0),
-        ("num_heads", 3),
-        ("context", None),
-        ("context", 0),
-        ("existing_text_padding_id", None),
-        ("existing_text_padding_id", 10**6),
-    ],
-)
-def test_other_networks_are_refused(changed, key: str, value: object):
-    with pytest.raises(UnsupportedModel):
-        load(changed("config.json", lambda config: config.update({key: value})))
-
-
-def test_what_is_no_configuration(changed):
-    directory = changed("config.json", lambda config: None)
-    for text in ("[1]", "{", ""):
-        (directory / "config.json").write_text(text)
-        with pytest.raises(UnsupportedModel, match=r"config\.json"):
-            load(directory)
-    with pytest.raises(UnsupportedModel):
-        load(changed("mimi_config.json", lambda mimi: mimi.update(frame_rate=0)))
-
-
-def test_personaplex_as_it_is_published():
-    """Its config.json names nothing but itself."""
-    config = duplex_config({"model_type": "personaplex", "version": "7b-v1"}, None, stored_linears=16)
-    assert (config.dep_q, config.user_q, config.depth.stored_codebooks) == (8, 8, 16)
 
 
 NOT_LINEAR = re.compile(r"^(text_)?emb\.|^depformer_(text_)?emb\.[\d.]*weight$|alpha$")
@@ -277,16 +214,6 @@ def test_a_lora_that_does_not_fit_is_named(with_lora):
         load(with_lora(lora_scaling=None))
 
 
-def test_other_families_are_told_where_to_go(changed):
-    mlx = changed("model.safetensors", lambda tensors: tensors.update({"depformer.slices.0.emb.weight": torch.ones(2)}))
-    with pytest.raises(UnsupportedModel, match=r"MLX.*moshiko-pytorch-q8"):
-        load(mlx)
-    directory = changed("config.json", lambda config: config.update(moshi_name="model.q8.gguf"))
-    (directory / "model.q8.gguf").write_bytes(b"GGUF")
-    with pytest.raises(UnsupportedModel, match=r"GGUF.*moshiko-pytorch-q8"):
-        load(directory)
-
-
 def test_no_such_file(changed, tmp_path: Path):
     with pytest.raises(CheckpointNotFound, match="no checkpoint directory"):
         in_directory(tmp_path / "nowhere")
@@ -294,26 +221,3 @@ def test_no_such_file(changed, tmp_path: Path):
         load(changed("config.json", lambda config: config.update(moshi_name="other.safetensors")))
     with pytest.raises(ModelError):
         load(changed("config.json", lambda config: config.update(tokenizer_name="config.json")))
-
-
-def test_without_a_config_it_is_the_7b(babble_directory: Path, tmp_path: Path):
-    """No config.json means Moshi 7B, under the published file names."""
-    names = {"model": "model", "mimi": "tokenizer-e351c8d8-checkpoint125"}
-    for ours, theirs in names.items():
-        shutil.copy(babble_directory / f"{ours}.safetensors", tmp_path / f"{theirs}.safetensors")
-    shutil.copy(babble_directory / "tokenizer.model", tmp_path / "tokenizer_spm_32k_3.model")
-    checkpoint = find(in_directory(tmp_path))
-    assert checkpoint.raw is None
-    with pytest.raises(WeightsError, match=r"emb\.0\.weight has shape \[257, 128\].*\[2049, 4096\]"):
-        build_on_meta(checkpoint)
-
-
-def build_on_meta(checkpoint) -> Duplex:
-    return build(checkpoint, torch.device("meta"), torch.bfloat16)[0]
-
-
-def test_the_7b_has_the_published_size():
-    """7.688 B parameters in the language model (facts of the published file), counted on no memory at all."""
-    model = Duplex(duplex_config(dict(MOSHI_JSON), None))
-    language = [*model.temporal.parameters(), *model.depth.parameters()]
-    assert sum(p.numel() for p in language) == pytest.approx(7.688e9, rel=1e-3)

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 import model.demo
 from model.audio import FRAME_SAMPLES, SAMPLE_RATE_HZ
-from model.checkpoints.build import build, find, in_directory
+from model.checkpoints.build import build
+from model.checkpoints.families import find
+from model.checkpoints.files import in_directory
 from model.demo import conversation, trials
 from model.demo.evaluate import Outcome, converse
 from model.demo.trials import Trial

@@ -11,10 +11,12 @@ import sentencepiece
 import torch
 
 from model.audio import FRAME_SAMPLES
-from model.checkpoints.build import build, find, in_directory
+from model.checkpoints.build import build
 from model.checkpoints.defaults import MOSHI_JSON
+from model.checkpoints.families import find
+from model.checkpoints.files import in_directory
+from model.checkpoints.moshi_config import duplex_config
 from model.checkpoints.random import BABBLE, small_mimi, write_checkpoint
-from model.config import duplex_config
 from model.demo import conversation, language, language_data, network
 from model.demo.answers import AnswerBook, make_book, model_says
 from model.demo.codes import decode, encode, load_codec

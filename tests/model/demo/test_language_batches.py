@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from model.checkpoints.moshi_config import duplex_config
 from model.checkpoints.random import BABBLE, small_mimi
-from model.config import DuplexConfig, duplex_config
+from model.config import DuplexConfig
 from model.demo.language_batches import delayed, disturb, draw
 from model.network.delays import Delays
 

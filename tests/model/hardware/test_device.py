@@ -12,7 +12,7 @@ import torch
 
 from model import kernels
 from model.checkpoints.build import meta_model
-from model.config import duplex_config
+from model.checkpoints.moshi_config import duplex_config
 from model.errors import UnfitDevice
 from model.hardware.device import find_device, refuse_unfit, resolve_slots
 from model.hardware.gpus import GIB

@@ -10,7 +10,9 @@ import torch
 from torch.nn import functional
 
 from model.audio import FRAME_SAMPLES
-from model.checkpoints.build import build, config_at, find, in_directory, meta_model, meta_model_of
+from model.checkpoints.build import build, meta_model, meta_model_of
+from model.checkpoints.families import config_at, find
+from model.checkpoints.files import in_directory
 from model.hardware.footprint import codec_flops, footprint, work
 from model.modes.duplex import Duplex
 from model.state import nbytes

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from model.checkpoints.build import meta_model
+from model.checkpoints.moshi_config import duplex_config
 from model.command_line import DTYPES
-from model.config import duplex_config
 from model.hardware.capacity import slots_in
 from model.hardware.footprint import Work, footprint, work
 from model.hardware.gpus import GPUS, Gpu

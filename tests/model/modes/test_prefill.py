@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from model.audio import FRAME_SAMPLES
-from model.checkpoints.build import build, find, in_directory
+from model.checkpoints.build import build
+from model.checkpoints.families import find
+from model.checkpoints.files import in_directory
 from model.checkpoints.random import BABBLE, write_checkpoint
 from model.modes.duplex import Duplex, DuplexState
 from model.network.sampling import SamplingPlan
