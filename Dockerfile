@@ -53,8 +53,8 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends gcc=4:12.* libc6-dev=2.36-* libpython3-dev=3.11.* \
     && rm -rf /var/lib/apt/lists/* /var/log/*
 ENV PARLEY_MODEL=kyutai/moshiko-pytorch-bf16 \
-    PARLEY_WEIGHTS=8bit \
-    PARLEY_KV=8bit \
+    PARLEY_QUANTIZATION=int8 \
+    PARLEY_KV_CACHE_DTYPE=int8 \
     PARLEY_DEVICE=cuda \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 

@@ -54,8 +54,8 @@ gpu-check: test-gpu ## The same, and measure kernels and steps there, 7B shapes;
 	@mkdir -p artifacts
 	$(GPU_PYTHON) -m model.kernels.tune --out artifacts/kernels.json
 	$(GPU_PYTHON) -m model.bench --device cuda --callers $(GPU_CALLERS) --json artifacts/steps-bf16.json
-	$(GPU_PYTHON) -m model.bench --device cuda --callers $(GPU_CALLERS) --json artifacts/steps-8bit.json \
-		--weights 8bit --kv 8bit
+	$(GPU_PYTHON) -m model.bench --device cuda --callers $(GPU_CALLERS) --json artifacts/steps-int8.json \
+		--quantization int8 --kv-cache-dtype int8
 
 check: .venv/installed-dev $(TSC) ## Check format, lint, types (the page's too), who may import whom, and Kubernetes' manifests
 	$(BIN)/ruff format --check .

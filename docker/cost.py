@@ -13,9 +13,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.config import DuplexConfig, duplex_config
+from model.checkpoints.moshi_config import duplex_config
+from model.config import DuplexConfig
 from model.errors import UnfitDevice
-from model.gpus import GPUS
+from model.hardware.gpus import GPUS
 from model.plan import WARNING, make_plan
 
 PRICES = Path(__file__).with_name("prices.toml")
@@ -39,21 +40,22 @@ class Row:
         return self.pods * self.usd_per_hour
 
 
-def rows(prices: dict[str, float], callers: int, fill: float, spare: int, precision: str) -> list[Row]:
+def rows(prices: dict[str, float], callers: int, fill: float, spare: int, quantization: str) -> list[Row]:
     """A row for each GPU that can hold a call, the cheapest call first.
 
     `fill` is the share of slots in use that the autoscaler aims at; `spare` pods are for those that load or stop.
     """
     config = duplex_config(None, None)
-    found = [row for gpu, usd in prices.items() if (row := _row(gpu, usd, config, callers, fill, spare, precision))]
+    found = [row for gpu, usd in prices.items() if (row := _row(gpu, usd, config, callers, fill, spare, quantization))]
     return sorted(found, key=lambda row: row.usd_per_call_hour)
 
 
 def _row(
-    gpu: str, usd_per_hour: float, config: DuplexConfig, callers: int, fill: float, spare: int, precision: str
+    gpu: str, usd_per_hour: float, config: DuplexConfig, callers: int, fill: float, spare: int, quantization: str
 ) -> Row | None:
     try:
-        held = make_plan(GPUS[gpu], config, precision, precision, None, None).capacity.callers
+        kv_cache_dtype = "int8" if quantization == "int8" else "auto"
+        held = make_plan(GPUS[gpu], config, quantization, kv_cache_dtype).capacity.callers
     except UnfitDevice:
         return None
     if held == 0:
@@ -87,7 +89,9 @@ def main() -> int:
     parser.add_argument("--callers", type=int, default=10_000, help="calls at once (default 10000)")
     parser.add_argument("--fill", type=float, default=0.67, help="share of slots in use (default 0.67)")
     parser.add_argument("--spare", type=int, default=2, help="pods beyond those, in each fleet (default 2)")
-    parser.add_argument("--precision", choices=["bf16", "8bit"], default="8bit", help="of weights, keys and values")
+    parser.add_argument(
+        "--quantization", choices=["none", "int8"], default="int8", help="of weights, keys and values (default int8)"
+    )
     parser.add_argument(
         "--price",
         action="append",
@@ -107,7 +111,7 @@ def main() -> int:
         parser.error("a price is above 0")
     if not (args.callers > 0 and 0 < args.fill <= 1 and args.spare >= 0):
         parser.error("--callers is above 0, --fill between 0 and 1, --spare 0 or more")
-    print(table(rows(prices, args.callers, args.fill, args.spare, args.precision), args.callers))
+    print(table(rows(prices, args.callers, args.fill, args.spare, args.quantization), args.callers))
     return 0
 
 

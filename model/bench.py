@@ -17,19 +17,20 @@ from typing import Any
 
 import torch
 
-from model.checkpoint import config_at, outline
-from model.config import duplex_config
-from model.device import find_device, refuse_unfit, slots_on
-from model.duplex import Duplex, DuplexState
+from model.audio import FRAME_SAMPLES
+from model.checkpoints.build import meta_model
+from model.checkpoints.families import config_at
+from model.checkpoints.moshi_config import duplex_config
+from model.command_line import DTYPES, add_precision_flags, positive_int, print_to_any_terminal
 from model.errors import ModelError
-from model.footprint import work
-from model.gpus import known
-from model.published import FRAME_SAMPLES
-from model.quantize import CHOSEN
-from model.recorded import PLAN
-from model.roofline import FRAME_S, step_time
+from model.execution.stepper import is_small, make_stepper
+from model.hardware.device import default_dtype, find_device, refuse_unfit, resolve_slots
+from model.hardware.footprint import work
+from model.hardware.gpus import known
+from model.hardware.roofline import FRAME_S, step_time
+from model.modes.duplex import Duplex, DuplexState
+from model.network.sampling import COMMON_PLAN
 from model.state import rows
-from model.stepper import is_small, make_stepper
 
 STAGES = ("encode", "temporal", "depth", "decode")
 _STAGE_RUNS = 10
@@ -72,11 +73,11 @@ def fill_(state: DuplexState, frames: int, positions_a_frame: int) -> None:
 
 @torch.inference_mode()
 def measure(
-    duplex: Duplex, kv: torch.dtype | None, callers: Sequence[int], fills: Sequence[float], steps: int
+    duplex: Duplex, kv_dtype: torch.dtype | None, callers: Sequence[int], fills: Sequence[float], steps: int
 ) -> Iterator[Row]:
     """One row for each fill (a share of the context) and number of callers, as they are measured."""
     device = duplex.delays.delays.device
-    state = duplex.make_state(max(callers), kv)
+    state = duplex.make_state(max(callers), kv_dtype)
     if is_small(duplex):
         torch.set_num_threads(1)  # as it is served
     stepper = make_stepper(duplex, state, sorted(callers))
@@ -88,10 +89,10 @@ def measure(
             pcm, active = torch.randn(count, FRAME_SAMPLES) * 0.1, torch.ones(count, dtype=torch.bool)
 
             def step(pcm: torch.Tensor = pcm, active: torch.Tensor = active, frames: int = frames) -> None:
-                stepper.begin(pcm, active, PLAN, frames)()
+                stepper.begin(pcm, active, COMMON_PLAN, frames)()
 
             taken_s = _clocked(step, device, steps)
-            planned_s = step_time(work(duplex, kv, frames), gpu, count).total_s if gpu else None
+            planned_s = step_time(work(duplex, kv_dtype, frames), gpu, count).total_s if gpu else None
             yield {
                 "callers": count,
                 "frames": frames,
@@ -188,17 +189,22 @@ def draw(figures: dict[str, Any], path: Path) -> None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "shape", nargs="?", type=Path, metavar="DIR", help="checkpoint directory or config.json (default: Moshi 7B)"
+        "shape", nargs="?", type=Path, metavar="PATH", help="checkpoint directory or config.json (default: Moshi 7B)"
     )
-    parser.add_argument("--callers", type=_numbers(int), default=[1, 2, 4, 8, 16], help="(default 1,2,4,8,16)")
-    parser.add_argument("--fills", type=_numbers(float), default=[0.1, 1.0], help="shares of a window (default 0.1,1)")
-    parser.add_argument("--steps", type=int, default=100, help="timed for each row (default %(default)s)")
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="(default auto)")
-    parser.add_argument("--weights", choices=["bf16", "8bit"], default="bf16", help="on a CPU bf16 means float32")
-    parser.add_argument("--kv", choices=["bf16", "8bit"], default="bf16", help="keys and values; the same")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there too, in seconds")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw them: .svg, .png or .pdf (needs matplotlib)")
-    parser.add_argument("--rows", type=Path, metavar="FILE", help="measure nothing: take the rows of such a --json")
+    group = parser.add_argument_group("what is measured")
+    group.add_argument(
+        "--callers", type=_numbers(int), metavar="N,…", default=[1, 2, 4, 8, 16], help="rows (default 1,2,4,8,16)"
+    )
+    group.add_argument(
+        "--fills", type=_numbers(float), metavar="N,…", default=[0.1, 1.0], help="shares of a window (default 0.1,1)"
+    )
+    group.add_argument("--steps", type=positive_int, metavar="N", default=100, help="of each row (default %(default)s)")
+    group.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to run (default auto)")
+    add_precision_flags(parser)
+    group = parser.add_argument_group("output")
+    group.add_argument("--json", type=Path, metavar="PATH", help="write the rows to this file too, in seconds")
+    group.add_argument("--plot", type=Path, metavar="PATH", help="draw them: .svg, .png or .pdf (needs matplotlib)")
+    group.add_argument("--rows", type=Path, metavar="PATH", help="measure nothing; read the rows of such a --json file")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -222,13 +228,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _figures(args: argparse.Namespace) -> dict[str, Any]:
     device = find_device(args.device)
-    dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
+    dtype = default_dtype(device)
     refuse_unfit(device, dtype)
-    weights, kv = (CHOSEN if choice == "8bit" else None for choice in (args.weights, args.kv))
-    duplex = outline(config_at(args.shape) if args.shape else duplex_config(None, None), dtype, weights)
-    slots_on(device, duplex, kv, max(args.callers), usual=1, way_out="measure fewer --callers")
+    weight_dtype, kv_dtype = DTYPES[args.quantization], DTYPES[args.kv_cache_dtype]
+    duplex = meta_model(config_at(args.shape) if args.shape else duplex_config(None, None), dtype, weight_dtype)
+    resolve_slots(device, duplex, kv_dtype, max(args.callers), default=1, remedy="measure fewer --callers")
     make_weights_(duplex, device)
-    held = [f"{what} {choice}" for what, choice in (("weights", weights), ("keys", kv)) if choice]
+    held = [f"{what} {choice}" for what, choice in (("weights", weight_dtype), ("keys", kv_dtype)) if choice]
     chip = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     numbers = ", ".join([str(dtype), *held]).replace("torch.", "")
     title = f"{args.shape if args.shape else 'Moshi 7B'} in {numbers} on {chip}, torch {torch.__version__}"
@@ -236,7 +242,7 @@ def _figures(args: argparse.Namespace) -> dict[str, Any]:
     measured: list[Row] = []
 
     def kept() -> Iterator[Row]:
-        for row in measure(duplex, kv, sorted(args.callers), args.fills, args.steps):
+        for row in measure(duplex, kv_dtype, sorted(args.callers), args.fills, args.steps):
             measured.append(row)
             yield row
 
@@ -258,6 +264,7 @@ def _numbers(kind: type[int] | type[float]) -> Callable[[str], list[Any]]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """`python -m model.bench`."""
+    print_to_any_terminal()
     parser = argparse.ArgumentParser(prog="python -m model.bench", description=__doc__)
     add_arguments(parser)
     return run(parser.parse_args(argv))

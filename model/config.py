@@ -1,21 +1,14 @@
-"""The shape of a model, read from a checkpoint's JSON.
+"""The shapes of models: numbers only, no tensors, and no family's names for them.
 
-Knows names and numbers only, no tensors. Defaults are those of the published 7B (Moshi, arXiv:2410.00037, and
-the `moshi` package's `loaders.py`), so that a checkpoint without config.json is Moshi 7B.
+What a checkpoint's files call these is read in `checkpoints/`.
 """
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from model.errors import UnsupportedModel
-from model.published import FRAME_SAMPLES, MIMI_JSON, MOSHI_JSON, SAMPLE_RATE_HZ
-
-logger = logging.getLogger(__name__)
-
-PERSONAPLEX_CODEBOOKS = 16
 
 NormKind = Literal["rms_norm_f32", "rms_norm", "layer_norm"]
 
@@ -28,14 +21,14 @@ class TransformerConfig:
     heads: int
     layers: int
     context: int
-    feedforward: int  # hidden width as configured; a gated one is narrower, see `gated_width`
+    feedforward: int  # hidden width
     norm: NormKind
     gated: bool  # SiLU-gated feed-forward; else linear, GELU, linear
     layer_scale: bool
     max_period: float = 10_000.0
 
     def __post_init__(self) -> None:
-        _require(self.context >= 1, f"a window of {self.context} positions")
+        require(self.context >= 1, f"a window of {self.context} positions")
         _require_heads(self.dim, self.heads)
 
 
@@ -49,7 +42,7 @@ class DepthConfig:
     dim: int
     heads: int
     layers: int
-    feedforward: tuple[int, ...]  # one for every stored set of weights
+    feedforward: tuple[int, ...]  # hidden width of each stored set of weights
     norm: NormKind
     weight_of: tuple[int, ...]
     input_of: tuple[int, ...]
@@ -119,9 +112,9 @@ class DuplexConfig:
     depth: DepthConfig
     n_q: int  # audio streams in: own, then user
     dep_q: int  # own audio streams, generated
-    card: int
-    text_card: int
-    text_card_out: int
+    audio_vocab: int  # codes in each codebook
+    text_vocab: int
+    text_vocab_out: int  # text tokens that can be sampled
     delays: tuple[int, ...]  # [1 + n_q]: text, own, user; in frames
     text_pad: int
     text_end_pad: int
@@ -136,166 +129,12 @@ class DuplexConfig:
         return max(self.delays)
 
 
-# Keys that say nothing about the network's shape.
-_ABOUT = frozenset(
-    "moshi_name mimi_name mimi_config_name tokenizer_name lm_gen_config tts_config stt_config model_id text_card_out "
-    "depformer_context depformer_max_period depformer_causal gradient_checkpointing fuser quantize "
-    "lora lora_name lora_rank lora_scaling version".split()
-)
-# Keys that would change the network into one that is not built here, with the values that leave it as it is.
-_PLAIN: dict[str, tuple[Any, ...]] = {
-    "norm_emb": (False,),
-    "bias_proj": (False,),
-    "demux_second_stream": (False,),
-    "demux_second_text_stream": (False,),
-    "cross_attention": (False,),
-    "extra_heads_num_heads": (0,),
-    "kv_repeat": (1,),
-    "depformer_kv_repeat": (1,),
-    "positional_embedding": ("rope",),
-    "depformer_weights_per_step": (True,),
-    "depformer_pos_emb": ("none",),
-    "depformer_norm": (None,),
-    "gating": ("silu",),
-    "depformer_gating": ("silu",),
-    "layer_scale": (None,),
-    "depformer_layer_scale": (None,),
-    "norm": ("rms_norm_f32", "rms_norm"),
-    "causal": (True,),
-    "conditioners": ({}, None),
-    "model_type": ("moshi", "personaplex", None),
-}
-
-
-def gated_width(dim: int, feedforward: int) -> int:
-    """Hidden width of a gated feed-forward: two thirds, so that it costs what an ungated one would."""
-    return 21 * dim // 8 if feedforward == 4 * dim else 2 * feedforward // 3
-
-
-def mimi_config(raw: dict[str, Any], codebooks: int) -> MimiConfig:
-    """Read a `mimi_config_name` JSON. Raises `UnsupportedModel` for a codec of another rate or kind."""
-    seanet, quantizer = raw["seanet"], raw["quantizer"]
-    transformer = MIMI_JSON["transformer"] | raw["transformer"]
-    shape = SeanetConfig(
-        dimension=seanet["dimension"],
-        filters=seanet["n_filters"],
-        residual_layers=seanet.get("n_residual_layers", 1),
-        ratios=tuple(seanet["ratios"]),
-        kernel=seanet.get("kernel_size", 7),
-        last_kernel=seanet.get("last_kernel_size", 3),
-        residual_kernel=seanet.get("residual_kernel_size", 3),
-        dilation_base=seanet.get("dilation_base", 2),
-        compress=seanet.get("compress", 2),
-    )
-    rate, channels, frame_rate = raw["sample_rate"], raw["channels"], raw["frame_rate"]
-    _require(rate == SAMPLE_RATE_HZ and channels == 1, f"a codec of {rate} Hz and {channels} channels")
-    _require(frame_rate * FRAME_SAMPLES == rate, f"a codec of {frame_rate} frames a second")
-    _require(FRAME_SAMPLES % shape.hop_samples == 0, f"a codec with a hop of {shape.hop_samples} samples")
-    _require(seanet.get("activation", "ELU") == "ELU", f"activation {seanet.get('activation')}")
-    _require(seanet.get("true_skip", True), "convolutional skips in SEANet")
-    _require(seanet.get("pad_mode", "constant") == "constant", f"pad_mode {seanet.get('pad_mode')} in SEANet")
-    _require(transformer["d_model"] == shape.dimension, "a Mimi transformer of another width than SEANet")
-    _require(transformer["gating"] == "none", f"gating {transformer['gating']} in Mimi's transformer")
-    _require(transformer["norm"] == "layer_norm", f"norm {transformer['norm']} in Mimi's transformer")
-    _require(codebooks <= quantizer["n_q"], f"{codebooks} codebooks where Mimi holds {quantizer['n_q']}")
-    return MimiConfig(
-        seanet=shape,
-        transformer=TransformerConfig(
-            dim=transformer["d_model"],
-            heads=transformer["num_heads"],
-            layers=transformer["num_layers"],
-            context=transformer["context"],
-            feedforward=transformer["dim_feedforward"],
-            norm="layer_norm",
-            gated=False,
-            layer_scale=transformer["layer_scale"] is not None,
-            max_period=transformer["max_period"],
-        ),
-        quantizer=QuantizerConfig(quantizer["dimension"], quantizer["n_q"], quantizer["bins"]),
-        downsample=FRAME_SAMPLES // shape.hop_samples,
-        codebooks=codebooks,
-    )
-
-
-def duplex_config(
-    raw: dict[str, Any] | None, mimi_raw: dict[str, Any] | None, *, stored_linears: int | None = None
-) -> DuplexConfig:
-    """Read a checkpoint's config.json (None: Moshi 7B) and its Mimi's (None: the published Mimi).
-
-    `stored_linears` is how many `linears.{k}.weight` the weights file holds. One for each of 16 audio streams is
-    PersonaPlex: its second half predicts the user, whom we hear, so those steps are not run.
-    """
-    lm = MOSHI_JSON | (raw or {})
-    _refuse_other_networks(lm)
-    n_q, dep_q = lm["n_q"], lm["dep_q"]
-    stored = dep_q
-    if stored_linears == n_q == PERSONAPLEX_CODEBOOKS:
-        stored, dep_q = n_q, n_q // 2
-    _require(dep_q >= 1, "a model that speaks no audio (dep_q 0)")
-    _require(len(lm["delays"]) == n_q + 1, f"{len(lm['delays'])} delays for {n_q} audio streams and one of text")
-    _require(0 <= lm["existing_text_padding_id"] < lm["text_card"], f"PAD {lm['existing_text_padding_id']}")
-    codebooks = max(dep_q, n_q - dep_q)
-    return DuplexConfig(
-        mimi=mimi_config(mimi_raw or MIMI_JSON, codebooks),
-        temporal=TransformerConfig(
-            dim=lm["dim"],
-            heads=lm["num_heads"],
-            layers=lm["num_layers"],
-            context=lm["context"],
-            feedforward=int(lm["hidden_scale"] * lm["dim"]),
-            norm=lm["norm"],
-            gated=True,
-            layer_scale=False,
-            max_period=lm["max_period"],
-        ),
-        depth=_depth_config(lm, stored),
-        n_q=n_q,
-        dep_q=dep_q,
-        card=lm["card"],
-        text_card=lm["text_card"],
-        text_card_out=lm.get("text_card_out") or lm["text_card"],
-        delays=tuple(lm["delays"]),
-        text_pad=lm["existing_text_padding_id"],
-        text_end_pad=lm["existing_text_end_padding_id"],
-    )
-
-
-def _depth_config(lm: dict[str, Any], stored: int) -> DepthConfig:
-    schedule = lm["depformer_weights_per_step_schedule"] or list(range(stored))
-    _require(len(schedule) == stored, f"a depth schedule of {len(schedule)} steps for {stored} codebooks")
-    input_of = schedule if lm["depformer_multi_linear"] else [0] * stored
-    feedforward = lm["depformer_dim_feedforward"] or int(lm["hidden_scale"] * lm["depformer_dim"])
-    sets = max(schedule) + 1
-    widths = feedforward if isinstance(feedforward, list) else [feedforward] * sets
-    _require(len(widths) == sets, f"{len(widths)} depth feed-forward widths for {sets} sets of weights")
-    return DepthConfig(
-        dim=lm["depformer_dim"],
-        heads=lm["depformer_num_heads"],
-        layers=lm["depformer_num_layers"],
-        feedforward=tuple(widths),
-        norm=lm["norm"],
-        weight_of=tuple(schedule),
-        input_of=tuple(input_of),
-        low_rank=lm["depformer_low_rank_embeddings"],
-    )
-
-
-def _refuse_other_networks(lm: dict[str, Any]) -> None:
-    for key, plain in _PLAIN.items():
-        if key in lm and lm[key] not in plain:
-            raise UnsupportedModel(
-                f"config.json says {key} = {lm[key]!r}: such a model is not served here (expected {plain[0]!r})."
-            )
-    unknown = sorted(set(lm) - set(MOSHI_JSON) - _ABOUT - set(_PLAIN))
-    if unknown:
-        logger.warning("config.json has keys that are not known here and are left aside: %s", ", ".join(unknown))
+def require(holds: bool, what: str) -> None:
+    """Raise `UnsupportedModel` unless a condition of the networks that are built here holds; `what` breaks it."""
+    if not holds:
+        raise UnsupportedModel(f"The checkpoint asks for {what}; such a model is not served here.")
 
 
 def _require_heads(dim: int, heads: int, *, rotated: bool = True) -> None:
     parts = heads * (2 if rotated else 1)
-    _require(heads >= 1 and dim % parts == 0, f"{heads} heads for {dim} dimensions")
-
-
-def _require(holds: bool, what: str) -> None:
-    if not holds:
-        raise UnsupportedModel(f"The checkpoint asks for {what}; such a model is not served here.")
+    require(heads >= 1 and dim % parts == 0, f"{heads} heads for {dim} dimensions")

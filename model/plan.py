@@ -15,14 +15,16 @@ from typing import Any
 
 import torch
 
-from model.capacity import RESERVE_BYTES, Capacity, refuse_too_many, slots_in
-from model.checkpoint import config_at, outline
-from model.config import DuplexConfig, duplex_config
+from model.checkpoints.build import meta_model
+from model.checkpoints.families import config_at
+from model.checkpoints.moshi_config import duplex_config
+from model.command_line import DTYPES, add_precision_flags, positive_int, print_to_any_terminal
+from model.config import DuplexConfig
 from model.errors import ModelError, UnfitDevice
-from model.footprint import Footprint, Work, footprint, work
-from model.gpus import GIB, GPUS, Gpu
-from model.quantize import CHOSEN
-from model.roofline import (
+from model.hardware.capacity import RESERVE_BYTES, Capacity, refuse_too_many, slots_in
+from model.hardware.footprint import Footprint, Work, footprint, work
+from model.hardware.gpus import GIB, GPUS, Gpu
+from model.hardware.roofline import (
     CODEC_EFFICIENCY,
     COPY_EFFICIENCY,
     FRAME_S,
@@ -53,17 +55,24 @@ class Plan:
     delay_frames: int
 
 
-def make_plan(gpu: Gpu, config: DuplexConfig, weights: str, kv: str, window: int | None, callers: int | None) -> Plan:
+def make_plan(
+    gpu: Gpu,
+    config: DuplexConfig,
+    quantization: str,
+    kv_cache_dtype: str,
+    window: int | None = None,
+    callers: int | None = None,
+) -> Plan:
     """Raises `UnfitDevice` for a window that the model has not, and for a model that the GPU can't hold."""
     context = config.temporal.context
     if window is not None and window > context:
         raise UnfitDevice(f"--window {window} is longer than the {context} frames that the model looks back on.")
-    eight = {"8bit": CHOSEN, "bf16": None}
-    duplex = outline(config, torch.bfloat16, eight[weights])
-    held, done = footprint(duplex, eight[kv]), work(duplex, eight[kv], window)
+    kv_dtype = DTYPES[kv_cache_dtype]
+    duplex = meta_model(config, torch.bfloat16, DTYPES[quantization])
+    held, done = footprint(duplex, kv_dtype), work(duplex, kv_dtype, window)
     free_bytes = gpu.memory_bytes - CONTEXT_BYTES
     capacity = Capacity(slots_in(free_bytes, held), callers_in_real_time(done, gpu))
-    refuse_too_many(1, capacity.in_memory, free_bytes, held, f"The {gpu.name}", "plan with --weights 8bit")
+    refuse_too_many(1, capacity.in_memory, free_bytes, held, f"The {gpu.name}", "plan with --quantization int8")
     return Plan(gpu, held, done, capacity, window or context, callers or max(1, capacity.callers), config.max_delay)
 
 
@@ -155,24 +164,23 @@ def _mouth_to_ear(plan: Plan) -> dict[str, float]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gpu", choices=sorted(GPUS), required=True, help="the GPU to plan for")
     parser.add_argument(
-        "--model", type=Path, metavar="DIR", help="checkpoint directory or config.json (default: Moshi 7B)"
+        "--model", type=Path, metavar="PATH", help="checkpoint directory or config.json (default: Moshi 7B)"
     )
-    parser.add_argument("--weights", choices=["bf16", "8bit"], default="bf16", help="how weights are held")
-    parser.add_argument("--kv", choices=["bf16", "8bit"], default="bf16", help="how keys and values are held")
-    parser.add_argument(
-        "--window", type=_positive, metavar="FRAMES", help="how long each call has been (default: full)"
+    add_precision_flags(parser)
+    group = parser.add_argument_group("load")
+    group.add_argument("--window", type=positive_int, metavar="N", help="frames that each call has had (default: full)")
+    group.add_argument(
+        "--callers", type=positive_int, metavar="N", help="callers for mouth to ear (default: as many as fit)"
     )
-    parser.add_argument(
-        "--callers", type=_positive, metavar="N", help="tell mouth to ear for so many (default: the most)"
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON, in seconds and bytes")
+    group = parser.add_argument_group("output")
+    group.add_argument("--json", action="store_true", help="print JSON, in seconds and bytes")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the plan; the exit status."""
     try:
         config = config_at(args.model) if args.model else duplex_config(None, None)
-        plan = make_plan(GPUS[args.gpu], config, args.weights, args.kv, args.window, args.callers)
+        plan = make_plan(GPUS[args.gpu], config, args.quantization, args.kv_cache_dtype, args.window, args.callers)
     except ModelError as error:
         print(f"parley plan: {error}", file=sys.stderr)
         return 1
@@ -182,16 +190,10 @@ def run(args: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """`python -m model.plan`."""
+    print_to_any_terminal()
     parser = argparse.ArgumentParser(prog="python -m model.plan", description=__doc__)
     add_arguments(parser)
     return run(parser.parse_args(argv))
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
-    return value
 
 
 if __name__ == "__main__":

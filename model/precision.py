@@ -23,12 +23,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from model.checkpoint import Checkpoint, build, find, in_directory
-from model.duplex import Duplex
+from model.audio import FRAME_SAMPLES, SAMPLE_RATE_HZ
+from model.checkpoints.build import build
+from model.checkpoints.families import find
+from model.checkpoints.family import Checkpoint
+from model.checkpoints.files import in_directory
+from model.checkpoints.random import write_checkpoint
+from model.command_line import print_to_any_terminal
 from model.errors import ModelError
-from model.mimi import Mimi
-from model.published import FRAME_SAMPLES, SAMPLE_RATE_HZ
-from model.random_checkpoint import write_checkpoint
+from model.modes.duplex import Duplex
+from model.network.mimi import Mimi
 from model.state import nbytes, tensors, with_tensors
 
 _CALLS = 4
@@ -41,8 +45,8 @@ class Choice:
 
     name: str
     dtype: torch.dtype
-    weights: torch.dtype | None = None
-    kv: torch.dtype | None = None
+    weight_dtype: torch.dtype | None = None
+    kv_dtype: torch.dtype | None = None
 
 
 _INT8, _FP8 = torch.int8, torch.float8_e4m3fn
@@ -101,10 +105,10 @@ def encode(mimi: Mimi, pcm: Tensor, dtype: torch.dtype = torch.float32) -> Tenso
     return torch.stack(codes, 1)
 
 
-def talk(duplex: Duplex, heard: Tensor, kv: torch.dtype | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+def talk(duplex: Duplex, heard: Tensor, kv_dtype: torch.dtype | None = None) -> Iterator[tuple[Tensor, Tensor]]:
     """Answer codes heard, int64 [S, T, K]: each frame's column [S, 1 + n_q] and greedy tokens [S, 1 + dep_q]."""
     slots, user_q = len(heard), duplex.config.user_q
-    temporal, delays = duplex.temporal.make_state(slots, kv), duplex.delays.make_state(slots)
+    temporal, delays = duplex.temporal.make_state(slots, kv_dtype), duplex.delays.make_state(slots)
     for at, codes in enumerate(heard.unbind(1)):
         column = duplex.delays.push_heard(codes[:, :user_q], delays)
         hidden, logits = duplex.temporal(column[:, None], temporal, None, at)
@@ -114,10 +118,10 @@ def talk(duplex: Duplex, heard: Tensor, kv: torch.dtype | None = None) -> Iterat
         yield column, torch.cat([text[:, None], audio], dim=1)
 
 
-def logits(duplex: Duplex, call: Call, kv: torch.dtype | None = None) -> list[Tensor]:
+def logits(duplex: Duplex, call: Call, kv_dtype: torch.dtype | None = None) -> list[Tensor]:
     """Of every stream [S, T, its tokens], text first, given what float32 said."""
     slots, frames, _ = call.columns.shape
-    hidden, text = duplex.temporal(call.columns, duplex.temporal.make_state(slots, kv), None, 0)
+    hidden, text = duplex.temporal(call.columns, duplex.temporal.make_state(slots, kv_dtype), None, 0)
     said = call.tokens.flatten(0, 1)
     audio: list[Tensor] = []
 
@@ -129,13 +133,13 @@ def logits(duplex: Duplex, call: Call, kv: torch.dtype | None = None) -> list[Te
     return [text, *audio]
 
 
-def compare(duplex: Duplex, kv: torch.dtype | None, call: Call, exact: list[Tensor]) -> Error:
+def compare(duplex: Duplex, kv_dtype: torch.dtype | None, call: Call, exact: list[Tensor]) -> Error:
     """A model against the float32 `call` and its `logits`."""
-    pairs = list(zip(exact, logits(duplex, call, kv), strict=True))
+    pairs = list(zip(exact, logits(duplex, call, kv_dtype), strict=True))
     divergences = [divergence(*pair) for pair in pairs]
     agreement = torch.stack([(ours.argmax(-1) == theirs.argmax(-1)).float().mean() for ours, theirs in pairs])
     same, going = [0] * len(call.heard), torch.ones(len(call.heard), dtype=torch.bool)
-    for at, (_, tokens) in enumerate(talk(duplex, call.heard, kv)):
+    for at, (_, tokens) in enumerate(talk(duplex, call.heard, kv_dtype)):
         going &= (tokens == call.tokens[:, at]).all(-1)
         if not going.any():
             break
@@ -169,8 +173,8 @@ def table(checkpoint: Checkpoint, pcm: Tensor) -> Iterator[str]:
     yield f"| {EXACT.name} | {_sizes(duplex, EXACT)} | 0 | 0 | 100 % | 100 % | never |"
     del duplex
     for choice in CHOICES:
-        model, _ = build(checkpoint, _CPU, choice.dtype, weights=choice.weights)
-        error = compare(model, choice.kv, call, exact)
+        model, _ = build(checkpoint, _CPU, choice.dtype, weight_dtype=choice.weight_dtype)
+        error = compare(model, choice.kv_dtype, call, exact)
         text, *audio = (f"{100 * share:.1f}" for share in error.agreement.tolist())
         yield (
             f"| {choice.name} | {_sizes(model, choice)} | {_spread(error.text)} | {_spread(error.audio)} "
@@ -187,7 +191,7 @@ def table(checkpoint: Checkpoint, pcm: Tensor) -> Iterator[str]:
 def _sizes(duplex: Duplex, choice: Choice) -> str:
     """Two cells: megabytes of the language model's weights, and of one call's keys and values."""
     weights = sum(parameter.nbytes for part in (duplex.temporal, duplex.depth) for parameter in part.parameters())
-    return f"{weights / 1e6:.1f} | {nbytes(duplex.temporal.make_state(1, choice.kv).rings) / 1e6:.2f}"
+    return f"{weights / 1e6:.1f} | {nbytes(duplex.temporal.make_state(1, choice.kv_dtype).rings) / 1e6:.2f}"
 
 
 def _spread(divergences: Tensor) -> str:
@@ -217,6 +221,7 @@ def speech(path: Path | None, frames: int) -> Tensor:
 
 
 def main() -> None:
+    print_to_any_terminal()
     parser = argparse.ArgumentParser(prog="python -m model.precision", description="What fewer bits cost.")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("checkpoint", type=Path, nargs="?", help="a checkpoint directory")

@@ -1,7 +1,7 @@
-"""Numbers in 8 bits: rows of int8 or fp8 with one float32 scale each.
+"""Numbers in 8 bits: rows of int8 or fp8, with one float32 scale for each row.
 
-A row is an output channel of a weight, or one head's key or value at one position: whatever is scaled by its own
-largest magnitude. Knows neither layers nor rings.
+A row is an output channel of a weight, or one head's key or value at one position; its largest magnitude sets its
+scale. Knows neither layers nor rings.
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+# Commands offer int8: at the same size and with a scale for each row, its error is a tenth of that of fp8, which spends
+# bits on a range that a scaled row does not need (`python -m model.precision`, on random weights and the demo model).
 EIGHT_BIT = (torch.int8, torch.float8_e4m3fn)
-# What `8bit` means: at the same bytes, and with a scale for each row, it errs a tenth as much as fp8, which spends bits
-# on a range that a scaled row does not have (`python -m model.precision`, on random weights and on the demo model).
-CHOSEN = torch.int8
 
 
 def quantize(numbers: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

@@ -1,36 +1,20 @@
-"""Text tokens to words people can read."""
+"""Text tokens to words that people can read."""
 
 from __future__ import annotations
 
 import codecs
-from pathlib import Path
-
-import sentencepiece
-
-from model.errors import CheckpointNotFound
+from collections.abc import Sequence
 
 
 class Tokenizer:
-    """The pieces of a SentencePiece model, and which tokens are silent."""
+    """The text pieces of a vocabulary, and which tokens are never shown."""
 
-    def __init__(self, path: Path, silent: tuple[int, ...]):
-        """`silent` are tokens never shown, such as PAD. Raises `CheckpointNotFound`."""
-        try:
-            processor = sentencepiece.SentencePieceProcessor(model_file=str(path))
-        except (OSError, RuntimeError) as error:
-            raise CheckpointNotFound(f"The tokenizer {path} can't be read: {error}") from error
-        self._pieces: list[str | bytes] = [self._show(processor, token) for token in range(processor.get_piece_size())]
+    def __init__(self, pieces: Sequence[str | bytes], silent: Sequence[int] = ()):
+        """`pieces[token]` is text, a single byte of UTF-8, or "". `silent` are tokens never shown, such as PAD."""
+        self._pieces = list(pieces)
         for token in silent:
-            self._pieces[token] = ""
-
-    @staticmethod
-    def _show(processor: sentencepiece.SentencePieceProcessor, token: int) -> str | bytes:
-        piece = processor.id_to_piece(token)
-        if processor.is_byte(token):
-            return bytes([int(piece[1:-1], 16)])  # <0xE2>
-        if processor.is_control(token) or processor.is_unknown(token):
-            return ""
-        return piece.replace("▁", " ")
+            if token < len(self._pieces):
+                self._pieces[token] = ""
 
     def piece(self, token: int) -> str | bytes:
         """How a token is shown: text, a single byte of UTF-8, or "" for one that is not shown."""
@@ -38,7 +22,7 @@ class Tokenizer:
 
 
 class TextStream:
-    """Joins one slot's tokens into text, holding bytes back until they make whole characters."""
+    """Joins one slot's tokens into text, and holds bytes back until they make whole characters."""
 
     def __init__(self, tokenizer: Tokenizer):
         self._tokenizer = tokenizer

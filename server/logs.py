@@ -124,7 +124,7 @@ def set_up_logging(level: int) -> None:
     logging.getLogger("uvicorn.error").addFilter(_is_news)
 
 
-def write_logs_as(form: Literal["text", "json"]) -> None:
+def set_log_format(form: Literal["text", "json"]) -> None:
     """Choose what a line looks like, after `set_up_logging`."""
     for handler in logging.getLogger().handlers:
         handler.setFormatter(_Json() if form == "json" else _Text())

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from server.audio.framing import Pcm
 from server.engine.batch import Batch, StepResult
 from server.engine.bridge import Command, Notice
 from server.engine.echo_runner import EchoRunner
 from server.engine.runner import Pending
 from server.sessions.params import SessionParams
+from server.sessions.sources import SourceFrame
 
 
 class FakeClock:
@@ -82,3 +86,25 @@ class TalkingRunner(EchoRunner):
 
     def close(self) -> None:
         self.closed = True
+
+
+class FileSource:
+    """A `Source` of frames that are all there from the beginning: one whenever the engine has a row to spare."""
+
+    def __init__(self, frames: Sequence[Pcm]) -> None:
+        self._left = deque(frames)
+        self._is_paused = False
+
+    @property
+    def due_at(self) -> float:
+        return -math.inf if self._left and not self._is_paused else math.inf
+
+    def take(self, now: float) -> SourceFrame | None:
+        return SourceFrame(self._left.popleft(), now) if self.due_at <= now else None
+
+    def pause(self) -> int:
+        self._is_paused = True
+        return 0  # nothing is lost: a file waits
+
+    def resume(self, now: float) -> None:
+        self._is_paused = False

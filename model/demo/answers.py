@@ -18,12 +18,12 @@ import sentencepiece
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from model.audio import FRAME_SAMPLES
 from model.demo import conversation
 from model.demo.codes import encode
 from model.demo.speech import MODEL_VOICE, SAMPLE_RATE_HZ, Utterance, say
 from model.demo.words import PAD, align
-from model.mimi import Mimi
-from model.published import FRAME_SAMPLES
+from model.network.mimi import Mimi
 
 if TYPE_CHECKING:
     from model.demo.dialogues import Line

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from model.command_line import print_to_any_terminal
 from model.demo.codec_clips import latents, sounds
 from model.demo.codec_config import fresh_codec, write_codec
 from model.demo.codec_curves import draw_curves
@@ -46,8 +47,8 @@ class CodecTraining:
 
     def __init__(self, classes: int, steps: int, seed: int):
         self.steps, self.step = steps, 0
-        self.dice = torch.Generator().manual_seed(seed)
-        self.mimi = fresh_codec(self.dice)
+        self.rng = torch.Generator().manual_seed(seed)
+        self.mimi = fresh_codec(self.rng)
         self.semantic = CodebookTrainer(self.mimi.quantizer.first)
         self.acoustic = CodebookTrainer(self.mimi.quantizer.rest)
         self.listener = nn.Linear(self.mimi.config.quantizer.dimension, SPOKEN_PER_FRAME * classes)
@@ -85,7 +86,7 @@ class CodecTraining:
         size = sum(((part.square().mean() / _PROJECTED_RMS**2).log().square() for part in (meaning, detail)), zero)
         commitment = zero
         if self.quantised:
-            semantic, acoustic = self.semantic(meaning, self.dice), self.acoustic(detail, self.dice)
+            semantic, acoustic = self.semantic(meaning, self.rng), self.acoustic(detail, self.rng)
             meaning, detail = semantic.vectors, acoustic.vectors
             commitment = semantic.commitment + acoustic.commitment
         # Sound may use the semantic codes but not shape them: it would fill them with loudness and pitch.
@@ -97,14 +98,14 @@ class CodecTraining:
         return {"sound": distance, "phonemes": phonemes, "commitment": commitment, "size": size}
 
     @torch.no_grad()
-    def start_codebooks(self, corpus: Corpus, dice: np.random.Generator) -> None:
+    def start_codebooks(self, corpus: Corpus, rng: np.random.Generator) -> None:
         """K-means on latents of as many clips as it takes."""
         found: list[Tensor] = []
         while sum(map(len, found)) < _START_LATENTS:
-            found.append(latents(self.mimi, corpus.draw(dice, 4 * _CLIPS).heard).flatten(0, 1))
+            found.append(latents(self.mimi, corpus.draw(rng, 4 * _CLIPS).heard).flatten(0, 1))
         quantizer, flat = self.mimi.quantizer, torch.cat(found)
-        self.semantic.start(quantizer.first.input_proj(flat), self.dice)
-        self.acoustic.start(quantizer.rest.input_proj(flat), self.dice)
+        self.semantic.start(quantizer.first.input_proj(flat), self.rng)
+        self.acoustic.start(quantizer.rest.input_proj(flat), self.rng)
 
     def save(self, path: Path) -> None:
         """Everything that going on needs, whole or not at all."""
@@ -114,7 +115,7 @@ class CodecTraining:
             "listener": self.listener.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "averages": (self.semantic.state, self.acoustic.state),
-            "dice": self.dice.get_state(),
+            "rng": self.rng.get_state(),
         }
         torch.save(held, path.with_suffix(".new"))
         os.replace(path.with_suffix(".new"), path)
@@ -129,7 +130,7 @@ class CodecTraining:
         for trainer, averages in zip((self.semantic, self.acoustic), held["averages"], strict=True):
             for ours, theirs in zip(trainer.state, averages, strict=True):
                 ours.copy_(theirs)
-        self.dice.set_state(held["dice"])
+        self.rng.set_state(held["rng"])
 
 
 def learning_rate(step: int, steps: int) -> float:
@@ -150,10 +151,10 @@ def train(out: Path, steps: int, seed: int = 0) -> None:
     recent: dict[str, list[float]] = defaultdict(list)
     progress = tqdm(range(training.step, steps), initial=training.step, total=steps, unit="step", mininterval=5)
     for step in progress:
-        dice = np.random.default_rng((seed, step))  # each step's own, so that going on repeats nothing
+        rng = np.random.default_rng((seed, step))  # each step's own, so that going on repeats nothing
         if training.quantised and not training.semantic.started:
-            training.start_codebooks(corpus, dice)
-        for name, loss in training.learn(corpus.draw(dice, _CLIPS)).items():
+            training.start_codebooks(corpus, rng)
+        for name, loss in training.learn(corpus.draw(rng, _CLIPS)).items():
             recent[name].append(loss)
         if training.step % _REPORT_STEPS == 0 or training.step == steps:
             means = {name: round(sum(values) / len(values), 4) for name, values in recent.items()}
@@ -168,6 +169,7 @@ def train(out: Path, steps: int, seed: int = 0) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
+    print_to_any_terminal()
     parser = argparse.ArgumentParser(prog="python -m model.demo.codec", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="where the codec and the training's state go")
     parser.add_argument("--steps", type=int, default=5000, help="training steps in all (default 5000)")

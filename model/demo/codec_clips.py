@@ -9,9 +9,9 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from model.conv import CausalConv1d, CausalConvTranspose1d
-from model.mimi import Mimi
-from model.seanet import ResidualBlock, Seanet
+from model.network.conv import CausalConv1d, CausalConvTranspose1d
+from model.network.mimi import Mimi
+from model.network.seanet import ResidualBlock, Seanet
 
 
 def latents(mimi: Mimi, pcm: Tensor) -> Tensor:

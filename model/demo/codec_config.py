@@ -12,14 +12,14 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from model.config import mimi_config
-from model.conv import CausalConv1d, CausalConvTranspose1d, DepthwiseUpsample
-from model.layers import FeedForward, LayerNorm, Linear
-from model.layout import Entry, mimi_layout
-from model.mimi import Mimi
-from model.published import MIMI_JSON
-from model.seanet import ResidualBlock
-from model.transformer import Layer
+from model.checkpoints.defaults import MIMI_JSON
+from model.checkpoints.layout import Entry, mimi_layout
+from model.checkpoints.moshi_config import mimi_config
+from model.network.conv import CausalConv1d, CausalConvTranspose1d, DepthwiseUpsample
+from model.network.layers import FeedForward, LayerNorm, Linear
+from model.network.mimi import Mimi
+from model.network.seanet import ResidualBlock
+from model.network.transformer import Layer
 
 CODEBOOKS = 8
 CLIP_FRAMES = 10  # of a training clip
@@ -42,14 +42,14 @@ _AFTER_ELU = 1.25  # restores the variance that ELU takes
 
 
 @torch.no_grad()
-def fresh_codec(dice: torch.Generator, raw: dict[str, Any] = MIMI) -> Mimi:
+def fresh_codec(rng: torch.Generator, raw: dict[str, Any] = MIMI) -> Mimi:
     """A codec to train, so initialised that a signal keeps its variance all the way down and up again.
 
     With PyTorch's usual bounds the sound fades from layer to layer, and training begins by learning silence.
     """
     mimi = Mimi(mimi_config(raw, CODEBOOKS)).to_empty(device="cpu")
     for module in mimi.modules():
-        _initialise(module, dice)
+        _initialise(module, rng)
     branch = 1 / math.sqrt(2 * mimi.config.transformer.layers)
     for module in mimi.modules():
         if isinstance(module, Layer):  # what is added to the residual stream starts smaller than the stream
@@ -71,26 +71,26 @@ def fresh_codec(dice: torch.Generator, raw: dict[str, Any] = MIMI) -> Mimi:
     return mimi
 
 
-def _initialise(module: nn.Module, dice: torch.Generator) -> None:
+def _initialise(module: nn.Module, rng: torch.Generator) -> None:
     if isinstance(module, CausalConv1d):
         gain = _AFTER_ELU if module.activate else 1.0
-        module.weight.normal_(0, gain / math.sqrt(module.weight.shape[1]), generator=dice)
+        module.weight.normal_(0, gain / math.sqrt(module.weight.shape[1]), generator=rng)
         if module.bias is not None:
             module.bias.zero_()
     elif isinstance(module, CausalConvTranspose1d):  # each output sample hears two inputs
-        module.weight.normal_(0, _AFTER_ELU / math.sqrt(2 * module.weight.shape[1]), generator=dice)
+        module.weight.normal_(0, _AFTER_ELU / math.sqrt(2 * module.weight.shape[1]), generator=rng)
         module.bias.zero_()
     elif isinstance(module, DepthwiseUpsample):
         module.weight.fill_(1 / math.sqrt(2))
     elif isinstance(module, Linear):
-        module.weight.normal_(0, 1 / math.sqrt(module.weight.shape[1]), generator=dice)
+        module.weight.normal_(0, 1 / math.sqrt(module.weight.shape[1]), generator=rng)
     elif isinstance(module, LayerNorm):
         module.weight.fill_(1)
         module.bias.zero_()
 
 
 def write_codec(directory: Path, mimi: Mimi, raw: dict[str, Any] = MIMI) -> None:
-    """Write mimi.safetensors, in float16 to be small, and mimi_config.json, as `model.checkpoint` reads them."""
+    """Write mimi.safetensors, in float16 to be small, and mimi_config.json, as `model.checkpoints.build` reads them."""
     directory.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.half() for name, tensor in published(mimi_layout(mimi, mimi.config))}
     save_file(tensors, directory / "mimi.safetensors")

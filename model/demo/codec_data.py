@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from model.audio import FRAME_SAMPLES, SAMPLE_RATE_HZ
 from model.demo.codec_config import CLIP_FRAMES
 from model.demo.conversation import answers, ask, tale, unknown
 from model.demo.speech import CALLER_VOICES, MODEL_VOICE, Pcm, Utterance, Voice, augment, say
 from model.demo.topics import TOPICS
-from model.published import FRAME_SAMPLES, SAMPLE_RATE_HZ
 
 CLIP_SAMPLES = CLIP_FRAMES * FRAME_SAMPLES
 SPOKEN_PER_FRAME = 2  # phonemes that the semantic codebook shall tell in a frame
@@ -61,9 +61,9 @@ class Corpus:
     """Utterances of the model's voice and of callers, and an endless supply of clips from them."""
 
     def __init__(self, seed: int, model_takes: int, caller_takes: int, voices: Sequence[Voice] = CALLER_VOICES):
-        dice = np.random.default_rng(seed)
-        lines = [(text, MODEL_VOICE) for text in _model_texts(dice, model_takes)]
-        lines += [(text, voices[int(dice.integers(len(voices)))]) for text in _caller_texts(dice, caller_takes)]
+        rng = np.random.default_rng(seed)
+        lines = [(text, MODEL_VOICE) for text in _model_texts(rng, model_takes)]
+        lines += [(text, voices[int(rng.integers(len(voices)))]) for text in _caller_texts(rng, caller_takes)]
         spoken = [say(text, voice) for text, voice in tqdm(lines, desc="speaking", unit="utterance")]
         self.symbols = sorted({symbol for utterance in spoken for symbol, _, _ in utterance.phonemes})
         index = {symbol: i + 1 for i, symbol in enumerate(self.symbols)}
@@ -75,9 +75,9 @@ class Corpus:
         """Phonemes and silence."""
         return len(self.symbols) + 1
 
-    def draw(self, dice: np.random.Generator, clips: int) -> Clips:
+    def draw(self, rng: np.random.Generator, clips: int) -> Clips:
         """Clips that may begin in silence or in the middle of a word."""
-        drawn = [self._clip(dice) for _ in range(clips)]
+        drawn = [self._clip(rng) for _ in range(clips)]
         heard, wanted, phonemes, weight = zip(*drawn, strict=True)
         return Clips(
             torch.from_numpy(np.stack(heard)),
@@ -86,25 +86,25 @@ class Corpus:
             torch.tensor(weight),
         )
 
-    def _clip(self, dice: np.random.Generator) -> tuple[Pcm, Pcm, NDArray[np.uint8], float]:
-        kind = dice.random()
+    def _clip(self, rng: np.random.Generator) -> tuple[Pcm, Pcm, NDArray[np.uint8], float]:
+        kind = rng.random()
         if kind < _MODEL:
-            wanted, phonemes = _place(self._model, dice)
+            wanted, phonemes = _place(self._model, rng)
             return wanted, wanted, phonemes, 1.0
         if kind < _MODEL + _CALLER:
-            wanted, phonemes = _place(self._callers, dice)
-            babble, _ = _place(self._callers, dice)
-            return augment(wanted, dice, babble), wanted, phonemes, _CALLER_WEIGHT
+            wanted, phonemes = _place(self._callers, rng)
+            babble, _ = _place(self._callers, rng)
+            return augment(wanted, rng, babble), wanted, phonemes, _CALLER_WEIGHT
         silence = np.zeros(CLIP_SAMPLES, np.float32)
         quiet = np.zeros((CLIP_FRAMES, SPOKEN_PER_FRAME), np.uint8)
-        heard = augment(silence, dice) if kind < _MODEL + _CALLER + _NOISE else silence
+        heard = augment(silence, rng) if kind < _MODEL + _CALLER + _NOISE else silence
         return heard, silence, quiet, 1.0
 
 
-def _place(takes: list[Take], dice: np.random.Generator) -> tuple[Pcm, NDArray[np.uint8]]:
+def _place(takes: list[Take], rng: np.random.Generator) -> tuple[Pcm, NDArray[np.uint8]]:
     """A window that overlaps one utterance, and the phonemes at even times within its frames."""
-    take = takes[int(dice.integers(len(takes)))]
-    start = int(dice.integers(-CLIP_SAMPLES // 2, max(1, len(take.pcm) - CLIP_SAMPLES // 3)))
+    take = takes[int(rng.integers(len(takes)))]
+    start = int(rng.integers(-CLIP_SAMPLES // 2, max(1, len(take.pcm) - CLIP_SAMPLES // 3)))
     pcm = np.zeros(CLIP_SAMPLES, np.float32)
     source = slice(max(0, start), max(0, min(len(take.pcm), start + CLIP_SAMPLES)))
     pcm[source.start - start : source.stop - start] = take.pcm[source] / np.float32(32768)
@@ -123,24 +123,24 @@ def _take(utterance: Utterance, index: dict[str, int]) -> Take:
     return Take((utterance.pcm * 32767).round().astype(np.int16), phonemes)
 
 
-def _model_texts(dice: np.random.Generator, count: int) -> Iterator[str]:
+def _model_texts(rng: np.random.Generator, count: int) -> Iterator[str]:
     """Its own answers, and as many sentences of other sounds."""
     own = answers()
     for at in range(count):
-        yield own[at // 2 % len(own)] if at % 2 else _nonsense(dice)
+        yield own[at // 2 % len(own)] if at % 2 else _nonsense(rng)
 
 
-def _caller_texts(dice: np.random.Generator, count: int) -> Iterator[str]:
+def _caller_texts(rng: np.random.Generator, count: int) -> Iterator[str]:
     """What callers say, unknown things and long stories among it."""
     for _ in range(count):
-        kind = dice.random()
+        kind = rng.random()
         if kind < 0.5:
-            yield ask(TOPICS[int(dice.integers(len(TOPICS)))], dice)
+            yield ask(TOPICS[int(rng.integers(len(TOPICS)))], rng)
         elif kind < 0.7:
-            yield unknown(dice)
+            yield unknown(rng)
         else:
-            yield tale(dice) if kind < 0.75 else _nonsense(dice)
+            yield tale(rng) if kind < 0.75 else _nonsense(rng)
 
 
-def _nonsense(dice: np.random.Generator) -> str:
-    return " ".join(dice.choice(_WORDS, int(dice.integers(3, 9)))) + "."
+def _nonsense(rng: np.random.Generator) -> str:
+    return " ".join(rng.choice(_WORDS, int(rng.integers(3, 9)))) + "."

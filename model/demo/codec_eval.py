@@ -19,20 +19,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from model.audio import FRAME_SAMPLES, SAMPLE_RATE_HZ
+from model.command_line import print_to_any_terminal
 from model.demo.codec_losses import SpectralDistance
 from model.demo.codes import decode, encode, load_codec
 from model.demo.conversation import BACKCHANNEL, answers, ask
 from model.demo.recogniser import Recogniser
 from model.demo.speech import CALLER_VOICES, HELD_OUT_VOICES, MODEL_VOICE, Pcm, Utterance, Voice, augment, say
 from model.demo.topics import TOPICS
-from model.mimi import Mimi
-from model.published import FRAME_SAMPLES, SAMPLE_RATE_HZ
+from model.network.mimi import Mimi
 
 _CALLS, _TIMED_FRAMES = 240, 200
 _TAIL_FRAMES = 2  # the codec rings on after a voice
 
 
 def main(argv: list[str] | None = None) -> int:
+    print_to_any_terminal()
     parser = argparse.ArgumentParser(prog="python -m model.demo.codec_eval", description=__doc__)
     parser.add_argument("codec", type=Path, help="directory of mimi.safetensors and mimi_config.json")
     mimi = load_codec(parser.parse_args(argv).codec)
@@ -112,12 +114,12 @@ def _caller_codes(
     mimi: Mimi, voices: Sequence[Voice], *, seed: int, noisy: bool = False
 ) -> tuple[NDArray[np.int16], list[str]]:
     """Codes [N, K] of the frames of callers' sentences, and the phoneme in the middle of each."""
-    dice = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     spoken = [
-        say(ask(TOPICS[int(dice.integers(len(TOPICS)))], dice), voices[int(dice.integers(len(voices)))])
+        say(ask(TOPICS[int(rng.integers(len(TOPICS)))], rng), voices[int(rng.integers(len(voices)))])
         for _ in range(_CALLS)
     ]
-    sounds = [augment(utterance.pcm, dice) if noisy else utterance.pcm for utterance in spoken]
+    sounds = [augment(utterance.pcm, rng) if noisy else utterance.pcm for utterance in spoken]
     codes = encode(mimi, framed(sounds))
     frames = [len(utterance.pcm) // FRAME_SAMPLES for utterance in spoken]
     kept = [row[1 : 1 + count] for row, count in zip(codes, frames, strict=True)]

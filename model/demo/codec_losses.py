@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from model.published import SAMPLE_RATE_HZ
+from model.audio import SAMPLE_RATE_HZ
 
 _WINDOWS = (256, 512, 1024, 2048)
 _MEL_WINDOW, _MEL_BANDS = 1024, 64

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from model.quantizer import ResidualQuantizer
+from model.network.quantizer import ResidualQuantizer
 
 _DECAY = 0.99
 _DEAD = 0.1  # of the mean use: a codebook entry used less is put where something is
@@ -44,12 +44,12 @@ class CodebookTrainer:
         return bool(self.usage.any())
 
     @torch.no_grad()
-    def start(self, projected: Tensor, dice: torch.Generator) -> None:
+    def start(self, projected: Tensor, rng: torch.Generator) -> None:
         """Set the codebooks by k-means over vectors [N, dim], each over what those before leave."""
         residual = projected
         for level, book in enumerate(self._half.codebooks):
             bins = len(book)
-            book.copy_(residual[torch.randperm(len(residual), generator=dice)[:bins]])
+            book.copy_(residual[torch.randperm(len(residual), generator=rng)[:bins]])
             for _ in range(_KMEANS_ROUNDS):
                 counts, sums = _gather(residual, _nearest(residual, book), bins)
                 book.copy_(torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], book))
@@ -57,16 +57,16 @@ class CodebookTrainer:
             self.sums[level].copy_(book)
             residual = residual - book[_nearest(residual, book)]
 
-    def __call__(self, projected: Tensor, dice: torch.Generator | None) -> Quantised:
-        """Quantise projected latents [N, dim]. With dice, the codebooks learn from them."""
+    def __call__(self, projected: Tensor, rng: torch.Generator | None) -> Quantised:
+        """Quantise projected latents [N, dim]. With rng, the codebooks learn from them."""
         residual = projected.detach()
         codes = []
         for level, book in enumerate(self._half.codebooks):
             code = _nearest(residual, book)
-            if dice is not None:
+            if rng is not None:
                 found = residual
                 residual = residual - book[code]
-                self._follow(level, found, code, dice)
+                self._follow(level, found, code, rng)
             else:
                 residual = residual - book[code]
             codes.append(code)
@@ -76,14 +76,14 @@ class CodebookTrainer:
         return Quantised(projected + (quantised - projected).detach(), commitment, torch.stack(codes, 1))
 
     @torch.no_grad()
-    def _follow(self, level: int, residual: Tensor, code: Tensor, dice: torch.Generator) -> None:
+    def _follow(self, level: int, residual: Tensor, code: Tensor, rng: torch.Generator) -> None:
         book, usage, sums = self._half.codebooks[level], self.usage[level], self.sums[level]
         counts, found = _gather(residual, code, len(book))
         usage.lerp_(counts, 1 - _DECAY)
         sums.lerp_(found, 1 - _DECAY)
         mean = usage.mean()
         dead = usage < _DEAD * mean
-        drawn = residual[torch.randint(len(residual), (len(book),), generator=dice)]
+        drawn = residual[torch.randint(len(residual), (len(book),), generator=rng)]
         usage.copy_(torch.where(dead, mean, usage))
         sums.copy_(torch.where(dead[:, None], drawn * mean, sums))
         book.copy_(sums / usage[:, None])

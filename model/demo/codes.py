@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.config import mimi_config
-from model.layout import mimi_layout
-from model.mimi import Mimi
-from model.published import FRAME_SAMPLES
-from model.weights import load
+from model.audio import FRAME_SAMPLES
+from model.checkpoints.layout import mimi_layout
+from model.checkpoints.loader import load
+from model.checkpoints.moshi_config import mimi_config
+from model.checkpoints.pytorch import read_weights
+from model.network.mimi import Mimi
 
 
 def load_codec(directory: Path, codebooks: int = 8) -> Mimi:
@@ -21,7 +22,7 @@ def load_codec(directory: Path, codebooks: int = 8) -> Mimi:
     config = mimi_config(json.loads((directory / "mimi_config.json").read_text()), codebooks)
     mimi = Mimi(config).to_empty(device="cpu")
     with torch.no_grad():
-        load(directory / "mimi.safetensors", mimi_layout(mimi, config), 1)
+        load(read_weights(directory / "mimi.safetensors"), mimi_layout(mimi, config))
     return mimi.eval()
 
 

@@ -57,26 +57,26 @@ _HELD_OUT = frozenset(wording for topic in TOPICS for wording in topic.held_out)
 _HELD_OUT_SHARE = 8  # one unknown sentence in so many is kept for the evaluation
 
 
-def ask(topic: Topic, dice: np.random.Generator) -> str:
+def ask(topic: Topic, rng: np.random.Generator) -> str:
     """A trained wording, sometimes with a little word before it; never one that is kept for the evaluation."""
     while True:
-        wording = _pick(_pick(topic.wordings, dice), dice)
-        asked = f"{_pick(_LEADS, dice)} {wording}" if dice.random() < 0.3 else wording
+        wording = _pick(_pick(topic.wordings, rng), rng)
+        asked = f"{_pick(_LEADS, rng)} {wording}" if rng.random() < 0.3 else wording
         if asked not in _HELD_OUT:
             return asked
 
 
-def unknown(dice: np.random.Generator, *, held_out: bool = False) -> str:
+def unknown(rng: np.random.Generator, *, held_out: bool = False) -> str:
     """A sentence that has no answer, one of thousands; those kept for the evaluation are never trained."""
     while True:
-        sentence = " ".join(_pick(part, dice) for part in (_ASKS if dice.random() < 0.5 else _WONDERS)).strip()
+        sentence = " ".join(_pick(part, rng) for part in (_ASKS if rng.random() < 0.5 else _WONDERS)).strip()
         if (zlib.crc32(sentence.encode()) % _HELD_OUT_SHARE == 0) == held_out:
             return sentence
 
 
-def tale(dice: np.random.Generator) -> str:
+def tale(rng: np.random.Generator) -> str:
     """One sentence of a long story, to which one listens."""
-    return " ".join(_pick(part, dice) for part in _TALES)
+    return " ".join(_pick(part, rng) for part in _TALES)
 
 
 def answers() -> tuple[str, ...]:
@@ -97,5 +97,5 @@ def reply(topic: Topic, last: str | None) -> str:
     return topic.answer or last or NOTHING_YET
 
 
-def _pick(choices: tuple[T, ...], dice: np.random.Generator) -> T:
-    return choices[int(dice.integers(len(choices)))]
+def _pick(choices: tuple[T, ...], rng: np.random.Generator) -> T:
+    return choices[int(rng.integers(len(choices)))]

@@ -14,11 +14,11 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from model.audio import FRAME_SAMPLES
 from model.demo import conversation
 from model.demo.answers import model_says
 from model.demo.speech import CALLER_VOICES, SAMPLE_RATE_HZ, Voice, augment, say
 from model.demo.topics import TOPICS
-from model.published import FRAME_SAMPLES
 
 FRAME_S = FRAME_SAMPLES / SAMPLE_RATE_HZ
 # Serving adds one frame: what is decided while frame t is heard, is played when frame t + 1 has been heard.
@@ -50,11 +50,11 @@ class Dialogue:
     words: tuple[tuple[str, float], ...]  # the caller's, and when each ends (s), in time
 
 
-def compose(dice: np.random.Generator, voice: Voice, frames: int, durations_s: dict[str, float]) -> Dialogue:
+def compose(rng: np.random.Generator, voice: Voice, frames: int, durations_s: dict[str, float]) -> Dialogue:
     """Draw a call of so many frames with one caller; `durations_s` says how long each answer takes to speak."""
-    scene = Scene(dice, _tuned(voice, dice), frames, durations_s)
-    nobody = dice.random() < _NOBODY
-    if nobody or dice.random() < 0.3:
+    scene = Scene(rng, _tuned(voice, rng), frames, durations_s)
+    nobody = rng.random() < _NOBODY
+    if nobody or rng.random() < 0.3:
         scene.wait_for_greeting()
     while not nobody and scene.has_room():
         scene.turn()
@@ -64,12 +64,12 @@ def compose(dice: np.random.Generator, voice: Voice, frames: int, durations_s: d
 class Scene:
     """A call as it is drawn, turn by turn; `clock_s` is when the caller may speak next."""
 
-    def __init__(self, dice: np.random.Generator, voice: Voice, frames: int, durations_s: dict[str, float]):
+    def __init__(self, rng: np.random.Generator, voice: Voice, frames: int, durations_s: dict[str, float]):
         self.lines: list[Line] = []
-        self.clock_s = float(dice.uniform(0.1, conversation.GREETING_AFTER_S - 0.6))
-        self._dice = dice
+        self.clock_s = float(rng.uniform(0.1, conversation.GREETING_AFTER_S - 0.6))
+        self._dice = rng
         self._voice = voice
-        self._size = float(dice.uniform(*_SIZES))
+        self._size = float(rng.uniform(*_SIZES))
         self._words: list[tuple[str, float]] = []
         self._durations_s = durations_s
         self._caller = np.zeros(frames * FRAME_SAMPLES, np.float32)
@@ -164,14 +164,14 @@ def _add(track: Sound, pcm: Sound, at_s: float) -> None:
     room += pcm[: len(room)]
 
 
-def _babble(dice: np.random.Generator) -> Sound:
+def _babble(rng: np.random.Generator) -> Sound:
     """Two strangers talking at once, to be heard in the background."""
-    speakers = [CALLER_VOICES[int(dice.integers(len(CALLER_VOICES)))] for _ in range(2)]
-    sounds = [say(conversation.tale(dice), speaker).pcm for speaker in speakers]
+    speakers = [CALLER_VOICES[int(rng.integers(len(CALLER_VOICES)))] for _ in range(2)]
+    sounds = [say(conversation.tale(rng), speaker).pcm for speaker in speakers]
     return np.concatenate([sounds[0], np.zeros_like(sounds[1])]) + np.concatenate([sounds[1], np.zeros_like(sounds[0])])
 
 
-def _tuned(voice: Voice, dice: np.random.Generator) -> Voice:
+def _tuned(voice: Voice, rng: np.random.Generator) -> Voice:
     """The same speaker on another day: a little higher or lower, faster or slower."""
-    pitch = min(99, max(0, voice.pitch + int(dice.integers(-20, 21))))
-    return replace(voice, pitch=pitch, speed_wpm=round(voice.speed_wpm * float(dice.uniform(0.85, 1.2))))
+    pitch = min(99, max(0, voice.pitch + int(rng.integers(-20, 21))))
+    return replace(voice, pitch=pitch, speed_wpm=round(voice.speed_wpm * float(rng.uniform(0.85, 1.2))))

@@ -20,7 +20,11 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from model.checkpoint import build, find, in_directory
+from model.audio import FRAME_SAMPLES
+from model.checkpoints.build import build
+from model.checkpoints.families import find
+from model.checkpoints.files import in_directory
+from model.command_line import print_to_any_terminal
 from model.demo import conversation, trials
 from model.demo.answers import model_says
 from model.demo.codes import decode, encode
@@ -28,9 +32,8 @@ from model.demo.recogniser import Recogniser
 from model.demo.speech import CALLER_VOICES, HELD_OUT_VOICES, SAMPLE_RATE_HZ
 from model.demo.topics import TOPICS
 from model.demo.trials import Trial
-from model.duplex import Duplex
-from model.published import FRAME_SAMPLES
-from model.sampling import SamplingPlan
+from model.modes.duplex import Duplex
+from model.network.sampling import SamplingPlan
 from model.tokenizer import TextStream, Tokenizer
 
 HERE = Path(__file__).parent
@@ -87,6 +90,7 @@ class Outcome:
 
 
 def main(argv: list[str] | None = None) -> int:
+    print_to_any_terminal()
     parser = argparse.ArgumentParser(prog="python -m model.demo.evaluate", description=__doc__)
     parser.add_argument("--model", type=Path, default=HERE / "checkpoint", help="checkpoint directory")
     parser.add_argument("--each", type=int, default=2, help="trials of each topic and condition (default 2)")
@@ -100,10 +104,10 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def evaluate(duplex: Duplex, tokenizer: Tokenizer, each: int, dice: np.random.Generator) -> str:
+def evaluate(duplex: Duplex, tokenizer: Tokenizer, each: int, rng: np.random.Generator) -> str:
     """The whole table, in Markdown."""
     outcomes = {
-        name: converse(duplex, tokenizer, list(chosen), name) for name, chosen in _conditions(each, dice).items()
+        name: converse(duplex, tokenizer, list(chosen), name) for name, chosen in _conditions(each, rng).items()
     }
     asked = [o for name in list(outcomes)[:4] for o in outcomes[name]]
     answered_ms, yielded_ms = [o.answered_ms for o in asked if o.right], [o.yielded_ms for o in outcomes[_TALKED_OVER]]
@@ -111,27 +115,27 @@ def evaluate(duplex: Duplex, tokenizer: Tokenizer, each: int, dice: np.random.Ge
     rows += _spoken_rows(duplex, [o for o in asked if o.right])
     rows.append(("start of the answer after the question's end, median (goal 500 ms)", _median(answered_ms)))
     rows.append(("silent after being talked over, median (goal 600 ms)", _median(yielded_ms)))
-    rows += _quiet_rows(duplex, tokenizer, dice)
+    rows += _quiet_rows(duplex, tokenizer, rng)
     return "\n".join(["| measured | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
 
 
-def _conditions(each: int, dice: np.random.Generator) -> dict[str, Iterable[Trial]]:
+def _conditions(each: int, rng: np.random.Generator) -> dict[str, Iterable[Trial]]:
     """All that is asked; plain questions first."""
-    trained, speeds, strangers = CALLER_VOICES, trials.other_speeds(dice), HELD_OUT_VOICES
+    trained, speeds, strangers = CALLER_VOICES, trials.other_speeds(rng), HELD_OUT_VOICES
     count = max(1, len(TOPICS) // 3) * each
     return {
-        "trained wordings, trained voices": trials.questions(dice, trained, each=each, seen=True),
-        "unseen wordings and speeds, trained voices (goal 90 %)": trials.questions(dice, speeds, each=each),
+        "trained wordings, trained voices": trials.questions(rng, trained, each=each, seen=True),
+        "unseen wordings and speeds, trained voices (goal 90 %)": trials.questions(rng, speeds, each=each),
         "unseen wordings, 20 dB noise (goal 70 %)": trials.questions(
-            dice, trained, each=each, through=trials.noisy(dice, 20)
+            rng, trained, each=each, through=trials.noisy(rng, 20)
         ),
-        "unseen wordings, unseen voices (goal 70 %)": trials.questions(dice, strangers, each=each),
-        "unseen wordings, telephone of 8 kHz": trials.questions(dice, trained, each=each, through=trials.telephone),
-        "unseen wordings, clipped": trials.questions(dice, trained, each=each, through=trials.clipped),
-        "“say that again” after an answer": trials.repeats(dice, trained, count),
-        "unknown sentences": trials.unknowns(dice, trained, count),
-        "stories: a hum, then a call for more": trials.stories(dice, trained, count),
-        _TALKED_OVER: trials.interruptions(dice, trained, count),
+        "unseen wordings, unseen voices (goal 70 %)": trials.questions(rng, strangers, each=each),
+        "unseen wordings, telephone of 8 kHz": trials.questions(rng, trained, each=each, through=trials.telephone),
+        "unseen wordings, clipped": trials.questions(rng, trained, each=each, through=trials.clipped),
+        "“say that again” after an answer": trials.repeats(rng, trained, count),
+        "unknown sentences": trials.unknowns(rng, trained, count),
+        "stories: a hum, then a call for more": trials.stories(rng, trained, count),
+        _TALKED_OVER: trials.interruptions(rng, trained, count),
     }
 
 
@@ -200,13 +204,13 @@ def _through_codec(duplex: Duplex, pcm: NDArray[np.float32]) -> NDArray[np.float
     return decode(duplex.mimi, encode(duplex.mimi, padded))[0]
 
 
-def _quiet_rows(duplex: Duplex, tokenizer: Tokenizer, dice: np.random.Generator) -> list[tuple[str, str]]:
+def _quiet_rows(duplex: Duplex, tokenizer: Tokenizer, rng: np.random.Generator) -> list[tuple[str, str]]:
     samples = round(_QUIET_S * SAMPLE_RATE_HZ)
     sounds = {
         "silence": [np.zeros(samples, np.float32)],
-        "noise of -60 to -30 dBFS": [trials.white(dice, samples, level_db) for level_db in range(-60, -29, 10)],
-        "music": [trials.music(dice, samples)],
-        "another language": [trials.foreign(dice, samples)],
+        "noise of -60 to -30 dBFS": [trials.white(rng, samples, level_db) for level_db in range(-60, -29, 10)],
+        "music": [trials.music(rng, samples)],
+        "another language": [trials.foreign(rng, samples)],
     }
     calls = [trials.nobody(pcm) for found in sounds.values() for pcm in found]
     outcomes = iter(converse(duplex, tokenizer, calls, "Nobody"))

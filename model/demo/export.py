@@ -1,4 +1,4 @@
-"""A trained demo model as a checkpoint directory in the published layout, which `model/checkpoint.py` loads."""
+"""A trained demo model as a checkpoint directory in the published layout, which `model/checkpoints/build.py` loads."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from model.duplex import Duplex
-from model.layout import moshi_layout
-from model.published import MOSHI_JSON
-from model.random_checkpoint import FILE_NAMES
+from model.checkpoints.defaults import MOSHI_JSON
+from model.checkpoints.layout import moshi_layout
+from model.checkpoints.random import FILE_NAMES
+from model.modes.duplex import Duplex
 
 # Callers' usual temperature suits a model that knows a language. One that knows some sentences should waver less
 # between them, so its text logits leave the training twice as large.

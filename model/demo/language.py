@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from model.config import duplex_config
+from model.checkpoints.moshi_config import duplex_config
+from model.command_line import print_to_any_terminal
 from model.demo.answers import AnswerBook
 from model.demo.codec_curves import draw_curves
 from model.demo.conversation import caller_words
@@ -36,6 +37,7 @@ _VALID_CALLS = 32
 
 
 def main(argv: list[str] | None = None) -> int:
+    print_to_any_terminal()
     parser = argparse.ArgumentParser(prog="python -m model.demo.language", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="what model.demo.language_data wrote")
     parser.add_argument("--out", type=Path, required=True, help="where the checkpoint and the curves go")
@@ -102,11 +104,11 @@ class Training:
             self._step = saved["step"]
 
     def _learn(self, calls: int, rate: float) -> dict[str, float]:
-        dice = torch.Generator().manual_seed(self._seed * 1_000_003 + self._step)
-        torch.manual_seed(dice.initial_seed())  # for the drop-out
-        chosen = torch.randint(len(self._calls), (calls,), generator=dice)
+        rng = torch.Generator().manual_seed(self._seed * 1_000_003 + self._step)
+        torch.manual_seed(rng.initial_seed())  # for the drop-out
+        chosen = torch.randint(len(self._calls), (calls,), generator=rng)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._in_bf16):
-            found = losses(self._duplex, self._listener, self._batch(self._calls[chosen], dice))
+            found = losses(self._duplex, self._listener, self._batch(self._calls[chosen], rng))
         groups = [group for optimiser in self._optimisers for group in optimiser.param_groups]
         for group in groups:
             group["lr"] = rate
@@ -125,8 +127,8 @@ class Training:
         self._duplex.train()
         return found.figures()
 
-    def _batch(self, calls: Tensor, dice: torch.Generator) -> Batch:
-        return draw(calls, self._duplex.config, dice, self._quiet).to(self._device)
+    def _batch(self, calls: Tensor, rng: torch.Generator) -> Batch:
+        return draw(calls, self._duplex.config, rng, self._quiet).to(self._device)
 
     def _save(self) -> None:
         part = self._out / "training.part"

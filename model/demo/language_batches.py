@@ -1,6 +1,6 @@
 """Calls as the columns that `Duplex.step` feeds, what should come of each, and which of it counts.
 
-Knows streams and delays (`model/delays.py`, whose columns these are, made all at once); knows no network.
+Knows streams and delays (`model/network/delays.py`, whose columns these are, made all at once); knows no network.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ def delayed(streams: Tensor, config: DuplexConfig) -> tuple[Tensor, Tensor]:
     columns, said = [], []
     for k, delay in enumerate(config.delays):
         late = streams[:, (time - delay).clamp(min=0), k]
-        initial = config.card if k else config.text_card
+        initial = config.audio_vocab if k else config.text_vocab
         columns.append(torch.where(time <= delay, initial, late)[:, :-1])
         if k <= config.dep_q:
             said.append(late[:, 1:])
     return torch.stack(columns, 2), torch.stack(said, 2)
 
 
-def draw(recorded: Tensor, config: DuplexConfig, dice: torch.Generator, quiet: Tensor) -> Batch:
+def draw(recorded: Tensor, config: DuplexConfig, rng: torch.Generator, quiet: Tensor) -> Batch:
     """A window of the model's context out of each call, half of them from the start.
 
     `recorded` int16 or int64 [B, F, 2 + n_q]: streams, and the caller's words. `quiet` int64 [dep_q] are the model's
@@ -62,32 +62,32 @@ def draw(recorded: Tensor, config: DuplexConfig, dice: torch.Generator, quiet: T
     columns, said = delayed(recorded[..., :-1].long(), config)
     calls, length = columns.shape[:2]
     window = min(config.temporal.context, length)
-    starts = torch.randint(0, length - window + 1, (calls,), generator=dice)
-    starts *= torch.randint(0, 2, (calls,), generator=dice)
+    starts = torch.randint(0, length - window + 1, (calls,), generator=rng)
+    starts *= torch.randint(0, 2, (calls,), generator=rng)
     at = starts[:, None] + torch.arange(window)
     rows = torch.arange(calls)[:, None]
     columns, said, words = columns[rows, at], said[rows, at], recorded[rows, at, -1].long()
     known = (starts[:, None] == 0) | (torch.arange(window) >= _BLIND_FRAMES)
     speaks = (said[..., 0] != config.text_pad) | (said[..., 1:] != quiet).any(-1)
-    kept = torch.rand(speaks.shape, generator=dice) < torch.where(speaks, _SPOKEN_KEPT, _QUIET_KEPT)
-    return Batch(disturb(columns, config, dice), said[..., 0], said[..., 1:], known, known & kept, words)
+    kept = torch.rand(speaks.shape, generator=rng) < torch.where(speaks, _SPOKEN_KEPT, _QUIET_KEPT)
+    return Batch(disturb(columns, config, rng), said[..., 0], said[..., 1:], known, known & kept, words)
 
 
-def disturb(columns: Tensor, config: DuplexConfig, dice: torch.Generator) -> Tensor:
+def disturb(columns: Tensor, config: DuplexConfig, rng: torch.Generator) -> Tensor:
     """Replace codes at random, so that no single one is relied on: more of the caller's than of its own.
 
     The caller also loses whole stretches, and in every fifth call the finer codebooks altogether.
     """
     calls, frames, streams = columns.shape
     own = torch.arange(streams) <= config.dep_q
-    share = torch.rand(calls, 1, 1, generator=dice) * torch.where(own, 0.04, 0.25)
-    lost = torch.rand(columns.shape, generator=dice) < share
-    begun = torch.rand(calls, frames, generator=dice) < _STRETCH_CHANCE
+    share = torch.rand(calls, 1, 1, generator=rng) * torch.where(own, 0.04, 0.25)
+    lost = torch.rand(columns.shape, generator=rng) < share
+    begun = torch.rand(calls, frames, generator=rng) < _STRETCH_CHANCE
     stretches = F.max_pool1d(begun.float(), _STRETCH_FRAMES, 1, _STRETCH_FRAMES // 2)[..., None] > 0
-    finest = torch.randint(1, config.user_q + 1, (calls, 1, 1), generator=dice) + config.dep_q
-    coarse_only = torch.rand(calls, 1, 1, generator=dice) < 0.2
+    finest = torch.randint(1, config.user_q + 1, (calls, 1, 1), generator=rng) + config.dep_q
+    coarse_only = torch.rand(calls, 1, 1, generator=rng) < 0.2
     lost |= ~own & stretches
     lost |= coarse_only & (torch.arange(streams) > finest)
     lost[..., 0] = False
-    lost &= columns < config.card
-    return torch.where(lost, torch.randint(0, config.card, columns.shape, generator=dice), columns)
+    lost &= columns < config.audio_vocab
+    return torch.where(lost, torch.randint(0, config.audio_vocab, columns.shape, generator=rng), columns)

@@ -22,13 +22,14 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
+from model.command_line import print_to_any_terminal
 from model.demo import conversation
 from model.demo.answers import AnswerBook, durations_s, make_book
 from model.demo.codes import encode, load_codec
 from model.demo.dialogues import compose
 from model.demo.speech import CALLER_VOICES, HELD_OUT_VOICES, Voice
 from model.demo.words import align_ends, train_tokenizer
-from model.mimi import Mimi
+from model.network.mimi import Mimi
 
 CALL_FRAMES = 400  # 32 s
 SHARD_CALLS = 64
@@ -38,6 +39,7 @@ CODEC, TOKENIZER, BOOK = "mimi.safetensors", "tokenizer.model", "answers.npz"
 
 
 def main(argv: list[str] | None = None) -> int:
+    print_to_any_terminal()
     parser = argparse.ArgumentParser(prog="python -m model.demo.language_data", description=__doc__)
     parser.add_argument("--codec", type=Path, required=True, help="directory of mimi.safetensors, mimi_config.json")
     parser.add_argument("--out", type=Path, required=True, help="where the data goes")
@@ -71,12 +73,12 @@ def write_shard(path: Path, voices: tuple[Voice, ...], seed: Sequence[int]) -> N
 
 
 def make_shard(
-    dice: np.random.Generator, voices: tuple[Voice, ...], mimi: Mimi, book: AnswerBook,
+    rng: np.random.Generator, voices: tuple[Voice, ...], mimi: Mimi, book: AnswerBook,
     calls: int = SHARD_CALLS, frames: int = CALL_FRAMES,
 ) -> NDArray[np.int16]:  # fmt: skip
     """Calls as streams int16 [calls, frames, 2 + 2K]: the model's text and codes, the caller's codes and words."""
     lengths = durations_s(conversation.answers())
-    drawn = [compose(dice, voices[int(dice.integers(len(voices)))], frames, lengths) for _ in range(calls)]
+    drawn = [compose(rng, voices[int(rng.integers(len(voices)))], frames, lengths) for _ in range(calls)]
     sounds = [np.stack([call.caller for call in drawn[at : at + _BATCH]]) for at in range(0, calls, _BATCH)]
     heard = np.concatenate([encode(mimi, sound) for sound in sounds])
     spoken = np.stack([book.track(call.lines, frames) for call in drawn])

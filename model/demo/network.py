@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from model.config import DuplexConfig
 from model.demo.language_batches import Batch
-from model.duplex import Duplex
+from model.modes.duplex import Duplex
 
 # Over the published defaults; `card` and `text_card` come with the codec and the vocabulary.
 LANGUAGE: dict[str, Any] = {

@@ -10,7 +10,7 @@ import soxr
 from numpy.typing import NDArray
 from pocketsphinx import Decoder
 
-from model.published import SAMPLE_RATE_HZ
+from model.audio import SAMPLE_RATE_HZ
 
 _RATE_HZ = 16_000
 

@@ -19,9 +19,9 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from model.audio import SAMPLE_RATE_HZ
 from model.demo.espeak import SpeechError as SpeechError
 from model.demo.espeak import espeak
-from model.published import SAMPLE_RATE_HZ
 
 Pcm = NDArray[np.float32]
 Span = tuple[str, float, float]  # what, start_s, end_s
@@ -59,9 +59,9 @@ _HELD_OUT_TIMBRES = ("m3", "m6", "f4", "Denis", "shelby", "john")
 
 
 def _voices(accents: tuple[str, ...], timbres: Sequence[str]) -> tuple[Voice, ...]:
-    dice = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     return tuple(
-        Voice(accent, timbre, int(dice.integers(25, 80)), int(dice.integers(120, 221)))
+        Voice(accent, timbre, int(rng.integers(25, 80)), int(rng.integers(120, 221)))
         for accent, timbre in product(accents, timbres)
     )
 
@@ -133,45 +133,45 @@ def _word_spans(text: str, starts: list[tuple[int, float]], phonemes: list[Span]
     return spans
 
 
-def augment(pcm: Pcm, dice: np.random.Generator, babble: Pcm | None = None) -> Pcm:
+def augment(pcm: Pcm, rng: np.random.Generator, babble: Pcm | None = None) -> Pcm:
     """What a real call does to a caller's sound [n]: room, noise, telephone band, gain, clipping, each at a draw.
 
     `babble` is other speech [m] to mix in as one of the noises. Silence stays silence but for the noise.
     """
     sound = pcm.astype(np.float32)
-    if dice.random() < 0.4:
-        sound = _in_room(sound, dice)
-    if dice.random() < 0.6:
-        sound = sound + _noise(len(sound), dice, babble) * np.float32(_LEVEL_RMS * 10 ** (-dice.uniform(10, 40) / 20))
-    if dice.random() < 0.2:
+    if rng.random() < 0.4:
+        sound = _in_room(sound, rng)
+    if rng.random() < 0.6:
+        sound = sound + _noise(len(sound), rng, babble) * np.float32(_LEVEL_RMS * 10 ** (-rng.uniform(10, 40) / 20))
+    if rng.random() < 0.2:
         narrow = soxr.resample(sound, SAMPLE_RATE_HZ, 8_000)
         sound = _fit(soxr.resample(narrow, 8_000, SAMPLE_RATE_HZ), len(sound))
-    sound = sound * np.float32(10 ** (dice.uniform(-14, 8) / 20))
-    if dice.random() < 0.1:
-        sound = sound * np.float32(10 ** (dice.uniform(0, 12) / 20))
+    sound = sound * np.float32(10 ** (rng.uniform(-14, 8) / 20))
+    if rng.random() < 0.1:
+        sound = sound * np.float32(10 ** (rng.uniform(0, 12) / 20))
     return sound.clip(-1, 1).astype(np.float32)
 
 
-def _in_room(pcm: Pcm, dice: np.random.Generator) -> Pcm:
+def _in_room(pcm: Pcm, rng: np.random.Generator) -> Pcm:
     """Convolve with the direct sound and an exponentially decaying tail of noise: a small room."""
-    decay_s = dice.uniform(0.05, 0.4)  # time to fall by 60 dB
+    decay_s = rng.uniform(0.05, 0.4)  # time to fall by 60 dB
     times_s = np.arange(int(decay_s * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
-    tail = dice.standard_normal(len(times_s)) * 10 ** (-3 * times_s / decay_s)
-    tail *= dice.uniform(0.1, 0.7) / np.linalg.norm(tail)
+    tail = rng.standard_normal(len(times_s)) * 10 ** (-3 * times_s / decay_s)
+    tail *= rng.uniform(0.1, 0.7) / np.linalg.norm(tail)
     tail[0] = 1.0
     size = 1 << (len(pcm) + len(tail) - 1).bit_length()
     wet = np.fft.irfft(np.fft.rfft(pcm, size) * np.fft.rfft(tail, size), size)[: len(pcm)]
     return wet.astype(np.float32)
 
 
-def _noise(samples: int, dice: np.random.Generator, babble: Pcm | None) -> Pcm:
+def _noise(samples: int, rng: np.random.Generator, babble: Pcm | None) -> Pcm:
     """White, pink or babble noise of power 1."""
-    kind = dice.integers(3 if babble is not None and len(babble) else 2)
+    kind = rng.integers(3 if babble is not None and len(babble) else 2)
     if kind == 2 and babble is not None:
-        turned = np.roll(babble, int(dice.integers(len(babble))))
+        turned = np.roll(babble, int(rng.integers(len(babble))))
         noise = np.resize(turned, samples)
     else:
-        noise = dice.standard_normal(samples)
+        noise = rng.standard_normal(samples)
         if kind == 1:
             spectrum = np.fft.rfft(noise)
             noise = np.fft.irfft(spectrum / np.sqrt(np.arange(1, len(spectrum) + 1)), samples)

@@ -11,12 +11,12 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from model.audio import FRAME_SAMPLES
 from model.demo import conversation
 from model.demo.answers import durations_s
 from model.demo.dialogues import CLOSE_STORY_AFTER_S
 from model.demo.speech import CALLER_VOICES, SAMPLE_RATE_HZ, Voice, say
 from model.demo.topics import TOPICS
-from model.published import FRAME_SAMPLES
 
 _START_S = (0.8, 1.6)  # when a caller begins, before the greeting would come
 _ANSWER_S = 8.0  # the longest answer, and the time to begin it
@@ -50,59 +50,59 @@ class Trial:
 
 
 def questions(
-    dice: np.random.Generator, voices: tuple[Voice, ...], *,
+    rng: np.random.Generator, voices: tuple[Voice, ...], *,
     each: int, seen: bool = False, through: Callable[[Sound], Sound] | None = None,
 ) -> Iterator[Trial]:  # fmt: skip
     """Every topic `each` times, in wordings kept for this (or, `seen`, in trained ones), `through` a bad line."""
     for topic in TOPICS:
         wordings = topic.forms if seen else topic.held_out
         for n in range(each):
-            wording = _any(wordings, dice) if seen else wordings[n % len(wordings)]
-            trial = _ask([(wording, conversation.reply(topic, None))], dice, _any(voices, dice))
+            wording = _any(wordings, rng) if seen else wordings[n % len(wordings)]
+            trial = _ask([(wording, conversation.reply(topic, None))], rng, _any(voices, rng))
             yield replace(trial, pcm=through(trial.pcm)) if through else trial
 
 
-def repeats(dice: np.random.Generator, voices: tuple[Voice, ...], count: int) -> Iterator[Trial]:
+def repeats(rng: np.random.Generator, voices: tuple[Voice, ...], count: int) -> Iterator[Trial]:
     """A question, its answer, and "say that again"."""
     for _ in range(count):
-        topic = _any(tuple(topic for topic in TOPICS if topic.answer), dice)
-        asked = [(_any(topic.forms, dice), topic.answer), (_any(conversation.AGAIN.held_out, dice), topic.answer)]
-        yield _ask(asked, dice, _any(voices, dice))
+        topic = _any(tuple(topic for topic in TOPICS if topic.answer), rng)
+        asked = [(_any(topic.forms, rng), topic.answer), (_any(conversation.AGAIN.held_out, rng), topic.answer)]
+        yield _ask(asked, rng, _any(voices, rng))
 
 
-def unknowns(dice: np.random.Generator, voices: tuple[Voice, ...], count: int) -> Iterator[Trial]:
+def unknowns(rng: np.random.Generator, voices: tuple[Voice, ...], count: int) -> Iterator[Trial]:
     """Sentences without an answer."""
     for _ in range(count):
-        asked = [(conversation.unknown(dice, held_out=True), conversation.FALLBACK)]
-        yield _ask(asked, dice, _any(voices, dice))
+        asked = [(conversation.unknown(rng, held_out=True), conversation.FALLBACK)]
+        yield _ask(asked, rng, _any(voices, rng))
 
 
-def stories(dice: np.random.Generator, voices: tuple[Voice, ...], count: int) -> Iterator[Trial]:
+def stories(rng: np.random.Generator, voices: tuple[Voice, ...], count: int) -> Iterator[Trial]:
     """Three sentences, with a hum after the second, and a call for more after the third."""
     for _ in range(count):
-        voice, pause = _any(voices, dice), np.zeros(round(0.5 * SAMPLE_RATE_HZ), np.float32)
-        told = [say(conversation.tale(dice), voice).pcm for _ in range(3)]
+        voice, pause = _any(voices, rng), np.zeros(round(0.5 * SAMPLE_RATE_HZ), np.float32)
+        told = [say(conversation.tale(rng), voice).pcm for _ in range(3)]
         sound = np.concatenate([told[0], pause, told[1], pause, told[2]])
         expected = f"{conversation.BACKCHANNEL} {conversation.AFTER_STORY}"
         yield _place([(1.0, sound)], expected, _ANSWER_S + CLOSE_STORY_AFTER_S)
 
 
-def interruptions(dice: np.random.Generator, voices: tuple[Voice, ...], count: int) -> Iterator[Trial]:
+def interruptions(rng: np.random.Generator, voices: tuple[Voice, ...], count: int) -> Iterator[Trial]:
     """A question, and another in the midst of the answer to it; the second is to be answered."""
     lengths = durations_s(conversation.answers())
     long = tuple(topic for topic in TOPICS if topic.answer and lengths[topic.answer] > 1.8)
     for _ in range(count):
-        voice, first = _any(voices, dice), _any(long, dice)
-        second = _any(tuple(topic for topic in TOPICS if topic.answer and topic is not first), dice)
-        opening = say(_any(first.forms, dice), voice).pcm
-        again_s = 1 + len(opening) / SAMPLE_RATE_HZ + float(dice.uniform(0.9, 1.4))
-        sounds = [(1.0, opening), (again_s, say(_any(second.held_out, dice), voice).pcm)]
+        voice, first = _any(voices, rng), _any(long, rng)
+        second = _any(tuple(topic for topic in TOPICS if topic.answer and topic is not first), rng)
+        opening = say(_any(first.forms, rng), voice).pcm
+        again_s = 1 + len(opening) / SAMPLE_RATE_HZ + float(rng.uniform(0.9, 1.4))
+        sounds = [(1.0, opening), (again_s, say(_any(second.held_out, rng), voice).pcm)]
         yield replace(_place(sounds, second.answer, _ANSWER_S), alone=False)
 
 
-def noisy(dice: np.random.Generator, snr_db: float) -> Callable[[Sound], Sound]:
+def noisy(rng: np.random.Generator, snr_db: float) -> Callable[[Sound], Sound]:
     """White noise, so many decibels below a voice."""
-    return lambda pcm: pcm + white(dice, len(pcm), 20 * math.log10(_VOICE_RMS) - snr_db)
+    return lambda pcm: pcm + white(rng, len(pcm), 20 * math.log10(_VOICE_RMS) - snr_db)
 
 
 def telephone(pcm: Sound) -> Sound:
@@ -115,34 +115,34 @@ def clipped(pcm: Sound) -> Sound:
     return (pcm * np.float32(3 / np.abs(pcm).max())).clip(-1, 1)
 
 
-def white(dice: np.random.Generator, samples: int, level_db: float) -> Sound:
+def white(rng: np.random.Generator, samples: int, level_db: float) -> Sound:
     """White noise of this power in dB of full scale."""
-    return dice.standard_normal(samples).astype(np.float32) * np.float32(10 ** (level_db / 20))
+    return rng.standard_normal(samples).astype(np.float32) * np.float32(10 ** (level_db / 20))
 
 
-def music(dice: np.random.Generator, samples: int) -> Sound:
+def music(rng: np.random.Generator, samples: int) -> Sound:
     """Chords of plucked strings over a beat, two a second: f32 [samples]."""
     pcm = np.zeros(samples, np.float32)
     time_s = np.arange(SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
     for start in range(0, samples, SAMPLE_RATE_HZ // 2):
-        root_hz = 110 * 2 ** (int(dice.choice([0, 3, 5, 7, 8, 10])) / 12)
+        root_hz = 110 * 2 ** (int(rng.choice([0, 3, 5, 7, 8, 10])) / 12)
         notes_hz = [root_hz * 2 ** (step / 12) * part for step in (0, 4, 7, 12) for part in (1, 2, 3, 4)]
         chord = sum(np.sin(2 * np.pi * hz * time_s) * np.exp(-4 * time_s * (hz / 200) ** 0.5) for hz in notes_hz)
-        beat = dice.standard_normal(len(time_s)) * np.exp(-60 * time_s)
+        beat = rng.standard_normal(len(time_s)) * np.exp(-60 * time_s)
         room = pcm[start : start + len(time_s)]
         room += (0.03 * chord + 0.05 * beat).astype(np.float32)[: len(room)]
     return pcm
 
 
-def foreign(dice: np.random.Generator, samples: int) -> Sound:
+def foreign(rng: np.random.Generator, samples: int) -> Sound:
     """German and Spanish sentences, with pauses: f32 [samples]."""
     pcm, start = np.zeros(samples, np.float32), SAMPLE_RATE_HZ
     while start < samples:
-        language, sentences = _any(tuple(_FOREIGN.items()), dice)
-        said = say(_any(sentences, dice), Voice(language, "m3", int(dice.integers(30, 70)), 150)).pcm
+        language, sentences = _any(tuple(_FOREIGN.items()), rng)
+        said = say(_any(sentences, rng), Voice(language, "m3", int(rng.integers(30, 70)), 150)).pcm
         room = pcm[start : start + len(said)]
         room += said[: len(room)]
-        start += len(said) + int(dice.uniform(2, 6) * SAMPLE_RATE_HZ)
+        start += len(said) + int(rng.uniform(2, 6) * SAMPLE_RATE_HZ)
     return pcm
 
 
@@ -151,15 +151,15 @@ def nobody(pcm: Sound) -> Trial:
     return Trial(pcm[: len(pcm) // FRAME_SAMPLES * FRAME_SAMPLES], conversation.GREETING, 0, 0)
 
 
-def other_speeds(dice: np.random.Generator) -> tuple[Voice, ...]:
+def other_speeds(rng: np.random.Generator) -> tuple[Voice, ...]:
     """Trained speakers, slower or faster than they were trained."""
-    return tuple(replace(v, speed_wpm=round(v.speed_wpm * dice.choice([0.7, 1.4]))) for v in CALLER_VOICES)
+    return tuple(replace(v, speed_wpm=round(v.speed_wpm * rng.choice([0.7, 1.4]))) for v in CALLER_VOICES)
 
 
-def _ask(asked: list[tuple[str, str]], dice: np.random.Generator, voice: Voice) -> Trial:
+def _ask(asked: list[tuple[str, str]], rng: np.random.Generator, voice: Voice) -> Trial:
     """Questions with their answers, the next after the answer to the one before; only the last is measured."""
     lengths = durations_s([answer for _, answer in asked])
-    at_s, sounds = float(dice.uniform(*_START_S)), []
+    at_s, sounds = float(rng.uniform(*_START_S)), []
     for wording, answer in asked:
         sounds.append((at_s, say(wording, voice).pcm))
         at_s += len(sounds[-1][1]) / SAMPLE_RATE_HZ + lengths[answer] + 1.2
@@ -176,5 +176,5 @@ def _place(sounds: list[tuple[float, Sound]], expected: str, rest_s: float) -> T
     return Trial(pcm, expected, asked_s, done_s)
 
 
-def _any(choices: tuple[T, ...], dice: np.random.Generator) -> T:
-    return choices[int(dice.integers(len(choices)))]
+def _any(choices: tuple[T, ...], rng: np.random.Generator) -> T:
+    return choices[int(rng.integers(len(choices)))]

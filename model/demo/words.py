@@ -9,7 +9,7 @@ import numpy as np
 import sentencepiece
 from numpy.typing import NDArray
 
-from model.published import FRAME_SAMPLES, SAMPLE_RATE_HZ
+from model.audio import FRAME_SAMPLES, SAMPLE_RATE_HZ
 
 END_PAD, PAD = 0, 3  # as published: END_PAD in the frame before a word, PAD where nothing begins
 _SPECIAL = 4  # <unk> (which END_PAD is), <s>, </s>, PAD

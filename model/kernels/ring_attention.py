@@ -1,4 +1,4 @@
-"""Attention of a step's few new positions over the ring of past keys and values: what `model.attention` does in torch.
+"""Attention of a step's few new positions over the ring of past keys and values: as `network.attention` does in torch.
 
 Decoding reads every key once and computes almost nothing, so its time is the bytes of the columns that hold something.
 The columns are split among programs (flash-decoding, https://crfm.stanford.edu/2023/10/12/flashdecoding.html), so that
@@ -45,7 +45,7 @@ def ring_attention(
     key_scales: Tensor | None = None,
     value_scales: Tensor | None = None,
 ) -> Tensor:
-    """Softmax attention of T queries over the columns that `model.attention.look` lets each see.
+    """Softmax attention of T queries over the columns that `network.attention.make_window` lets each see.
 
     Shapes: query [S, H, T, D], any strides but D's, which is 1; keys and values [S, H, C, D], contiguous, D a power of
     two; scales f32 or f16 [S, H, C], one a head and column, where keys and values are int8 or float8_e4m3fn; length
@@ -58,29 +58,29 @@ def ring_attention(
     assert dim & (dim - 1) == 0, f"a head of {dim} is not a power of two"
     block = max(8, min(_TILE_VALUES, _TILE_BYTES // keys.element_size()) // dim)
     splits = -(-capacity // (block * _TILES))
-    seen = query.new_empty(slots, frames, heads, dim)
-    # A single split writes what is seen at once; several leave their shares here.
+    attended = query.new_empty(slots, frames, heads, dim)
+    # A single split writes its result at once; several leave their shares here.
     shares = (slots, heads * frames, splits) if splits > 1 else (0, 0, 0)
     peaks, sums = query.new_empty((2, *shares), dtype=torch.float32)
-    sights = query.new_empty((*shares, dim), dtype=torch.float32)
+    outputs = query.new_empty((*shares, dim), dtype=torch.float32)
     _read[(splits, heads * frames, slots)](
-        query, keys, values, key_scales, value_scales, length, active, seen, peaks, sums, sights,
+        query, keys, values, key_scales, value_scales, length, active, attended, peaks, sums, outputs,
         *query.stride()[:3], capacity, math.log2(math.e) / math.sqrt(dim),
         HEADS=heads, FRAMES=frames, DIM=dim, BLOCK=block, TILES=_TILES, SPLITS=splits, STAGES=_STAGES,
         num_warps=_WARPS,
     )  # fmt: skip
     if splits > 1:
         _join[(heads * frames, slots)](
-            length, active, seen, peaks, sums, sights, capacity,
+            length, active, attended, peaks, sums, outputs, capacity,
             HEADS=heads, FRAMES=frames, DIM=dim, SPLIT=block * _TILES, SPLITS=splits, JOINED=_JOINED,
             num_warps=_WARPS,
         )  # fmt: skip
-    return seen.transpose(1, 2)
+    return attended.transpose(1, 2)
 
 
 @triton.jit
 def _read(
-    query, keys, values, key_scales, value_scales, length, active, seen, peaks, sums, sights,
+    query, keys, values, key_scales, value_scales, length, active, attended, peaks, sums, outputs,
     query_slot, query_head, query_frame, capacity, scale,
     HEADS: tl.constexpr, FRAMES: tl.constexpr, DIM: tl.constexpr, BLOCK: tl.constexpr, TILES: tl.constexpr,
     SPLITS: tl.constexpr, STAGES: tl.constexpr,
@@ -96,7 +96,7 @@ def _read(
     if active is not None:
         if not tl.load(active + slot):
             if SPLITS == 1:
-                tl.store(seen + target, tl.zeros([DIM], seen.dtype.element_ty))
+                tl.store(attended + target, tl.zeros([DIM], attended.dtype.element_ty))
             return
     newest = last.to(tl.int32) % capacity  # the column of the last position; 32 bits of frames are five years
     oldest = tl.minimum(last, capacity - 1).to(tl.int32)  # the greatest age that any column holds
@@ -106,7 +106,7 @@ def _read(
     ring = (slot * HEADS + head) * capacity
     peak = tl.full([BLOCK], _MASKED, tl.float32)
     total = tl.zeros([BLOCK], tl.float32)
-    sight = tl.zeros([BLOCK, DIM], tl.float32)
+    output = tl.zeros([BLOCK, DIM], tl.float32)
     for first in tl.range(start, tl.minimum(start + BLOCK * TILES, oldest + 1), BLOCK, num_stages=STAGES):
         columns = first + tl.arange(0, BLOCK)
         age = newest - columns
@@ -128,23 +128,23 @@ def _read(
         total = total * kept + weight
         if value_scales is not None:
             weight *= tl.load(value_scales + place, visible, 0.0).to(tl.float32)
-        sight = sight * kept[:, None] + weight[:, None] * value.to(tl.float32)
+        output = output * kept[:, None] + weight[:, None] * value.to(tl.float32)
     highest = tl.max(peak, 0)
     part = tl.exp2(peak - highest)
     whole = tl.sum(total * part, 0)
-    looked = tl.sum(sight * part[:, None], 0)
+    sum_of_lanes = tl.sum(output * part[:, None], 0)
     if SPLITS == 1:
-        tl.store(seen + target, (looked / whole).to(seen.dtype.element_ty))
+        tl.store(attended + target, (sum_of_lanes / whole).to(attended.dtype.element_ty))
     else:
         share = (slot * HEADS * FRAMES + row) * SPLITS + split
         tl.store(peaks + share, highest)
         tl.store(sums + share, whole)
-        tl.store(sights + share * DIM + dims, looked)
+        tl.store(outputs + share * DIM + dims, sum_of_lanes)
 
 
 @triton.jit
 def _join(
-    length, active, seen, peaks, sums, sights, capacity,
+    length, active, attended, peaks, sums, outputs, capacity,
     HEADS: tl.constexpr, FRAMES: tl.constexpr, DIM: tl.constexpr, SPLIT: tl.constexpr, SPLITS: tl.constexpr,
     JOINED: tl.constexpr,
 ):  # fmt: skip
@@ -152,26 +152,26 @@ def _join(
     row, slot = tl.program_id(0), tl.program_id(1).to(tl.int64)
     head, frame = row // FRAMES, row % FRAMES
     dims = tl.arange(0, DIM)
-    target = seen + ((slot * FRAMES + frame) * HEADS + head) * DIM + dims
+    target = attended + ((slot * FRAMES + frame) * HEADS + head) * DIM + dims
     if active is not None:
         if not tl.load(active + slot):
-            tl.store(target, tl.zeros([DIM], seen.dtype.element_ty))
+            tl.store(target, tl.zeros([DIM], attended.dtype.element_ty))
             return
     oldest = tl.minimum(tl.load(length + slot) + FRAMES - 1, capacity - 1).to(tl.int32)
     count = oldest // SPLIT + 1
     peak = tl.full([], _MASKED, tl.float32)
     total = tl.zeros([], tl.float32)
-    sight = tl.zeros([DIM], tl.float32)
+    output = tl.zeros([DIM], tl.float32)
     for first in tl.range(0, count, JOINED):
         splits = first + tl.arange(0, JOINED)
         shares = (slot * HEADS * FRAMES + row) * SPLITS + splits
         theirs = tl.load(peaks + shares, splits < count, _MASKED)
-        sums_there = tl.load(sums + shares, splits < count, 0.0)
-        sights_there = tl.load(sights + shares[:, None] * DIM + dims[None, :], (splits < count)[:, None], 0.0)
+        sums_here = tl.load(sums + shares, splits < count, 0.0)
+        outputs_here = tl.load(outputs + shares[:, None] * DIM + dims[None, :], (splits < count)[:, None], 0.0)
         higher = tl.maximum(peak, tl.max(theirs, 0))
         kept = tl.exp2(peak - higher)
         part = tl.exp2(theirs - higher)
         peak = higher
-        total = total * kept + tl.sum(sums_there * part, 0)
-        sight = sight * kept + tl.sum(sights_there * part[:, None], 0)
-    tl.store(target, (sight / total).to(seen.dtype.element_ty))
+        total = total * kept + tl.sum(sums_here * part, 0)
+        output = output * kept + tl.sum(outputs_here * part[:, None], 0)
+    tl.store(target, (output / total).to(attended.dtype.element_ty))

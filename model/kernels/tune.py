@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from model.command_line import print_to_any_terminal
 from model.kernels import available
 from model.quantize import EIGHT_BIT, quantize
 
@@ -141,6 +142,7 @@ def measure_attention(slots: int, dtype: torch.dtype) -> dict[str, Any]:
 
 def main() -> None:
     """Print the table, and write it as JSON."""
+    print_to_any_terminal()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--out", type=Path, help="write the rows there as JSON")
     parser.add_argument("--sweep", action="store_true", help="try other tiles too; takes minutes")

@@ -12,7 +12,7 @@ from server.access.call_limits import CallLimiter
 from server.access.call_tokens import CallToken, CallTokens
 from server.access.hosts import ANY, HostPolicy, OriginPolicy
 from server.access.identity import ClientIdentity
-from server.access.tokens import is_same, make_token, take_token
+from server.access.tokens import generate_token, is_same, take_token
 from server.addresses import client_key, is_local
 from server.errors import TokenInvalid, TokenMissing
 from server.settings import Settings
@@ -27,8 +27,8 @@ class AccessPolicy:
 
     def __init__(self, settings: Settings) -> None:
         given = settings.token.get_secret_value() if settings.token else None
-        self.made_token = make_token() if given is None and _needs_token(settings) else None
-        self._token = given or self.made_token  # None: nobody needs one
+        self.generated_token = generate_token() if given is None and _needs_token(settings) else None
+        self._token = given or self.generated_token  # None: nobody needs one
         self._calls_need_token = self._token is not None and not settings.public
         key = settings.call_token_key
         self._call_tokens = CallTokens(key.get_secret_value()) if key else None

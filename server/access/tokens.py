@@ -18,7 +18,7 @@ _BEARER = "bearer "
 _QUERY = b"token="
 
 
-def make_token() -> str:
+def generate_token() -> str:
     """One that nobody guesses, short enough to type."""
     return secrets.token_urlsafe(16)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 from server.calls.waiting_queue import WaitingQueue
 from server.clock import Clock
-from server.engine.bridge import Close, Open
+from server.engine.bridge import CloseSession, OpenSession
 from server.errors import ConnectionLost
 from server.metrics import Count
 from server.sessions.session import Session, SessionState
@@ -21,7 +21,7 @@ class Admission:
     """Every session there is, from the line to its end."""
 
     def __init__(
-        self, clock: Clock, submit: Callable[[Open | Close], None], on_left: Callable[[Session], None]
+        self, clock: Clock, submit: Callable[[OpenSession | CloseSession], None], on_left: Callable[[Session], None]
     ) -> None:
         """`submit` takes commands to the engine, which applies them in order; `on_left` hears of each end once."""
         self.slots = 0  # how many calls the model takes at once: known when it is ready
@@ -83,7 +83,7 @@ class Admission:
         """Promise free slots, and those of the longest parked, to the first in line; tell the others their places."""
         while self._line and (self._free or self._evict()):
             self._free -= 1
-            self._submit(Open(self._line.pop_first()))
+            self._submit(OpenSession(self._line.pop_first()))
         self.tell_places()
 
     def tell_places(self) -> None:
@@ -124,7 +124,7 @@ class Admission:
             session.close()
         else:
             self._free += 1  # commands are applied in their order: whoever is promised the slot comes after this
-            self._submit(Close(session))
+            self._submit(CloseSession(session))
         if session.greeted_at is not None:
             self._line.note_length(self._clock.now() - session.greeted_at)
         self._on_left(session)

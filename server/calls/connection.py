@@ -1,8 +1,8 @@
 """One client's WebSocket, from the request to the close.
 
 Joins what knows nothing of each other: the socket, the dialect, the codec and the session. The `Receiver` reads what
-the client sends; what goes back is sent here. Everything that ends a call is an error of `errors.py`, and `_say_goodbye`
-alone turns it into what this client is told.
+the client sends; what goes back is sent here. Everything that ends a call is an error of `errors.py`, and only
+`_say_goodbye` turns it into what this client is told.
 """
 
 from __future__ import annotations

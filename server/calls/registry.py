@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from server.calls.admission import Admission
 from server.calls.resume_tokens import ResumeTokens
 from server.clock import Clock
-from server.engine.bridge import Close, Open
+from server.engine.bridge import CloseSession, OpenSession
 from server.errors import (
     CallEnded,
     CannotResume,
@@ -57,7 +57,7 @@ class Calls:
         settings: Settings,
         clock: Clock,
         metrics: Metrics,
-        submit: Callable[[Open | Close], None],
+        submit: Callable[[OpenSession | CloseSession], None],
         wake_engine: Callable[[], None],
     ) -> None:
         """`submit` takes commands to the engine, in their order. Raises CannotRecord."""

@@ -16,17 +16,17 @@ from server.calls.registry import Calls, stopping
 from server.clock import Clock, WallClock
 from server.engine.bridge import (
     Bridge,
-    Broken,
-    Check,
-    Checked,
-    Closed,
+    CheckIntegrity,
     Command,
-    Failed,
+    EngineCrashed,
+    EngineReady,
+    IntegrityChecked,
     Notice,
-    Opened,
-    Ready,
+    OutputNonFinite,
+    SessionClosed,
+    SessionOpened,
     Stepped,
-    Stop,
+    StopEngine,
 )
 from server.engine.engine import Engine
 from server.engine.runner import DeviceMemory, ModelCard, Runner
@@ -79,7 +79,7 @@ class Service:
 
     def stop(self) -> None:
         """End the engine thread. A step under way may outlive this; the thread is a daemon."""
-        self._bridge.submit(Stop())
+        self._bridge.submit(StopEngine())
         if not self._engine.join(_THREAD_STOPS_WITHIN_S):
             log.warning("the engine is still busy")
         self.calls.stop()
@@ -117,7 +117,7 @@ class Service:
         self.calls.admission.check_integrity()
         checked = asyncio.get_running_loop().create_future()
         self._checks.append(checked)
-        self._submit(Check(frozenset(self.calls.admission.seated())))
+        self._submit(CheckIntegrity(frozenset(self.calls.admission.seated())))
         problem = await checked
         assert problem is None, problem
 
@@ -137,17 +137,17 @@ class Service:
                         self.metrics.add_step(len(replies), rows, replies[0][1].step_s)
                     for session, reply in replies:
                         session.push_reply(reply)
-                case Broken(session):
+                case OutputNonFinite(session):
                     self._on_broken(session)
-                case Opened(session):
+                case SessionOpened(session):
                     self.calls.open(session, self.card.name)
-                case Closed(session):
+                case SessionClosed(session):
                     session.close()
-                case Checked(problem):
+                case IntegrityChecked(problem):
                     self._checks.popleft().set_result(problem)
-                case Ready(card, slots):
+                case EngineReady(card, slots):
                     self._on_ready(card, slots)
-                case Failed(reason):
+                case EngineCrashed(reason):
                     self._on_failed(reason)
 
     def _on_ready(self, card: ModelCard, slots: int) -> None:

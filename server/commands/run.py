@@ -25,7 +25,7 @@ from server.hub.resolve import ModelUnavailable
 from server.sessions.params import SessionParams
 
 if TYPE_CHECKING:
-    from server.engine.moshi_runner import MoshiRunner
+    from server.engine.model_runner import ModelRunner
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run one file through the model; the process's exit status."""
-    from server.engine.moshi_runner import load_runner
+    from server.engine.model_runner import load_runner
 
     choices = {"text_seed": args.seed, "audio_seed": args.seed}
     if args.greedy:
@@ -88,7 +88,7 @@ class Answer:
     tokens: NDArray[np.int32]  # [T', 1 + dep_q], spoken, text first; T' is T less the delay between streams
 
 
-def answer(runner: MoshiRunner, pcm: NDArray[np.float32]) -> Answer:
+def answer(runner: ModelRunner, pcm: NDArray[np.float32]) -> Answer:
     """Everything that slot 0 of `runner` says to f32 [n]; a last, partial frame is left out."""
     frames = pcm[: len(pcm) // FRAME_SAMPLES * FRAME_SAMPLES].reshape(-1, FRAME_SAMPLES)
     active = np.ones(1, np.bool_)

@@ -20,38 +20,38 @@ from server.sessions.session import Session
 
 
 @dataclass(frozen=True, slots=True)
-class Open:
-    """Seat the session and start the runner on it. No more of these come than there are free slots."""
+class OpenSession:
+    """Give the session a slot and start the runner on it. Never more of these than there are free slots."""
 
     session: Session
 
 
 @dataclass(frozen=True, slots=True)
-class Close:
+class CloseSession:
     """Give back the slot of the session, which was opened before."""
 
     session: Session
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
-    """See whether all that must hold between ticks does, and whether these and no others have slots."""
+class CheckIntegrity:
+    """Check what must hold between ticks, and that these sessions and no others have slots."""
 
     seated: frozenset[Session]
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
-    """End the thread."""
+class StopEngine:
+    """End the engine thread."""
 
 
-Command = Open | Close | Check | Stop
+Command = OpenSession | CloseSession | CheckIntegrity | StopEngine
 
 # ── Notices: engine → event loop
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
+class EngineReady:
     """The runner is warm."""
 
     card: ModelCard
@@ -59,12 +59,12 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class SessionOpened:
     session: Session
 
 
 @dataclass(frozen=True, slots=True)
-class Closed:
+class SessionClosed:
     session: Session
 
 
@@ -77,25 +77,25 @@ class Stepped:
 
 
 @dataclass(frozen=True, slots=True)
-class Broken:
-    """What the model computes for the session is no number any more; it is to be closed."""
+class OutputNonFinite:
+    """The model produced NaN or infinity for the session, which has to be closed."""
 
     session: Session
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class IntegrityChecked:
     problem: str | None  # None: all is well
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class EngineCrashed:
     """The runner could not be made, or a step raised. The thread has ended."""
 
     reason: str
 
 
-Notice = Ready | Opened | Closed | Stepped | Broken | Checked | Failed
+Notice = EngineReady | SessionOpened | SessionClosed | Stepped | OutputNonFinite | IntegrityChecked | EngineCrashed
 
 
 class Bridge:

@@ -20,19 +20,19 @@ from server.clock import Clock
 from server.engine.batch import StepResult
 from server.engine.bridge import (
     Bridge,
-    Broken,
-    Check,
-    Checked,
-    Close,
-    Closed,
+    CheckIntegrity,
+    CloseSession,
     Command,
-    Failed,
+    EngineCrashed,
+    EngineReady,
+    IntegrityChecked,
     Notice,
-    Open,
-    Opened,
-    Ready,
+    OpenSession,
+    OutputNonFinite,
+    SessionClosed,
+    SessionOpened,
     Stepped,
-    Stop,
+    StopEngine,
 )
 from server.engine.runner import DeviceMemory, Runner
 from server.engine.slots import Gathered, Slots, StepTimes
@@ -74,7 +74,7 @@ class Engine:
         except Exception as error:
             # What keeps it from coming up has a sentence; of a step that failed, only this tells where.
             log.log(logging.ERROR if self._turns else logging.DEBUG, "the engine's turn failed", exc_info=True)
-            self._bridge.post([Failed(str(error) or type(error).__name__)])
+            self._bridge.post([EngineCrashed(str(error) or type(error).__name__)])
 
     def device_memory(self) -> DeviceMemory | None:
         """Event loop: how full the runner's device is, once the runner is ready."""
@@ -87,7 +87,7 @@ class Engine:
         self._step_started_at = self._step_ended_at = float("-inf")
         self._untold: tuple[Gathered, StepResult, StepTimes] | None = None
         runner.warm_up()
-        self._bridge.post([Ready(runner.card, runner.slots)])
+        self._bridge.post([EngineReady(runner.card, runner.slots)])
 
     def tick(self) -> None:
         """One turn: commands, a step if anyone has a frame, one post of all there is to tell; else sleep.
@@ -117,20 +117,20 @@ class Engine:
             return []
         (gathered, result, times), self._untold = self._untold, None
         stepped = Stepped(gathered.scatter(result, times), result.computed)
-        return [stepped, *map(Broken, gathered.broken(result))]
+        return [stepped, *map(OutputNonFinite, gathered.broken(result))]
 
     def _apply(self, command: Command) -> Notice | None:
         match command:
-            case Open(session):
+            case OpenSession(session):
                 slot = self._slots.take(session)
                 self._runner.start(slot, session.params)
-                return Opened(session)
-            case Close(session):
+                return SessionOpened(session)
+            case CloseSession(session):
                 self._runner.stop(self._slots.free(session))
-                return Closed(session)
-            case Check(seated):
-                return Checked(self._problem(seated))
-            case Stop():
+                return SessionClosed(session)
+            case CheckIntegrity(seated):
+                return IntegrityChecked(self._problem(seated))
+            case StopEngine():
                 self._stopping = True
                 return None
 

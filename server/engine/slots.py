@@ -14,9 +14,9 @@ import numpy as np
 
 from server.audio.framing import FRAME_SAMPLES
 from server.engine.batch import Batch, StepResult, buckets
-from server.sessions.inbox import SourceFrame
 from server.sessions.outbox import Reply
 from server.sessions.session import Session
+from server.sessions.sources import SourceFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class Slots:
         frames: list[tuple[int, Session, SourceFrame]] = []
         self._active[:] = False
         for row, session in enumerate(self._sessions[: self._rows]):
-            if session and session.inbox.due_at <= now and (frame := session.inbox.take(now)):
+            if session and session.source.due_at <= now and (frame := session.source.take(now)):
                 self._active[row] = True
                 self._pcm[row] = frame.pcm
                 frames.append((row, session, frame))
@@ -113,7 +113,7 @@ class Slots:
 
     def due_at(self) -> float:
         """When the first session has a frame, of silence if no other comes before; inf: none will."""
-        return min((session.inbox.due_at for session in self._sessions[: self._rows] if session), default=math.inf)
+        return min((session.source.due_at for session in self._sessions[: self._rows] if session), default=math.inf)
 
     def seated(self) -> set[Session]:
         """Who has a slot."""

@@ -1,6 +1,6 @@
-"""A caller's voice on its way to the model: the one thing that the event loop and the engine thread both touch.
+"""The microphone's `Source`: frames on their way to the model, the one thing that both threads touch.
 
-Bounded, and never a source of lag: what comes too late or piles up is skipped, and the caller's time goes on as
+Bounded, and never a cause of lag: what comes too late or piles up is skipped, and the session's time goes on as
 `SessionClock` says. Knows no session.
 """
 
@@ -9,43 +9,32 @@ from __future__ import annotations
 import math
 import threading
 from collections import deque
-from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
 
 from server.audio.framing import FRAME_SAMPLES, Pcm
 from server.sessions.pacing import PaceLimiter, SessionClock
+from server.sessions.sources import SourceFrame
 
-INBOX_FRAMES = 4  # more than this the engine is behind by, and the oldest is skipped to live
+INBOX_FRAMES = 4  # beyond these the engine is behind, and the oldest is skipped to stay live
 
 _SILENCE = np.zeros(FRAME_SAMPLES, np.float32)
 _SILENCE.flags.writeable = False
-
-
-@dataclass(frozen=True, slots=True)
-class SourceFrame:
-    """80 ms of a caller, to be stepped."""
-
-    pcm: Pcm  # [FRAME_SAMPLES]
-    offered_at: float
-    is_silence: bool = False  # stands in for a microphone that stands still
 
 
 class OfferResult(Enum):
     """What became of a frame that was offered."""
 
     TAKEN = "taken"
-    SKIPPED = "skipped"  # the oldest that waited was thrown away, or this one if none did
-    LATE = "late"  # it was thrown away: silence was heard in its place
+    SKIPPED = "skipped"  # the oldest that waited was dropped, or this one if none did
+    LATE = "late"  # it was dropped: silence was stepped in its place
 
 
 class Inbox:
     """At most `INBOX_FRAMES` frames, for at most `max_frames` steps in all."""
 
-    # When `take` has something to give: since ever while frames wait, else when silence is due; inf: nothing before an
-    # offer. Either side may read it without the lock, so that an engine of many callers need not ask each of them.
-    due_at: float
+    due_at: float  # -inf while frames wait, else when silence is due; inf: nothing before an offer
 
     def __init__(self, max_frames: int | None = None) -> None:
         self._lock = threading.Lock()
@@ -85,16 +74,16 @@ class Inbox:
             return frame
 
     def pause(self) -> int:
-        """Event loop: give nothing more, no silence either; how many frames were thrown away."""
+        """Event loop: give nothing more, no silence either. Returns how many frames were dropped."""
         with self._lock:
             self._is_paused = True
-            thrown_away = len(self._frames)
+            dropped = len(self._frames)
             self._frames.clear()
             self._note_due()
-            return thrown_away
+            return dropped
 
     def resume(self, now: float) -> None:
-        """Event loop: the caller's time goes on after a standstill of any length. No frame of before is late."""
+        """Event loop: the session's time goes on after a pause of any length. No frame from before is late."""
         with self._lock:
             self._clock = self._clock.restarted(now)
             self._pace = PaceLimiter()

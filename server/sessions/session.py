@@ -21,6 +21,7 @@ from server.sessions.inbox import Inbox, OfferResult
 from server.sessions.outbox import KeepAlive, Outbox, Reply
 from server.sessions.params import SessionParams
 from server.sessions.recording import RecordedFrame, Recording
+from server.sessions.sources import Source
 from server.settings import Settings
 
 LIMIT_NOTICE_FRAMES = 125  # 10 s before the end of a call of limited length its caller is told
@@ -53,8 +54,9 @@ class Session:
         wake_engine: Callable[[], None] = lambda: None,
         max_call_s: float | None = None,
         resume_s: float = 0.0,
+        source: Source | None = None,
     ) -> None:
-        """`resume_s`: how long it may be parked; 0: it ends with its socket."""
+        """`resume_s`: how long it may be parked; 0: it ends with its connection. `source`: None for a microphone."""
         self.id = secrets.token_hex(4)
         self.params = params
         self.state = SessionState.WAITING
@@ -67,6 +69,7 @@ class Session:
 
         max_frames = params.at_most(max_call_s).max_steps
         self.inbox = Inbox(max_frames)
+        self.source: Source = source or self.inbox  # what the engine takes frames from
         self._replies_left = max_frames
         self.outbox = Outbox(clock)
         self.recording: Recording | None = None
@@ -81,7 +84,7 @@ class Session:
         self.parked_at = self.resumed_at = float("-inf")
 
     def push_frame(self, pcm: Pcm) -> None:
-        """Hand one frame f32 [1920] to the engine; what is late or too much is skipped, counted and told."""
+        """Hand a microphone's frame f32 [1920] to the engine; what is late or too much is skipped, counted and told."""
         now = self.heard_at = self._clock.now()
         match self.inbox.offer(pcm, now):
             case OfferResult.LATE:
@@ -162,7 +165,7 @@ class Session:
         self._move(SessionState.PARKED)
         self.parked_at = self._clock.now()
         untold = self.outbox.untold_frames
-        unsent, unheard = self.outbox.end(why), self.inbox.pause()
+        unsent, unheard = self.outbox.end(why), self.source.pause()
         self.counts.update({Count.FRAMES_UNSENT: unsent, Count.FRAMES_SKIPPED: unheard, Count.CALLS_LOST: 1})
         self._missed_frames = untold + unsent + unheard
 
@@ -176,7 +179,7 @@ class Session:
         self.greeted_at += stood_s
         self.heard_at = None if self.heard_at is None else self.heard_at + stood_s
         self.outbox = Outbox(self._clock)
-        self.inbox.resume(now)
+        self.source.resume(now)
         self.counts[Count.CALLS_RESUMED] += 1
         self._send_ready(token, gap_s=round(gap_s, 2))
         if self._missed_frames:

@@ -1,7 +1,7 @@
-"""The listening socket, and how many connections it takes.
+"""The listening socket, and how many connections it accepts.
 
-They are counted where they are accepted, before there is any TLS or HTTP, so that nobody holds the server's files by
-coming and saying nothing.
+They are counted where they are accepted, before any TLS or HTTP, so that silent connections cannot use up the
+process's open files.
 """
 
 from __future__ import annotations
@@ -22,44 +22,45 @@ from server.settings import Settings
 
 log = logging.getLogger(__name__)
 
-_UNREAD_S = 20.0  # a peer whose window stays shut for this long is gone
+_UNREAD_TIMEOUT_S = 20.0  # a peer that reads nothing for this long is gone
 _BACKLOG = 2048
-_OPEN_FILES = 10_240  # macOS allows no more
-_OTHER_FILES = 128  # what is open beside connections
-_SEND_BUFFER_BYTES = 65_536  # 10 s of speech: more would only hide that a caller does not read
-_TURNED_AWAY_AT_ONCE = 64  # before the loop turns to calls again
-_COMPLAIN_EVERY_S = 10.0
-_TOO_MANY = (
+_MAX_OPEN_FILES = 10_240  # macOS allows no more
+_RESERVED_FILES = 128  # open for other things than connections
+_SEND_BUFFER_BYTES = 65_536  # 10 s of speech: more would only hide that a client does not read
+_REJECT_BATCH = 64  # connections, before other tasks get their turn
+_LOG_EVERY_S = 10.0
+_REJECTION = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nConnection: close\r\nRetry-After: 5\r\n"
     b'\r\n{"error":{"code":"sockets","message":"There are too many connections. Try again in a moment."}}'
 )
 
 
 class ConnectionLimiter:
-    """How many connections are open, in all and from each address. Owner: the event loop."""
+    """Bounds the open connections, in all and from each address. Owner: the event loop."""
 
-    def __init__(self, settings: Settings, open_files: int = _OPEN_FILES) -> None:
-        self._max = min(settings.max_sockets, open_files - _OTHER_FILES)
+    def __init__(self, settings: Settings, open_files: int = _MAX_OPEN_FILES) -> None:
+        self._max = min(settings.max_sockets, open_files - _RESERVED_FILES)
         self._max_each = settings.max_sockets_per_address
         self._proxies = [ipaddress.ip_network(proxy) for proxy in settings.trusted_proxy]
         self._each: Counter[str | None] = Counter()
 
     @property
-    def size(self) -> int:
+    def open(self) -> int:
         return self._each.total()
 
-    def join(self, address: str) -> str | None:
-        """One more from `address`; whom to name when it leaves. Raises ConnectionAbortedError when it may not."""
-        caller = None if self._is_proxy(address) else client_key(address)  # None: this machine, or a proxy for many
-        if self.size >= self._max or (caller and self._each[caller] >= self._max_each):
+    def acquire(self, address: str) -> str | None:
+        """Count one connection from `address`; the key to release it by. Raises ConnectionAbortedError at a bound."""
+        key = None if self._is_proxy(address) else client_key(address)  # None: this machine, or a proxy for many
+        if self.open >= self._max or (key and self._each[key] >= self._max_each):
             raise ConnectionAbortedError("There are too many connections.")
-        self._each[caller] += 1
-        return caller
+        self._each[key] += 1
+        return key
 
-    def leave(self, caller: str | None) -> None:
-        self._each[caller] -= 1
-        if not self._each[caller]:
-            del self._each[caller]
+    def release(self, key: str | None) -> None:
+        """The connection is closed."""
+        self._each[key] -= 1
+        if not self._each[key]:
+            del self._each[key]
 
     def _is_proxy(self, address: str) -> bool:
         try:
@@ -70,7 +71,7 @@ class ConnectionLimiter:
 
 
 class _Accepted(socket.socket):
-    """One of a crowd, until it is closed."""
+    """A counted connection, until it is closed."""
 
     on_close: Callable[[], None] | None = None
 
@@ -82,48 +83,48 @@ class _Accepted(socket.socket):
 
 
 class Listener(socket.socket):
-    """A listening socket that takes no more connections than its crowd may have."""
+    """A listening socket that accepts no more connections than its limiter allows."""
 
-    crowd: ConnectionLimiter
-    on_turned_away: Callable[[], object] = staticmethod(lambda: None)
-    _complained_at = float("-inf")
+    limiter: ConnectionLimiter
+    on_rejected: Callable[[], object] = staticmethod(lambda: None)
+    _logged_at = float("-inf")
 
     def accept(self) -> tuple[socket.socket, Any]:
-        """As any other, but who is too many hears so and is hung up on. Raises OSError."""
-        for _ in range(_TURNED_AWAY_AT_ONCE):
+        """As any other, except that connections over the limit are answered 503 and closed. Raises OSError."""
+        for _ in range(_REJECT_BATCH):
             connection, address = super().accept()
             try:
-                caller = self.crowd.join(address[0])
+                key = self.limiter.acquire(address[0])
             except ConnectionAbortedError:
-                self._turn_away(connection, address[0])
+                self._reject(connection, address[0])
                 continue
             accepted = _Accepted(fileno=connection.detach())
-            accepted.on_close = partial(self.crowd.leave, caller)
+            accepted.on_close = partial(self.limiter.release, key)
             return accepted, address
-        raise BlockingIOError  # as if there were nobody else
+        raise BlockingIOError  # as if no other connection waited
 
-    def _turn_away(self, connection: socket.socket, peer: str) -> None:
-        self.on_turned_away()
+    def _reject(self, connection: socket.socket, peer: str) -> None:
+        self.on_rejected()
         with connection:
             connection.setblocking(False)
             with suppress(OSError):
-                connection.send(_TOO_MANY)  # who speaks TLS will not understand, but that it is over
-        if (now := time.monotonic()) - self._complained_at > _COMPLAIN_EVERY_S:
-            self._complained_at = now
-            log.warning("connections turned away", extra={"open": self.crowd.size, "peer": peer})
+                connection.send(_REJECTION)  # a TLS client only learns that it is closed
+        if (now := time.monotonic()) - self._logged_at > _LOG_EVERY_S:
+            self._logged_at = now
+            log.warning("connections refused: too many are open", extra={"open": self.limiter.open, "peer": peer})
 
 
-def listen(host: str, port: int, crowd: ConnectionLimiter) -> Listener:
+def listen(host: str, port: int, limiter: ConnectionLimiter) -> Listener:
     """A bound TCP socket. Raises OSError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # Named as TCP, since asyncio turns Nagle's delay off only for sockets that say so.
     listener = Listener(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.crowd = crowd
+    listener.limiter = limiter
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    # Inherited by accepted sockets: a caller who stops reading is noticed, and holds no socket for ever.
+    # Inherited by accepted sockets: a client that stops reading is noticed, and holds no socket for ever.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(_UNREAD_S * 1000))
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(_UNREAD_TIMEOUT_S * 1000))
     try:
         listener.bind((host, port))
         listener.listen(_BACKLOG)
@@ -133,15 +134,15 @@ def listen(host: str, port: int, crowd: ConnectionLimiter) -> Listener:
     return listener
 
 
-def allow_many_sockets() -> int:
+def raise_open_files_limit() -> int:
     """Raise the soft limit on open files, often 1024, as far as we need and may. Returns how many may be open."""
     if sys.platform == "win32":
-        return _OPEN_FILES
+        return _MAX_OPEN_FILES
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    wanted = _MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _MAX_OPEN_FILES)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return _OPEN_FILES
+        return _MAX_OPEN_FILES
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     return wanted

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from model.stepper import are_few
+from model.execution.stepper import are_few
 from server.audio.framing import FRAME_S, FRAME_SAMPLES
 from server.engine.batch import Batch, StepResult
-from server.engine.bridge import Open, Stepped
+from server.engine.bridge import OpenSession, Stepped
 from server.engine.echo_runner import EchoRunner
 from server.engine.engine import Engine
 from server.engine.runner import Pending
@@ -117,7 +117,7 @@ def talk(model: Model, callers: int, wait_s: float) -> Outcome:
     engine = Engine(lambda: runner, bridge, clock)  # type: ignore[arg-type]
     engine.set_up(runner)
     sessions = [Session(SessionParams(), clock) for _ in range(callers)]
-    bridge.queued += [Open(session) for session in sessions]
+    bridge.queued += [OpenSession(session) for session in sessions]
     engine.tick()
     begun_at, dice = clock.now(), random.Random(1)
     coming = [(begun_at + dice.random() * FRAME_S, row) for row in range(callers)]

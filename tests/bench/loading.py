@@ -15,8 +15,10 @@ from typing import Any
 
 import torch
 
-from model.checkpoint import build, find, in_directory
-from model.random_checkpoint import write_checkpoint
+from model.checkpoints.build import build
+from model.checkpoints.families import find
+from model.checkpoints.files import in_directory
+from model.checkpoints.random import write_checkpoint
 from tests.bench.processes import run_alone
 from tests.bench.report import Part, Row
 from tests.bench.workbench import Workbench

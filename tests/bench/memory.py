@@ -14,7 +14,7 @@ import numpy as np
 
 from server.audio.framing import FRAME_SAMPLES
 from server.engine.batch import Batch
-from server.engine.moshi_runner import load_runner
+from server.engine.model_runner import load_runner
 from tests.bench.processes import run_alone, status_bytes
 from tests.bench.report import Part, Row
 from tests.bench.workbench import Workbench

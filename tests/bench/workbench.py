@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from model.random_checkpoint import write_checkpoint
+from model.checkpoints.random import write_checkpoint
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from server.commands.serve import runner_maker
+from server.commands.serve import runner_factory
 from server.engine.runner import Runner
 from server.metrics import Count
 from server.sessions import pacing
@@ -34,7 +34,7 @@ async def weather(share: float, seed: int) -> None:
     settings = Settings(model="echo", slots=64, max_waiting=32, **_SETTINGS)  # type: ignore[arg-type]
     ledger = Ledger()
     samples: list[Sample] = []
-    async with served_by(runner_maker(settings), settings, True) as served:
+    async with served_by(runner_factory(settings), settings, True) as served:
         for number in range(STORMS):
             await storm(served, round(CALLERS * min(1, 5 * share)), STORM_S * share / STORMS, seed + number, ledger)
             await settle_accounts(served, ledger)
@@ -78,7 +78,7 @@ async def soak(share: float, seed: int) -> None:
     """Full slots in real time, on the echo: what may grow here is not the model's, whose turn comes with `frames`."""
     settings = Settings(model="echo", slots=SOAK_SLOTS, **_SETTINGS)  # type: ignore[arg-type]
     samples = []
-    async with served_by(runner_maker(settings), settings, True) as served:
+    async with served_by(runner_factory(settings), settings, True) as served:
         first_ms, last_ms = await in_real_time(served, SOAK_S * share, samples)
         counts = served.service.counts
     print(
@@ -94,7 +94,7 @@ async def frames(share: float, seed: int) -> None:
     """Frames as fast as they go, on the echo and on a small Moshi."""
     with tempfile.TemporaryDirectory() as directory:
         makers: dict[str, Callable[[], Runner]] = {
-            "echo": runner_maker(Settings(model="echo", slots=8)),
+            "echo": runner_factory(Settings(model="echo", slots=8)),
             "Moshi": lambda: Witness(Path(directory), slots=2).plain(),
         }
         for name, make in makers.items():

@@ -34,7 +34,7 @@ def step(counted=[0]):
     if counted[0] == int(sys.argv[1]):
         raise RuntimeError("the device fell off the bus")
 
-serve.runner_maker = lambda settings: lambda: TalkingRunner(4, before_step=step)
+serve.runner_factory = lambda settings: lambda: TalkingRunner(4, before_step=step)
 sys.exit(cli.main(["serve", "--drain-s", "0", "--port", sys.argv[2], "--record", sys.argv[3]]))
 """
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from server.audio.framing import FRAME_S
-from server.engine.bridge import Open, Stepped
+from server.engine.bridge import OpenSession, Stepped
 from server.engine.engine import Engine
 from server.engine.runner import Runner
 from server.sessions.params import SessionParams
@@ -108,7 +108,7 @@ def as_fast_as_they_go(runner: Runner, frames: int, samples: list[Sample]) -> in
     engine = Engine(lambda: runner, bridge, clock)  # type: ignore[arg-type]
     engine.set_up(runner)
     sessions = [Session(SessionParams(text_seed=at, audio_seed=at), clock) for at in range(runner.slots)]
-    bridge.queued += [Open(session) for session in sessions]
+    bridge.queued += [OpenSession(session) for session in sessions]
     engine.tick()
     answered = 0
     for number in range(frames):

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from model.random_checkpoint import write_checkpoint
+from model.checkpoints.random import write_checkpoint
 from server.engine.batch import Batch, StepResult
-from server.engine.moshi_runner import MoshiRunner, load_runner
+from server.engine.model_runner import ModelRunner, load_runner
 from server.engine.runner import Pending
 from tests.chaos.caller import Ledger
 from tests.server.conftest import Served
@@ -32,7 +32,7 @@ class Witness:
         self.moved = 0  # times, to another line
         self.runner.submit = self._submit  # type: ignore[method-assign]
 
-    def plain(self) -> MoshiRunner:
+    def plain(self) -> ModelRunner:
         """The runner as it was."""
         del self.runner.submit
         return self.runner

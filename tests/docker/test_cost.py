@@ -8,11 +8,11 @@ import tomllib
 import pytest
 
 from docker.cost import PRICES, main, rows
-from model.gpus import GPUS
+from model.hardware.gpus import GPUS
 
 
 def test_pods_and_prices_follow_from_what_a_gpu_holds() -> None:
-    [row] = rows({"l4": 0.9}, callers=100, fill=0.5, spare=1, precision="8bit")
+    [row] = rows({"l4": 0.9}, callers=100, fill=0.5, spare=1, quantization="int8")
     assert row.calls_per_gpu == 9  # as the README's table says
     assert row.pods == math.ceil(100 / 4.5) + 1
     assert row.usd_per_hour_in_all == pytest.approx(row.pods * 0.9)
@@ -20,7 +20,7 @@ def test_pods_and_prices_follow_from_what_a_gpu_holds() -> None:
 
 
 def test_the_cheapest_call_comes_first_and_what_holds_none_is_left_out() -> None:
-    found = rows({"h100": 4.0, "h200": 4.0, "l4": 0.8}, callers=1000, fill=1, spare=0, precision="bf16")
+    found = rows({"h100": 4.0, "h200": 4.0, "l4": 0.8}, callers=1000, fill=1, spare=0, quantization="none")
     assert [row.gpu for row in found] == ["H200", "H100"]  # in bfloat16 an L4 is too slow for one caller
 
 

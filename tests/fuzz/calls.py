@@ -19,7 +19,7 @@ from starlette.types import Message, Scope
 
 from server.access.policy import AccessPolicy
 from server.calls.service import Service
-from server.commands.serve import runner_maker
+from server.commands.serve import runner_factory
 from server.http.app import WEB, create_app
 from server.settings import Settings
 from tests.fuzz.parsers import page, pieces
@@ -48,7 +48,7 @@ class Application:
         logging.getLogger("server").addHandler(self.complaints)
         anyio.to_thread.run_sync = _at_once  # what a file is like takes a microsecond to ask, and a thread to wait
         settings = Settings(model="echo", slots=2)
-        self.service = Service(settings, runner_maker(settings))
+        self.service = Service(settings, runner_factory(settings))
         self._app = create_app(self.service, AccessPolicy(settings))
         self.run(self._start())
 

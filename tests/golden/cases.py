@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.published import FRAME_SAMPLES, SAMPLE_RATE_HZ
-from model.random_checkpoint import BABBLE, small_mimi, write_checkpoint
+from model.audio import FRAME_SAMPLES, SAMPLE_RATE_HZ
+from model.checkpoints.random import BABBLE, small_mimi, write_checkpoint
 
 FRAMES = 100
 PCM_STEP = 37  # one sample in so many is kept of the sound: some of every frame, at every place in it
@@ -92,8 +92,8 @@ CASES: dict[str, Case] = {
 
 def speech_like(frames: int = FRAMES, seed: int = 0) -> NDArray[np.int16]:
     """A chirping, noisy sound with pauses, int16 [frames · FRAME_SAMPLES]."""
-    dice = np.random.Generator(np.random.PCG64(seed))
+    rng = np.random.Generator(np.random.PCG64(seed))
     time_s = np.arange(frames * FRAME_SAMPLES) / SAMPLE_RATE_HZ
     voice = np.sin(2 * np.pi * (150 + 80 * np.sin(3 * time_s)) * time_s) * np.abs(np.sin(5 * time_s)) * 0.3
-    hiss = (dice.random(len(time_s)) - 0.5) * 0.2 * np.abs(np.sin(2 * time_s))
+    hiss = (rng.random(len(time_s)) - 0.5) * 0.2 * np.abs(np.sin(2 * time_s))
     return np.round((voice + hiss) * 32767).astype(np.int16)

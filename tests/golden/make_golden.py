@@ -18,7 +18,7 @@ import torch
 from moshi.models import LMGen, loaders  # type: ignore[import-not-found]
 from safetensors.torch import load_file, save_file
 
-from model.published import FRAME_SAMPLES
+from model.audio import FRAME_SAMPLES
 from tests.golden.cases import CASES, FRAMES, PCM_STEP, Case, speech_like
 
 

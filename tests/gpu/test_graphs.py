@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.checkpoint import build, find, in_directory
-from model.duplex import Duplex, DuplexState
-from model.graphs import GraphedStepper
-from model.published import FRAME_SAMPLES
-from model.random_checkpoint import write_checkpoint
-from model.recorded import PLAN
-from model.sampling import SamplingPlan
+from model.audio import FRAME_SAMPLES
+from model.checkpoints.build import build
+from model.checkpoints.families import find
+from model.checkpoints.files import in_directory
+from model.checkpoints.random import write_checkpoint
+from model.execution.cuda_graphs import GraphedStepper
+from model.modes.duplex import Duplex, DuplexState
+from model.network.sampling import COMMON_PLAN, SamplingPlan
 from model.state import clear_row_, copy_row_, rows, tensors
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
@@ -58,12 +59,12 @@ def test_graphed_equals_eager_and_never_waits(duplex: Duplex):
     stepper = GraphedStepper(duplex, graphed, BUCKETS)
     for state in (eager, graphed):
         fresh(state)
-    dice = torch.Generator().manual_seed(0)
+    rng = torch.Generator().manual_seed(0)
     for tick in range(60):
         count = BUCKETS[-1 - tick // 20]
-        plan = SamplingPlan() if tick % 10 == 3 else PLAN
-        pcm = torch.randn(count, FRAME_SAMPLES, generator=dice) * 0.1
-        active = torch.rand(count, generator=dice) < 0.8
+        plan = SamplingPlan() if tick % 10 == 3 else COMMON_PLAN
+        pcm = torch.randn(count, FRAME_SAMPLES, generator=rng) * 0.1
+        active = torch.rand(count, generator=rng) < 0.8
         if tick == 15:
             for state in (eager, graphed):
                 copy_row_(state, SLOTS - 1, 0)
@@ -90,5 +91,5 @@ def test_a_slot_that_breaks_breaks_alone(duplex: Duplex):
     for tick in range(6):
         if tick == 3:
             state.temporal.rings[0].keys[2, :, 1] = torch.nan
-        finite = stepper.begin(pcm, active, PLAN, tick)().finite.tolist()
+        finite = stepper.begin(pcm, active, COMMON_PLAN, tick)().finite.tolist()
         assert finite == [not (slot == 2 and tick >= 3) for slot in range(SLOTS)]

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.checkpoint import build, find, in_directory
-from model.duplex import Duplex
-from model.random_checkpoint import write_checkpoint
+from model.checkpoints.build import build
+from model.checkpoints.families import find
+from model.checkpoints.files import in_directory
+from model.checkpoints.random import write_checkpoint
+from model.modes.duplex import Duplex
 from tests.golden.cases import CASES
 
 

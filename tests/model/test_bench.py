@@ -9,13 +9,15 @@ import pytest
 import torch
 
 from model.bench import STAGES, fill_, main, make_weights_
-from model.checkpoint import config_at, outline
+from model.checkpoints.build import meta_model
+from model.checkpoints.families import config_at
 
 
 def test_rows_for_people_and_for_programs(babble_directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     rows, plot = tmp_path / "rows.json", tmp_path / "steps.svg"
     flags = ["--callers", "2,1", "--fills", "0.5,1", "--steps", "2", "--device", "cpu"]
-    assert main([str(babble_directory), *flags, "--weights", "8bit", "--kv", "8bit", "--json", str(rows)]) == 0
+    int8 = ["--quantization", "int8", "--kv-cache-dtype", "int8"]
+    assert main([str(babble_directory), *flags, *int8, "--json", str(rows)]) == 0
     printed = capsys.readouterr().out
     figures = json.loads(rows.read_text())
     context = config_at(babble_directory).temporal.context
@@ -38,7 +40,7 @@ def test_rows_for_people_and_for_programs(babble_directory: Path, tmp_path: Path
 @torch.inference_mode()
 def test_what_is_measured_is_a_step_that_speaks(babble_directory: Path):
     """A call in its midst, with numbers that are some: not a first frame, and no NaN."""
-    duplex = outline(config_at(babble_directory), torch.float32)
+    duplex = meta_model(config_at(babble_directory), torch.float32)
     make_weights_(duplex, torch.device("cpu"))
     state = duplex.make_state(2)
     fill_(state, 30, duplex.mimi.config.downsample)

@@ -9,9 +9,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from model.checkpoint import build, find, in_directory
-from model.published import FRAME_SAMPLES
-from model.sampling import SamplingPlan
+from model.audio import FRAME_SAMPLES
+from model.checkpoints.build import build
+from model.checkpoints.families import find
+from model.checkpoints.files import in_directory
+from model.network.sampling import SamplingPlan
 from tests.golden.cases import CASES, PCM_STEP, speech_like
 
 GREEDY = SamplingPlan(greedy=True, penalised=False)

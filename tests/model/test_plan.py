@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from model.config import duplex_config
-from model.gpus import GPUS
+from model.checkpoints.moshi_config import duplex_config
+from model.hardware.gpus import GPUS
 from model.plan import main, make_plan
 
 README = Path(__file__).resolve().parents[2] / "README.md"
@@ -20,7 +20,7 @@ def planned(capsys: pytest.CaptureFixture[str], *flags: str) -> dict:
 
 
 def test_the_table_says_what_it_assumes_and_that_nothing_was_measured(capsys: pytest.CaptureFixture[str]):
-    assert main(["--gpu", "l4", "--weights", "8bit", "--kv", "8bit", "--callers", "4"]) == 0
+    assert main(["--gpu", "l4", "--quantization", "int8", "--kv-cache-dtype", "int8", "--callers", "4"]) == 0
     told = capsys.readouterr().out
     first, *_ = told.splitlines()
     assert "Nothing here was measured" in first
@@ -32,7 +32,7 @@ def test_the_table_says_what_it_assumes_and_that_nothing_was_measured(capsys: py
         "1.5 µs",
         "L4: 9 in real time",
         "15 in memory",
-        "memory bus is the limit",
+        "memory bandwidth is the limit",
     ):
         assert words in told
     for term in ("frame 80", "acoustic delay 80", "wait", "step", "network 30", "playout 40"):
@@ -53,9 +53,9 @@ def test_the_limits_add_up(capsys: pytest.CaptureFixture[str]):
 
 def test_shorter_calls_and_fewer_bits_hold_more(capsys: pytest.CaptureFixture[str]):
     def callers(*flags: str) -> int:
-        return planned(capsys, "--gpu", "l4", "--weights", "8bit", *flags)["capacity"]["in_real_time"]
+        return planned(capsys, "--gpu", "l4", "--quantization", "int8", *flags)["capacity"]["in_real_time"]
 
-    assert callers() < callers("--kv", "8bit") < callers("--kv", "8bit", "--window", "375")
+    assert callers() < callers("--kv-cache-dtype", "int8") < callers("--kv-cache-dtype", "int8", "--window", "375")
 
 
 def test_any_checkpoint_can_be_planned_for(capsys: pytest.CaptureFixture[str], babble_directory: Path):
@@ -82,13 +82,16 @@ def test_a_model_that_is_too_large_says_so(capsys: pytest.CaptureFixture[str], t
     config.write_text(json.dumps({"num_layers": 64}))
     assert main(["--gpu", "l4", "--model", str(config)]) == 1
     assert "The L4 has 21.5 GiB free, too few" in capsys.readouterr().err
-    assert main(["--gpu", "l4", "--weights", "8bit", "--kv", "8bit", "--model", str(config)]) == 0
+    assert main(["--gpu", "l4", "--quantization", "int8", "--kv-cache-dtype", "int8", "--model", str(config)]) == 0
 
 
-@pytest.mark.parametrize(("row", "bits"), [("bfloat16", "bf16"), ("8-bit weights, keys and values", "8bit")])
-def test_the_readme_says_what_the_plan_says(row: str, bits: str):
+@pytest.mark.parametrize(("row", "quantization"), [("bfloat16", "none"), ("8-bit weights, keys and values", "int8")])
+def test_the_readme_says_what_the_plan_says(row: str, quantization: str):
     config = duplex_config(None, None)
-    planned = [make_plan(gpu, config, bits, bits, None, None).capacity.callers for gpu in GPUS.values()]
+    planned = [
+        make_plan(gpu, config, quantization, "int8" if quantization == "int8" else "auto").capacity.callers
+        for gpu in GPUS.values()
+    ]
     table = dict(line.strip("| ").split(" | ", 1) for line in README.read_text().splitlines() if line.startswith("| "))
     assert table["callers"].split(" | ") == [gpu.name for gpu in GPUS.values()]
     assert table[row].split(" | ") == [str(callers) for callers in planned]

@@ -12,11 +12,13 @@ import pytest
 import torch
 
 from model import precision
-from model.checkpoint import build, find, in_directory
-from model.duplex import Duplex
+from model.audio import FRAME_SAMPLES
+from model.checkpoints.build import build
+from model.checkpoints.families import find
+from model.checkpoints.files import in_directory
+from model.checkpoints.random import BABBLE, write_checkpoint
+from model.modes.duplex import Duplex
 from model.precision import CHOICES, Call, compare, divergence, encode, logits, speech, talk
-from model.published import FRAME_SAMPLES
-from model.random_checkpoint import BABBLE, write_checkpoint
 
 FRAMES = 12
 
@@ -46,7 +48,7 @@ def test_fewer_bits_differ_more(babble: Duplex, babble_directory: Path, call: Ca
     exact = logits(babble, call)
     kv = {dtype: compare(babble, dtype, call, exact) for dtype in (torch.int8, torch.float8_e4m3fn)}
     assert 0 < kv[torch.int8].audio.mean() < kv[torch.float8_e4m3fn].audio.mean() < 0.1
-    int8, _ = build(find(in_directory(babble_directory)), torch.device("cpu"), torch.float32, weights=torch.int8)
+    int8, _ = build(find(in_directory(babble_directory)), torch.device("cpu"), torch.float32, weight_dtype=torch.int8)
     error = compare(int8, None, call, exact)
     assert 0 < error.text.mean() < 0.01
     assert (error.agreement > 0.8).all()

@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from model.checkpoint import build, find, in_directory
-from model.duplex import Duplex, DuplexState
-from model.layers import Linear
-from model.published import FRAME_SAMPLES
+from model.audio import FRAME_SAMPLES
+from model.checkpoints.build import build
+from model.checkpoints.families import find
+from model.checkpoints.files import in_directory
+from model.execution.traced import TracedStep
+from model.modes.duplex import Duplex, DuplexState
+from model.network.layers import Linear
+from model.network.sampling import COMMON_PLAN, SamplingPlan
 from model.quantize import EIGHT_BIT, dequantize, quantize
-from model.recorded import PLAN, RecordedStep
-from model.sampling import SamplingPlan
 from model.state import clear_row_, copy_row_, nbytes, tensors
 from tests.golden.cases import speech_like
 
@@ -25,7 +27,7 @@ GREEDY = SamplingPlan(greedy=True, penalised=False)
 @pytest.fixture(scope="module", params=EIGHT_BIT, ids=str)
 def small(request: pytest.FixtureRequest, babble_directory: Path) -> tuple[Duplex, torch.dtype]:
     checkpoint = find(in_directory(babble_directory))
-    return build(checkpoint, CPU, torch.float32, weights=request.param)[0], request.param
+    return build(checkpoint, CPU, torch.float32, weight_dtype=request.param)[0], request.param
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -107,9 +109,9 @@ def test_a_slot_in_eight_bits_is_cleared_and_copied_whole(small: tuple[Duplex, t
 def test_a_recorded_step_in_eight_bits(small: tuple[Duplex, torch.dtype]):
     duplex, _ = small
     states = [duplex.make_state(1, torch.int8), duplex.make_state(1, torch.int8)]
-    recorded = RecordedStep(duplex, torch.int8)
+    recorded = TracedStep(duplex, torch.int8)
     active = torch.ones(1, dtype=torch.bool)
     for frame in torch.from_numpy(speech_like(5).astype(np.float32) / 32768).view(5, 1, FRAME_SAMPLES):
-        ours, theirs = duplex.step(frame, states[0], active, PLAN), recorded(frame, states[1], active)
+        ours, theirs = duplex.step(frame, states[0], active, COMMON_PLAN), recorded(frame, states[1], active)
         assert torch.equal(ours.tokens, theirs.tokens)
         assert torch.equal(ours.pcm, theirs.pcm)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from model import random_checkpoint
+from model.checkpoints.pieces import read_pieces
+from model.checkpoints.random import tokenizer as random_tokenizer
 from model.errors import CheckpointNotFound
 from model.tokenizer import TextStream, Tokenizer
 
@@ -14,8 +15,8 @@ from model.tokenizer import TextStream, Tokenizer
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     path = tmp_path_factory.mktemp("words") / "tokenizer.model"
-    path.write_bytes(random_checkpoint.tokenizer(500, byte_fallback=True))
-    return Tokenizer(path, silent=(3, 0))
+    path.write_bytes(random_tokenizer(500, byte_fallback=True))
+    return Tokenizer(read_pieces(path), silent=(3, 0))
 
 
 def byte(value: int) -> int:
@@ -53,4 +54,4 @@ def test_a_character_that_never_ends(tokenizer: Tokenizer):
 
 def test_no_such_tokenizer(tmp_path: Path):
     with pytest.raises(CheckpointNotFound, match="can't be read"):
-        Tokenizer(tmp_path / "none.model", silent=())
+        read_pieces(tmp_path / "none.model")

@@ -11,12 +11,13 @@ import pytest
 
 from server.calls import service as service_module
 from server.calls.service import Service
-from server.commands.serve import GracefulServer, runner_maker
+from server.commands.serve import make_server, runner_factory
 from server.engine import watchdog
 from server.engine.runner import Runner
 from server.sessions import pacing
 from server.settings import Settings
 from server.transport.listener import ConnectionLimiter, listen
+from server.transport.server import GracefulServer
 from server.transport.tls import tls_context
 from tests.server.phone import PATIENCE_S, until
 
@@ -45,8 +46,8 @@ Serve = Callable[..., Awaitable[Served]]
 async def served_by(make_runner: Callable[[], Runner], settings: Settings, ready: bool) -> AsyncIterator[Served]:
     """A server for as long as the block lasts."""
     service = Service(settings, make_runner)
-    server = GracefulServer(service, tls_context(settings))
     listener = listen("127.0.0.1", 0, ConnectionLimiter(settings))
+    server = make_server(service, listener, tls_context(settings))
     serving = asyncio.create_task(server._serve(sockets=[listener]))  # without its signal handlers
     served = Served(service, server, listener.getsockname()[1])
     await until(lambda: server.started and (service.status == "ready" or not ready))
@@ -67,7 +68,7 @@ async def serve() -> AsyncIterator[Serve]:
             make_runner: Callable[[], Runner] | None = None, ready: bool = True, **chosen: object
         ) -> Served:
             settings = Settings(**{"model": "echo", "slots": 2, "drain_s": 0, **chosen})  # type: ignore[arg-type]
-            maker = make_runner or runner_maker(settings)
+            maker = make_runner or runner_factory(settings)
             return await stack.enter_async_context(served_by(maker, settings, ready))
 
         yield start

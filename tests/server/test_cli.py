@@ -30,9 +30,9 @@ def test_help_needs_no_torch(command: str):
 
 def test_the_echo_needs_no_torch():
     lines = """
-from server.commands.serve import runner_maker
+from server.commands.serve import runner_factory
 from server.settings import Settings
-print(*(runner_maker(Settings(model="echo", slots=slots))().slots for slots in (3, "auto")))
+print(*(runner_factory(Settings(model="echo", slots=slots))().slots for slots in (3, "auto")))
 """
     assert run_without_torch(lines).stdout.split() == ["3", "8"]
 
@@ -54,7 +54,17 @@ def test_help_names_every_setting(capsys: pytest.CaptureFixture[str]):
         main(["serve", "--help"])
     assert left.value.code == 0
     told = capsys.readouterr().out
-    for flag in ("--host", "--port", "--model", "--slots", "--device", "--dtype", "--weights", "--kv", "--max-waiting"):
+    for flag in (
+        "--host",
+        "--port",
+        "--model",
+        "--slots",
+        "--device",
+        "--dtype",
+        "--quantization",
+        "--kv-cache-dtype",
+        "--max-waiting",
+    ):
         assert flag in told
     for choices in ("--device {auto,cpu,cuda,mps}", "--dtype {auto,float32,bfloat16,float16}", "--max-call-s S"):
         assert choices in told

@@ -44,7 +44,7 @@ def test_json_is_one_object_a_line_with_everything_in_it():
     first, second, third = (
         json.loads(line)
         for line in logged(
-            "write_logs_as('json'); log = logging.getLogger('server.x');"
+            "set_log_format('json'); log = logging.getLogger('server.x');"
             "log.info('call ended', extra={'call': 'ab12', 'seconds': 1.5});"
             "logging.getLogger('uvicorn.error').warning('a library\\'s %s', 'line');"
             "call_id.set('cd34')\n"
@@ -70,7 +70,7 @@ WITH_SECRETS = [
 
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_secrets_are_taken_out_of_every_line(form: str):
-    code = f"write_logs_as({form!r}); [logging.getLogger('any.library').error(line) for line in {WITH_SECRETS!r}]"
+    code = f"set_log_format({form!r}); [logging.getLogger('any.library').error(line) for line in {WITH_SECRETS!r}]"
     lines = logged(code)
     assert len(lines) == len(WITH_SECRETS)
     for said, meant in zip(lines, WITH_SECRETS, strict=True):
@@ -115,7 +115,7 @@ class Runner(TalkingRunner):
             return result
         return step
 
-serve.runner_maker = lambda settings: lambda: Runner(settings.slots)
+serve.runner_factory = lambda settings: lambda: Runner(settings.slots)
 sys.exit(cli.main(["serve", "--verbose", "--port", "0", "--slots", "2", "--log-format", "json"]))
 """
 
@@ -182,7 +182,7 @@ async def test_not_a_word_and_not_a_sound_of_a_call_is_logged():
     started, summary = (json.loads(line) for line in lines if call_id in line)
     assert started["message"] == "call started" and summary["message"] == "call ended"
     assert summary["why"] == "left" and summary["frames"] == 5 and summary["messages_invalid"] >= 1
-    assert (summary["late"], summary["skipped"]) == (0, 0)
+    assert (summary["frames_late"], summary["frames_skipped"]) == (0, 0)
     assert 0 < summary["turnaround_p50_ms"] <= summary["turnaround_p99_ms"]
     assert summary["received_bytes"] > 200 and summary["sent_bytes"] > 200
     assert all(json.loads(line)["logger"] for line in lines)

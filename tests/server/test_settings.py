@@ -45,14 +45,16 @@ def test_settings_are_frozen():
 def test_a_variable_that_is_empty_chooses_nothing(monkeypatch: pytest.MonkeyPatch):
     for name in ("PARLEY_RECORD", "PARLEY_TOKEN", "PARLEY_ALLOWED_HOST"):
         monkeypatch.setenv(name, "")
-        with pytest.raises(ValidationError, match="should not be empty"):
+        with pytest.raises(ValidationError, match="must not be empty"):
             Settings()
         monkeypatch.delenv(name)
 
 
 def test_a_variable_that_is_misspelt_is_told():
     environment = {"PARLEY_SLOT": "4", "PARLEY_PORT": "1", "PARLEY_CHROMIUM": "/usr/bin/chromium", "PATH": "/bin"}
-    assert unknown_variables(environment) == ["PARLEY_SLOT is no setting and chooses nothing. Is PARLEY_SLOTS meant?"]
+    assert unknown_variables(environment) == [
+        "Unknown environment variable PARLEY_SLOT ignored. Did you mean PARLEY_SLOTS?"
+    ]
 
 
 def test_several_are_told_apart_by_commas_or_space():
@@ -71,7 +73,7 @@ def test_a_whole_address_fits_into_the_servers_name():
         {"slots": 0},
         {"slots": 1025},
         {"slots": "many"},
-        {"weights": "4bit"},
+        {"quantization": "int4"},
         {"port": -1},
         {"device": "tpu"},
         {"quiet_s": 0},

@@ -12,12 +12,14 @@ import torch
 from numpy.typing import NDArray
 
 import model.demo
-from model.checkpoint import build, find, in_directory
+from model.audio import FRAME_SAMPLES, SAMPLE_RATE_HZ
+from model.checkpoints.build import build
+from model.checkpoints.families import find
+from model.checkpoints.files import in_directory
 from model.demo import conversation, trials
 from model.demo.evaluate import Outcome, converse
 from model.demo.trials import Trial
-from model.duplex import Duplex
-from model.published import FRAME_SAMPLES, SAMPLE_RATE_HZ
+from model.modes.duplex import Duplex
 from model.tokenizer import Tokenizer
 
 CHECKPOINT = Path(model.demo.__file__).parent / "checkpoint"
@@ -60,10 +62,10 @@ def test_it_answers_at_every_level_and_at_any_moment(demo: Demo):
 
 
 def test_it_stays_within_its_words_whatever_it_hears(demo: Demo):
-    dice, samples = np.random.default_rng(0), 12 * SAMPLE_RATE_HZ
-    loud = np.sign(trials.white(dice, samples, 0))
+    rng, samples = np.random.default_rng(0), 12 * SAMPLE_RATE_HZ
+    loud = np.sign(trials.white(rng, samples, 0))
     outcomes = hear(
-        demo, [np.zeros(samples, np.float32), trials.music(dice, samples), trials.foreign(dice, samples), loud]
+        demo, [np.zeros(samples, np.float32), trials.music(rng, samples), trials.foreign(rng, samples), loud]
     )
     words = {word for answer in conversation.answers() for word in answer.split()}
     for outcome in outcomes:

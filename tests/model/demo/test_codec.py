@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from model.audio import SAMPLE_RATE_HZ
+from model.checkpoints.random import small_mimi
 from model.demo.codec import CodecTraining, learning_rate
 from model.demo.codec_clips import latents, sounds
 from model.demo.codec_config import CLIP_FRAMES, CODEBOOKS, MIMI, fresh_codec, write_codec
@@ -16,15 +18,13 @@ from model.demo.codec_losses import SpectralDistance
 from model.demo.codec_quantizer import CodebookTrainer
 from model.demo.codes import load_codec
 from model.demo.speech import MODEL_VOICE, SpeechError, say
-from model.mimi import Mimi
-from model.published import SAMPLE_RATE_HZ
-from model.quantizer import ResidualQuantizer
-from model.random_checkpoint import small_mimi
+from model.network.mimi import Mimi
+from model.network.quantizer import ResidualQuantizer
 
 SMALL = small_mimi(16, CODEBOOKS, width=16, filters=2)
 
 
-def dice(seed: int = 0) -> torch.Generator:
+def rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
@@ -32,14 +32,14 @@ def tones(count: int, seed: int = 0) -> Clips:
     """Clips of steady tones, whose pitch is their phoneme."""
     phoneme = torch.arange(count) % 4
     angle = torch.arange(CLIP_SAMPLES) * (2 * torch.pi / SAMPLE_RATE_HZ) * (200 * 2**phoneme)[:, None]
-    sound = 0.1 * torch.sin(angle + torch.rand(count, 1, generator=dice(seed)))
+    sound = 0.1 * torch.sin(angle + torch.rand(count, 1, generator=rng(seed)))
     labels = phoneme[:, None, None].expand(count, CLIP_FRAMES, SPOKEN_PER_FRAME).contiguous()
     return Clips(sound, sound, labels, torch.ones(count))
 
 
 @pytest.fixture
 def training(monkeypatch: pytest.MonkeyPatch) -> CodecTraining:
-    monkeypatch.setattr("model.demo.codec.fresh_codec", lambda dice: fresh_codec(dice, SMALL))
+    monkeypatch.setattr("model.demo.codec.fresh_codec", lambda rng: fresh_codec(rng, SMALL))
     return CodecTraining(classes=4, steps=100, seed=0)
 
 
@@ -49,14 +49,14 @@ def start_codebooks(training: CodecTraining) -> None:
         (training.semantic, training.mimi.quantizer.first),
         (training.acoustic, training.mimi.quantizer.rest),
     ):
-        trainer.start(half.input_proj(found).detach(), training.dice)
+        trainer.start(half.input_proj(found).detach(), training.rng)
     training.step = 50
 
 
 def fine_codec() -> Mimi:
-    mimi = fresh_codec(dice(), SMALL)
+    mimi = fresh_codec(rng(), SMALL)
     for half in (mimi.quantizer.first, mimi.quantizer.rest):
-        CodebookTrainer(half).start(torch.randn(64, 32, generator=dice()), dice())
+        CodebookTrainer(half).start(torch.randn(64, 32, generator=rng()), rng())
     return mimi
 
 
@@ -78,8 +78,8 @@ def test_training_computes_what_serving_does():
 def test_a_fresh_codec_neither_fades_nor_bursts():
     clips = tones(8)
     with torch.no_grad():
-        latent = latents(fresh_codec(dice()), clips.heard)
-        sound = sounds(fresh_codec(dice()), latent)
+        latent = latents(fresh_codec(rng()), clips.heard)
+        sound = sounds(fresh_codec(rng()), latent)
     assert 0.2 < latent.std() < 5
     assert 0.2 < sound.std() / clips.heard.std() < 5
 
@@ -93,7 +93,7 @@ def test_written_codec_loads_with_the_same_weights(tmp_path: Path):
 
 
 def test_the_demo_codec_is_small():
-    assert 2e6 < sum(parameter.numel() for parameter in fresh_codec(dice()).parameters()) < 3e6
+    assert 2e6 < sum(parameter.numel() for parameter in fresh_codec(rng()).parameters()) < 3e6
     assert MIMI["transformer"]["context"] >= 2 * CLIP_FRAMES
 
 
@@ -137,30 +137,30 @@ def quantizer(codebooks: int, bins: int) -> ResidualQuantizer:
 
 def test_kmeans_finds_the_clusters_and_later_codebooks_what_is_left():
     centres = torch.eye(4) * 10
-    latent = centres.repeat(50, 1) + torch.randn(200, 4, generator=dice()) * 0.1
+    latent = centres.repeat(50, 1) + torch.randn(200, 4, generator=rng()) * 0.1
     half = quantizer(codebooks=2, bins=8)
     trainer = CodebookTrainer(half)
-    trainer.start(latent, dice())
+    trainer.start(latent, rng())
     errors = [(latent - half.codebooks[0][trainer(latent, None).codes[:, 0]]).square().mean()]
     errors.append((latent - trainer(latent, None).vectors).square().mean())
     assert errors[1] < errors[0] < 0.02
 
 
 def test_an_unused_entry_is_put_to_use():
-    latent = torch.randn(64, 4, generator=dice())
+    latent = torch.randn(64, 4, generator=rng())
     half = quantizer(codebooks=1, bins=4)
     trainer = CodebookTrainer(half)
-    trainer.start(latent, dice())
+    trainer.start(latent, rng())
     half.codebooks[0, 3] = 1e6
     trainer.usage[0, 3] = 1e-6
     for _ in range(3):
-        trainer(latent, dice())
+        trainer(latent, rng())
     assert len(trainer(latent, None).codes.unique()) == 4
 
 
 def test_distance_is_nothing_for_the_same_and_grows_with_what_is_lost():
     distance, sound = SpectralDistance(), tones(2).heard
-    noise = torch.randn(sound.shape, generator=dice()) * 0.1
+    noise = torch.randn(sound.shape, generator=rng()) * 0.1
     same, near, far = distance(sound, sound), distance(sound + 0.01 * noise, sound), distance(noise, sound)
     silence = distance(torch.zeros_like(sound), sound)
     assert (same == 0).all() and (near > 0).all() and (near < far).all() and (near < silence).all()

@@ -25,24 +25,24 @@ def test_answers_are_short():
 
 
 def test_a_question_is_asked_in_a_trained_wording_only():
-    dice = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     topic = TOPICS[0]
-    asked = {conversation.ask(topic, dice) for _ in range(1000)}
+    asked = {conversation.ask(topic, rng) for _ in range(1000)}
     assert all(any(question.endswith(form) for form in topic.forms) for question in asked)
     assert set(topic.forms) < asked  # bare, and also with a word before
 
 
 def test_what_is_kept_for_the_evaluation_is_never_asked():
-    dice = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     kept = {wording for topic in TOPICS for wording in topic.held_out}
     assert kept.isdisjoint(form for topic in TOPICS for form in topic.forms)
-    assert kept.isdisjoint(conversation.ask(topic, dice) for topic in TOPICS for _ in range(100))
+    assert kept.isdisjoint(conversation.ask(topic, rng) for topic in TOPICS for _ in range(100))
 
 
 def test_unknown_sentences_are_many_and_some_are_kept():
-    dice = np.random.default_rng(0)
-    trained = {conversation.unknown(dice) for _ in range(2000)}
-    kept = {conversation.unknown(dice, held_out=True) for _ in range(500)}
+    rng = np.random.default_rng(0)
+    trained = {conversation.unknown(rng) for _ in range(2000)}
+    kept = {conversation.unknown(rng, held_out=True) for _ in range(500)}
     assert len(trained) > 1000
     assert trained.isdisjoint(kept)
 
@@ -73,8 +73,8 @@ def test_a_callers_word_stands_in_the_frame_after_its_end():
 
 
 def test_every_word_of_a_caller_is_known():
-    dice = np.random.default_rng(1)
+    rng = np.random.default_rng(1)
     known = set(conversation.caller_words())
-    said = [conversation.ask(topic, dice) for topic in TOPICS] + [conversation.unknown(dice) for _ in range(200)]
-    said += [conversation.tale(dice) for _ in range(50)]
+    said = [conversation.ask(topic, rng) for topic in TOPICS] + [conversation.unknown(rng) for _ in range(200)]
+    said += [conversation.tale(rng) for _ in range(50)]
     assert {word for sentence in said for word in sentence.split()} <= known

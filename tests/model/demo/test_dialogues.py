@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model.audio import FRAME_SAMPLES
 from model.demo import conversation
 from model.demo.answers import AnswerBook
 from model.demo.dialogues import FRAME_S, Dialogue, Line, Scene, compose
 from model.demo.speech import CALLER_VOICES, SAMPLE_RATE_HZ
 from model.demo.words import PAD
-from model.published import FRAME_SAMPLES
 
 FRAMES = 400
 LENGTHS_S = dict.fromkeys(conversation.answers(), 1.6)

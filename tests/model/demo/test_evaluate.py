@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from model.audio import FRAME_SAMPLES
+from model.checkpoints.random import BABBLE, small_mimi, write_checkpoint
 from model.demo import conversation, evaluate, trials
 from model.demo.evaluate import Outcome, write_card
 from model.demo.speech import CALLER_VOICES, HELD_OUT_VOICES, SAMPLE_RATE_HZ
 from model.demo.topics import TOPICS
 from model.demo.trials import Trial
-from model.published import FRAME_SAMPLES
-from model.random_checkpoint import BABBLE, small_mimi, write_checkpoint
 
 
 @pytest.fixture(autouse=True)

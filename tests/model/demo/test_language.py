@@ -10,8 +10,13 @@ import pytest
 import sentencepiece
 import torch
 
-from model.checkpoint import build, find, in_directory
-from model.config import duplex_config
+from model.audio import FRAME_SAMPLES
+from model.checkpoints.build import build
+from model.checkpoints.defaults import MOSHI_JSON
+from model.checkpoints.families import find
+from model.checkpoints.files import in_directory
+from model.checkpoints.moshi_config import duplex_config
+from model.checkpoints.random import BABBLE, small_mimi, write_checkpoint
 from model.demo import conversation, language, language_data, network
 from model.demo.answers import AnswerBook, make_book, model_says
 from model.demo.codes import decode, encode, load_codec
@@ -20,8 +25,6 @@ from model.demo.network import make_network
 from model.demo.speech import CALLER_VOICES
 from model.demo.trials import Trial
 from model.demo.words import PAD, train_tokenizer
-from model.published import FRAME_SAMPLES, MOSHI_JSON
-from model.random_checkpoint import BABBLE, small_mimi, write_checkpoint
 from tests.golden.cases import speech_like
 
 TINY = {

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from model.config import DuplexConfig, duplex_config
-from model.delays import Delays
+from model.checkpoints.moshi_config import duplex_config
+from model.checkpoints.random import BABBLE, small_mimi
+from model.config import DuplexConfig
 from model.demo.language_batches import delayed, disturb, draw
-from model.random_checkpoint import BABBLE, small_mimi
+from model.network.delays import Delays
 
 
 def config_with(**lm: object) -> DuplexConfig:
@@ -45,7 +46,7 @@ def test_a_window_keeps_columns_and_targets_together():
     batch = draw(streams, config, torch.Generator().manual_seed(1), torch.zeros(config.dep_q, dtype=torch.int64))
     assert batch.columns.shape == (4, 30, 1 + config.n_q)
     text = batch.columns[..., 0]
-    begun = text != config.text_card
+    begun = text != config.text_vocab
     assert torch.equal(batch.text[begun], text[begun] + 1)
     assert torch.equal(batch.words[begun], text[begun])  # a word is told when the frame of its number is heard
     assert not batch.text_counts.all() and batch.text_counts.any()
@@ -71,8 +72,8 @@ def test_disturbing_leaves_text_and_beginnings_alone_and_codes_in_range():
     disturbed = disturb(columns, config, torch.Generator().manual_seed(0))
     changed = disturbed != columns
     assert not changed[..., 0].any()
-    assert not changed[columns == config.card].any()
+    assert not changed[columns == config.audio_vocab].any()
     own, user = changed[..., 1 : 1 + config.dep_q], changed[..., 1 + config.dep_q :]
     assert 0.005 < own.float().mean() < 0.05 < user.float().mean() < 0.3
     assert 0.04 < user.all(-1).float().mean() < 0.11, "whole stretches are lost"
-    assert disturbed[..., 1:].max() <= config.card
+    assert disturbed[..., 1:].max() <= config.audio_vocab

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model.audio import SAMPLE_RATE_HZ
 from model.demo.speech import CALLER_VOICES, HELD_OUT_VOICES, MODEL_VOICE, SpeechError, Voice, augment, say
-from model.published import SAMPLE_RATE_HZ
 
 pytest.importorskip("soxr")
 

@@ -39,8 +39,16 @@ for module, name, types, constants, warps in cases:
 def test_compiles(chip: int):
     held, shared_kb = CHIPS[chip]
     number_bytes = 2 if held == "*bf16" else 1
-    share = dict.fromkeys(("peaks", "sums", "sights"), "*fp32")
-    ring = {"query": "*bf16", "keys": held, "values": held, "seen": "*bf16", "length": "*i64", "active": "*i1", **share}
+    share = dict.fromkeys(("peaks", "sums", "outputs"), "*fp32")
+    ring = {
+        "query": "*bf16",
+        "keys": held,
+        "values": held,
+        "attended": "*bf16",
+        "length": "*i64",
+        "active": "*i1",
+        **share,
+    }
     scales = dict.fromkeys(("key_scales", "value_scales"), None if number_bytes == 2 else "*fp32")
     read = {"HEADS": 32, "FRAMES": 1, "DIM": 128, "BLOCK": 32, "TILES": 8, "SPLITS": 12, "STAGES": 3}
     join = {"HEADS": 32, "FRAMES": 1, "DIM": 128, "SPLIT": 256, "SPLITS": 12, "JOINED": 16}

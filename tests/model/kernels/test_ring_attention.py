@@ -1,4 +1,4 @@
-"""The ring kernels against float64 on what `model.attention.look` lets be seen, amid poison in all that it does not."""
+"""The ring kernels against float64 over the visible columns; every other column holds NaN and infinity."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.attention import look, turns_per_position
 from model.kernels.ring_attention import ring_attention
+from model.network.attention import make_window, rotary_steps
 
 EIGHT_BIT = (torch.int8, torch.float8_e4m3fn)
 
 
 def visible(length: Tensor, frames: int, capacity: int) -> Tensor:
     """Which columns each query sees: bool [S, 1, T, C]."""
-    turns = turns_per_position(2, 10_000, length.device)
-    seen = look(length, frames, capacity=capacity, span=capacity, turns=turns).visible
+    steps = rotary_steps(2, 10_000, length.device)
+    seen = make_window(length, frames, capacity=capacity, span=capacity, steps=steps).visible
     assert seen is not None
     return seen
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from model.attention import look, rotate, turns_per_position
 from model.kernels.ring_write import rotate_and_write
+from model.network.attention import make_window, rotary_steps, rotate
 from model.quantize import EIGHT_BIT, dequantize
 from model.state import make_ring, write_ring_
 
@@ -19,8 +19,8 @@ def test_writes_what_torch_writes(held: torch.dtype, frames: int, device: torch.
     qkv = torch.randn(slots, frames, 3, heads, dim, device=device).to(computed)
     qkv[0, 0, 2, 0] = 0  # a row without size
     length = torch.tensor([3, 100_004], device=device)
-    turns = turns_per_position(dim, 10_000, device)
-    window = look(length, frames, capacity=capacity, span=capacity, turns=turns)
+    steps = rotary_steps(dim, 10_000, device)
+    window = make_window(length, frames, capacity=capacity, span=capacity, steps=steps)
     ours, theirs = (make_ring((slots, heads, capacity, dim), held, device) for _ in range(2))
     query, key = rotate(qkv[:, :, :2], window.rotation).transpose(1, 3).unbind(2)
     write_ring_(theirs, key, qkv[:, :, 2].transpose(1, 2), window.columns)
@@ -48,7 +48,7 @@ def test_a_broken_number_is_not_hidden(bad: float, held: torch.dtype, device: to
     qkv = torch.ones(1, 1, 3, 1, 16, device=device)
     qkv[..., 3] = bad
     ring = make_ring((1, 1, 4, 16), held, device)
-    window = look(torch.tensor([0], device=device), 1, capacity=4, span=4, turns=turns_per_position(16, 1e4, device))
+    window = make_window(torch.tensor([0], device=device), 1, capacity=4, span=4, steps=rotary_steps(16, 1e4, device))
     rotate_and_write(qkv, window.rotation, ring, window.columns)
     assert ring.key_scales is not None and ring.key_scales[0, 0, 0].isnan()
     assert ring.value_scales is not None and ring.value_scales[0, 0, 0].isnan()

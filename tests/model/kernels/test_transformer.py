@@ -7,11 +7,11 @@ import math
 import pytest
 import torch
 
-from model import attention, layers
 from model.config import TransformerConfig
+from model.network import attention, layers
+from model.network.transformer import StreamingTransformer
 from model.quantize import quantize
 from model.state import clear_row_
-from model.transformer import StreamingTransformer
 
 CONFIG = TransformerConfig(
     dim=32, heads=2, layers=1, context=5, feedforward=96, norm="rms_norm_f32", gated=True, layer_scale=False
@@ -19,27 +19,28 @@ CONFIG = TransformerConfig(
 
 
 @pytest.mark.parametrize(
-    ("weights", "kv"), [(torch.bfloat16, torch.bfloat16), (torch.int8, torch.int8), (torch.int8, torch.float8_e4m3fn)]
+    ("weight_dtype", "kv_dtype"),
+    [(torch.bfloat16, torch.bfloat16), (torch.int8, torch.int8), (torch.int8, torch.float8_e4m3fn)],
 )
 @torch.inference_mode()
 def test_kernels_and_torch_agree(
-    weights: torch.dtype, kv: torch.dtype, device: torch.device, monkeypatch: pytest.MonkeyPatch
+    weight_dtype: torch.dtype, kv_dtype: torch.dtype, device: torch.device, monkeypatch: pytest.MonkeyPatch
 ):
     transformer = StreamingTransformer(CONFIG).to(torch.bfloat16)
-    if weights == torch.int8:
-        layers.hold_linears_in_8_bits_(transformer, weights)
+    if weight_dtype == torch.int8:
+        layers.quantize_linears_(transformer, weight_dtype)
     transformer.to_empty(device=device)
     for part in transformer.modules():
         for parameter in part.parameters(recurse=False):
             values = torch.randn(parameter.shape, device=device) / math.sqrt(parameter.shape[-1])
             if isinstance(part, layers.Linear) and part.scale is not None:
                 if parameter is part.weight:
-                    values, scale = quantize(values, weights)
+                    values, scale = quantize(values, weight_dtype)
                     part.scale.copy_(scale)
                     parameter.copy_(values)
             else:
                 parameter.copy_(values)
-    ours, theirs = transformer.make_state(3, kv), transformer.make_state(3, kv)
+    ours, theirs = transformer.make_state(3, kv_dtype), transformer.make_state(3, kv_dtype)
     active = torch.tensor([True, False, True], device=device)
     for step in range(8):  # past the window; one slot begins in the middle of it
         if step == 3:

@@ -252,7 +252,7 @@ async def test_behind_a_trusted_proxy_the_callers_address_counts(serve: Serve):
         assert await refused(served.chat, **through_proxy("192.0.2.7")) == (429, "too_many")
         async with dial(served.chat + "?events=1", **through_proxy("192.0.2.7")) as second:
             assert "already have" in await second.error()
-            assert await second.end() == (1013, "There are 1 calls from you already. End one, then call again.")
+            assert await second.end() == (1013, "You already have 1 calls. End one, then call again.")
         async with dial(served.chat, **through_proxy("192.0.2.8")) as other:
             await other.greeting()
         # Who is not trusted may say what they like.

@@ -18,7 +18,7 @@ POISONED_SEED = 13
 @pytest.fixture
 def runner(monkeypatch: pytest.MonkeyPatch) -> Runner:
     """A small Moshi that breaks for who comes with a certain seed."""
-    from server.engine.moshi_runner import load_runner
+    from server.engine.model_runner import load_runner
 
     runner = load_runner("demo", 2, "cpu", "auto")
     start = runner.start

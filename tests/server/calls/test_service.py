@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, asynccontextmanager
 import pytest
 
 from server.calls.service import Service
-from server.engine.bridge import Close, Open
+from server.engine.bridge import CloseSession, OpenSession
 from server.errors import (
     ClientClosed,
     ConnectionLost,
@@ -142,11 +142,11 @@ async def test_a_slot_that_is_lost_is_noticed():
         _, door = admit(service)
         await service.check_integrity()
         stray = Session(SessionParams(), service.clock)
-        service._submit(Open(stray))  # behind the back of those who count
+        service._submit(OpenSession(stray))  # behind the back of those who count
         with pytest.raises(AssertionError, match="held by others"):
             await service.check_integrity()
         stray.end(ClientClosed("It was never there."))
-        service._submit(Close(stray))
+        service._submit(CloseSession(stray))
         service.calls.admission._free -= 1
         with pytest.raises(AssertionError, match="0 of 2 slots free, 1 held"):
             await service.check_integrity()

@@ -17,7 +17,7 @@ from server.cli import main
 
 pytest.importorskip("torch")
 
-from model.random_checkpoint import write_checkpoint
+from model.checkpoints.random import write_checkpoint
 
 FRAME_SAMPLES = 1_920
 

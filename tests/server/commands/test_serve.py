@@ -189,7 +189,7 @@ import sys, threading
 from server import cli
 from server.commands import serve
 from tests.fakes import TalkingRunner
-serve.runner_maker = lambda settings: lambda: TalkingRunner(1, before_step=threading.Event().wait)
+serve.runner_factory = lambda settings: lambda: TalkingRunner(1, before_step=threading.Event().wait)
 serve.Service.watch.__globals__["WATCH_EVERY_S"] = 0.02
 sys.exit(cli.main(["serve", "--port", "0"]))
 """
@@ -275,7 +275,7 @@ BEGUN = b"GET /healthz HTTP/1.1\r\nHost: here\r\n"
 async def test_who_does_not_ask_is_hung_up_on(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, begun: bytes, asked_before: bool
 ):
-    monkeypatch.setattr("server.transport.http.REQUEST_HEAD_S", 0.5)
+    monkeypatch.setattr("server.transport.http.REQUEST_HEAD_TIMEOUT_S", 0.5)
     served = await serve()
     reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
     async with asyncio.timeout(PATIENCE_S):
@@ -288,7 +288,7 @@ async def test_who_does_not_ask_is_hung_up_on(
 
 
 async def test_who_asked_in_time_is_not_hung_up_on(serve: Serve, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("server.transport.http.REQUEST_HEAD_S", 0.5)
+    monkeypatch.setattr("server.transport.http.REQUEST_HEAD_TIMEOUT_S", 0.5)
     served = await serve()
     async with dial(served.chat) as phone:
         await phone.greeting()

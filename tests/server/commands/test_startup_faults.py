@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from server.commands.serve import NOT_STARTED, runner_maker, serve, why_not_bound
+from server.commands.serve import NOT_STARTED, _explain_bind_error, runner_factory, serve
 from server.settings import Settings
 from server.transport.listener import ConnectionLimiter, listen
 from tests.server.conftest import Serve
@@ -23,7 +23,7 @@ pytest.importorskip("torch")
 
 import torch
 
-from model.random_checkpoint import write_checkpoint
+from model.checkpoints.random import write_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,9 @@ async def start(**chosen: str) -> tuple[int, str]:
     logging.getLogger().addHandler(handler)
     try:
         async with asyncio.timeout(PATIENCE_S):
-            status = await serve(settings, runner_maker(settings), listen("127.0.0.1", 0, ConnectionLimiter(settings)))
+            status = await serve(
+                settings, runner_factory(settings), listen("127.0.0.1", 0, ConnectionLimiter(settings))
+            )
     finally:
         logging.getLogger().removeHandler(handler)
     [line] = lines
@@ -87,13 +89,13 @@ async def test_a_gpu_that_is_not_there():
 @pytest.mark.parametrize(
     ("number", "says"),
     [
-        (errno.EADDRINUSE, "Stop what uses it, or choose another with --port."),
-        (errno.EACCES, "Ports below 1024 are the system's: choose another with --port."),
+        (errno.EADDRINUSE, "Stop the program that uses it, or choose another port with --port."),
+        (errno.EACCES, "Ports below 1024 need privileges: choose another with --port."),
     ],
 )
 def test_a_port_that_cannot_be_had(number: int, says: str):
     settings = Settings(port=443)
-    line = why_not_bound(settings, OSError(number, "no"))
+    line = _explain_bind_error(settings, OSError(number, "no"))
     assert line.endswith(says) and "127.0.0.1 port 443" in line
 
 

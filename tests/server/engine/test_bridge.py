@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 
-from server.engine.bridge import Bridge, Command, Failed, Notice, Stop
+from server.engine.bridge import Bridge, Command, EngineCrashed, Notice, StopEngine
 from tests.server.phone import PATIENCE_S
 
 
@@ -18,16 +18,16 @@ async def test_notices_arrive_on_the_loop_and_commands_off_it():
         while not (commands := bridge.commands()):
             bridge.wait(PATIENCE_S)
         taken.extend(commands)
-        bridge.post([Failed("done")])
+        bridge.post([EngineCrashed("done")])
 
     thread = threading.Thread(target=engine)
     thread.start()
-    bridge.submit(Stop())
+    bridge.submit(StopEngine())
     async with asyncio.timeout(PATIENCE_S):
         where, notices = await arrived.get()
     bridge.notify()
     await asyncio.to_thread(thread.join, PATIENCE_S)
-    assert (taken, notices, where) == ([Stop()], [Failed("done")], threading.get_ident())
+    assert (taken, notices, where) == ([StopEngine()], [EngineCrashed("done")], threading.get_ident())
 
 
 def test_many_frames_in_one_turn_of_the_loop_ring_once():
@@ -46,8 +46,8 @@ def test_notify_between_commands_and_wait_ends_the_wait():
     loop = asyncio.new_event_loop()
     bridge = Bridge(loop, lambda _: None)
     bridge.commands()
-    bridge.submit(Stop())
+    bridge.submit(StopEngine())
     bridge.wait(None)  # would sleep for ever
-    assert bridge.commands() == [Stop()]
+    assert bridge.commands() == [StopEngine()]
     loop.close()
     bridge.post([])  # nobody is there any more, and that is no error

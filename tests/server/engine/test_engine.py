@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 
 from server.audio.framing import FRAME_S
-from server.engine.bridge import Broken, Close, Closed, Failed, Open, Opened, Ready, Stepped, Stop
+from server.engine.bridge import (
+    CloseSession,
+    EngineCrashed,
+    EngineReady,
+    OpenSession,
+    OutputNonFinite,
+    SessionClosed,
+    SessionOpened,
+    Stepped,
+    StopEngine,
+)
 from server.engine.echo_runner import EchoRunner
 from server.engine.engine import Engine
 from server.sessions.pacing import SILENCE_AFTER_S
@@ -28,9 +38,12 @@ class Bench:
 
     def open(self, **params: object) -> Session:
         session = Session(SessionParams(**params), self.clock)  # type: ignore[arg-type]
-        self.bridge.queued.append(Open(session))
-        self.engine.tick()
+        self.open_session(session)
         return session
+
+    def open_session(self, session: Session) -> None:
+        self.bridge.queued.append(OpenSession(session))
+        self.engine.tick()
 
     def say(self, session: Session, frames: int = 1) -> None:
         for frame in speech(frames):
@@ -40,7 +53,7 @@ class Bench:
 def test_it_is_ready_once_warm():
     bench = Bench()
     assert bench.runner.warmed_up
-    assert bench.bridge.posts == [[Ready(bench.runner.card, bench.runner.slots)]]
+    assert bench.bridge.posts == [[EngineReady(bench.runner.card, bench.runner.slots)]]
 
 
 def test_one_post_a_tick_tells_all_there_is():
@@ -49,14 +62,14 @@ def test_one_post_a_tick_tells_all_there_is():
     third = Session(SessionParams(), bench.clock)
     bench.say(first)
     bench.say(second)
-    bench.bridge.queued += [Open(third), Close(first)]
+    bench.bridge.queued += [OpenSession(third), CloseSession(first)]
     bench.bridge.posts.clear()
     bench.engine.tick()
     fourth = Session(SessionParams(), bench.clock)
-    bench.bridge.queued.append(Open(fourth))
+    bench.bridge.queued.append(OpenSession(fourth))
     bench.engine.tick()
     [[opened, closed], [also_opened, stepped]] = bench.bridge.posts
-    assert (opened, closed, also_opened) == (Opened(third), Closed(first), Opened(fourth))
+    assert (opened, closed, also_opened) == (SessionOpened(third), SessionClosed(first), SessionOpened(fourth))
     assert isinstance(stepped, Stepped) and [session for session, _ in stepped.replies] == [second]
     bench.engine.check_integrity()
 
@@ -83,12 +96,12 @@ def test_who_moves_between_a_step_and_its_telling_hears_all_of_it():
     engine = Engine(lambda: EchoRunner(4), bridge, clock)  # type: ignore[arg-type]
     engine.set_up(EchoRunner(4))
     sessions = [Session(SessionParams(), clock) for _ in range(4)]
-    bridge.queued += [Open(session) for session in sessions]
+    bridge.queued += [OpenSession(session) for session in sessions]
     frames = speech(2)
     for frame in frames:
         sessions[3].inbox.offer(frame, clock.now())
     engine.tick()
-    bridge.queued += [Close(session) for session in sessions[:3]]
+    bridge.queued += [CloseSession(session) for session in sessions[:3]]
     for _ in range(2):
         engine.tick()
     stepped = [notice for post in bridge.posts for notice in post if isinstance(notice, Stepped)]
@@ -99,7 +112,7 @@ def test_who_moves_between_a_step_and_its_telling_hears_all_of_it():
 def test_a_late_caller_in_a_high_row_moves_down_when_the_others_leave():
     bench = Bench(slots=8)
     sessions = [bench.open() for _ in range(5)]
-    bench.bridge.queued += [Close(session) for session in sessions[1:4]]
+    bench.bridge.queued += [CloseSession(session) for session in sessions[1:4]]
     bench.say(sessions[4])
     bench.bridge.posts.clear()
     bench.engine.tick()
@@ -122,7 +135,7 @@ def test_a_call_that_breaks_is_told_so_and_nothing_of_it():
     bench.engine.tick()
     stepped, why = bench.bridge.posts[-1]
     assert isinstance(stepped, Stepped) and [session for session, _ in stepped.replies] == [sound]
-    assert why == Broken(broken)
+    assert why == OutputNonFinite(broken)
 
 
 def test_a_new_caller_starts_the_runner_with_their_parameters():
@@ -186,7 +199,7 @@ def test_times_tell_the_wait_from_the_step():
     assert (reply.wait_s, reply.step_s, reply.model_s) == pytest.approx((0.005, 0.03, 0.03))
 
 
-def run_thread(runner: TalkingRunner, *commands: Open | Stop) -> FakeBridge:
+def run_thread(runner: TalkingRunner, *commands: OpenSession | StopEngine) -> FakeBridge:
     """Run a real engine thread to its end on what was queued."""
     bridge = FakeBridge()
     bridge.queued += commands
@@ -198,8 +211,8 @@ def run_thread(runner: TalkingRunner, *commands: Open | Stop) -> FakeBridge:
 
 def test_stop_ends_the_thread_and_closes_the_runner():
     runner = TalkingRunner(1)
-    bridge = run_thread(runner, Stop())
-    assert runner.closed and bridge.posts == [[Ready(runner.card, runner.slots)]]
+    bridge = run_thread(runner, StopEngine())
+    assert runner.closed and bridge.posts == [[EngineReady(runner.card, runner.slots)]]
 
 
 def test_a_step_that_raises_ends_the_thread_and_says_why_and_where(caplog: pytest.LogCaptureFixture):
@@ -208,8 +221,8 @@ def test_a_step_that_raises_ends_the_thread_and_says_why_and_where(caplog: pytes
 
     session = Session(SessionParams(), FakeClock())
     session.inbox.offer(speech(1)[0], 0.0)
-    bridge = run_thread(TalkingRunner(1, before_step=fall), Open(session))
-    assert bridge.posts[-1] == [Failed("the device fell off the bus")]
+    bridge = run_thread(TalkingRunner(1, before_step=fall), OpenSession(session))
+    assert bridge.posts[-1] == [EngineCrashed("the device fell off the bus")]
     [told] = [record for record in caplog.records if record.levelname == "ERROR"]
     assert told.exc_text and "in fall" in told.exc_text, "nobody can ask a step again where it failed"
 

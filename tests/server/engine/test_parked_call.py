@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from server.audio.framing import FRAME_S, Pcm
-from server.engine.bridge import Open, Stepped
+from server.engine.bridge import OpenSession, Stepped
 from server.engine.engine import Engine
 from server.errors import ConnectionLost
 from server.sessions.params import SessionParams
@@ -18,15 +18,15 @@ from tests.server.phone import speech
 
 pytest.importorskip("torch")
 
-from model.random_checkpoint import write_checkpoint
-from server.engine.moshi_runner import MoshiRunner, load_runner
+from model.checkpoints.random import write_checkpoint
+from server.engine.model_runner import ModelRunner, load_runner
 
 FRAMES = 20
 Said = list[tuple[str, bytes]]  # frame by frame: the words and the sound
 
 
 @pytest.fixture(scope="module")
-def runner(tmp_path_factory: pytest.TempPathFactory) -> MoshiRunner:
+def runner(tmp_path_factory: pytest.TempPathFactory) -> ModelRunner:
     directory: Path = tmp_path_factory.mktemp("babble")
     write_checkpoint(directory)
     return load_runner(str(directory), 2, "cpu", "auto")
@@ -35,13 +35,13 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> MoshiRunner:
 class Pair:
     """Two callers on one engine, each with a seed."""
 
-    def __init__(self, runner: MoshiRunner) -> None:
+    def __init__(self, runner: ModelRunner) -> None:
         self.clock, self._bridge = FakeClock(), FakeBridge()
         self._engine = Engine(lambda: runner, self._bridge, self.clock)  # type: ignore[arg-type]
         self._engine.set_up(runner)
         self.first, self.second = (self._session(seed) for seed in (1, 2))
         self.said: dict[Session, Said] = {self.first: [], self.second: []}
-        self._bridge.queued += [Open(self.first), Open(self.second)]
+        self._bridge.queued += [OpenSession(self.first), OpenSession(self.second)]
 
     def _session(self, seed: int) -> Session:
         session = Session(SessionParams(text_seed=seed, audio_seed=seed), self.clock, resume_s=20)
@@ -63,7 +63,7 @@ class Pair:
         self._bridge.posts.clear()
 
 
-def test_a_parked_call_goes_on_to_the_bit(runner: MoshiRunner):
+def test_a_parked_call_goes_on_to_the_bit(runner: ModelRunner):
     frames = speech(FRAMES)
     unbroken = Pair(runner)
     for frame in frames:

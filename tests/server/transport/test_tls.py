@@ -82,7 +82,7 @@ async def test_the_operators_own_certificate(serve: Serve, cache: Path):
 
 
 async def test_who_does_not_shake_hands_is_hung_up_on(serve: Serve, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("server.commands.serve.REQUEST_HEAD_S", 0.3)
+    monkeypatch.setattr("server.transport.server.REQUEST_HEAD_TIMEOUT_S", 0.3)
     served = await serve(tls="self")
     for said in (b"", b"GET / HTTP/1.1\r\n\r\n"):
         reader, writer = await asyncio.open_connection("127.0.0.1", served.port)

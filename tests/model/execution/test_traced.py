@@ -1,0 +1,59 @@
+"""A recorded step is the step."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from model.audio import FRAME_SAMPLES
+from model.execution.traced import TracedStep
+from model.modes.duplex import Duplex
+from model.network.sampling import COMMON_PLAN, SamplingPlan
+from model.state import clear_row_, rows, tensors
+
+
+@pytest.fixture(scope="module")
+def recorded(babble: Duplex) -> TracedStep:
+    with torch.inference_mode():
+        return TracedStep(babble)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 8])
+@torch.inference_mode()
+def test_equals_the_step_bit_for_bit(babble: Duplex, recorded: TracedStep, count: int):
+    """Tokens, sound and all that is remembered, with callers who pause, come anew, or are greedy."""
+    rng = torch.Generator().manual_seed(count)
+    states = [babble.make_state(8), babble.make_state(8)]
+    for state in states:
+        state.sampling.text_temperature[1:], state.sampling.audio_temperature[1:] = 0.7, 0.8
+        state.sampling.text_top_k[:], state.sampling.audio_top_k[:] = 25, 250
+    eager, played = (rows(state, count) for state in states)
+    for tick in range(12):
+        pcm = torch.randn(count, FRAME_SAMPLES, generator=rng) * 0.1
+        active = torch.rand(count, generator=rng) < 0.7
+        if tick == 8:
+            for state in states:
+                clear_row_(state, count - 1)
+        ours, theirs = babble.step(pcm, eager, active, COMMON_PLAN), recorded(pcm, played, active)
+        assert torch.equal(ours.spoken, theirs.spoken)
+        assert torch.equal(ours.heard[active], theirs.heard[active])
+        assert torch.equal(ours.tokens[ours.spoken], theirs.tokens[ours.spoken])
+        assert torch.equal(ours.pcm[ours.spoken], theirs.pcm[ours.spoken])
+    # An idle row's ring may differ where nobody looks; all else is the same.
+    for name in ("delays", "sampling"):
+        for here, there in zip(tensors(getattr(eager, name)), tensors(getattr(played, name)), strict=True):
+            assert torch.equal(here, there)
+
+
+@pytest.mark.parametrize(
+    ("plan", "is_served"),
+    [
+        (COMMON_PLAN, True),
+        (SamplingPlan(greedy=True, unbounded=False, penalised=False, padded=False), True),
+        (SamplingPlan(unbounded=True, penalised=False, padded=False), False),
+        (SamplingPlan(unbounded=False, penalised=True, padded=False), False),
+        (SamplingPlan(unbounded=False, penalised=False, padded=True), False),
+    ],
+)
+def test_what_it_serves(plan: SamplingPlan, is_served: bool):
+    assert plan.is_common == is_served
