@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import logging
 import sys
 from collections.abc import Sequence
@@ -27,6 +28,8 @@ _COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """The `parley` command. Returns the exit status."""
     argv = sys.argv[1:] if argv is None else list(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr does: a terminal may lack a character, or UTF-8
     try:
         parser = _parser(argv)
     except ImportError as error:  # the Opus library is not part of the Python packages
@@ -45,10 +48,11 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="parley", description=server.__doc__)
     parser.add_argument("--version", action="version", version=f"parley {server.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    chosen = next((argument for argument in argv if not argument.startswith("-")), None)
     for name, (module_name, summary) in _COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
         command.add_argument("--verbose", action="store_true", help="log more")
-        if name in argv:
+        if name == chosen:
             module = importlib.import_module(module_name)
             module.add_arguments(command)
             command.set_defaults(run=module.run)

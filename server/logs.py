@@ -64,7 +64,9 @@ class _Json(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return _redacted(json.dumps(line, default=str, ensure_ascii=False))
+        redacted = _redacted(json.dumps(line, default=str, ensure_ascii=False))
+        # Whatever stderr's encoding lacks, it would escape as Python does, which is not JSON.
+        return re.sub(r"[^\x00-\x7f]+", lambda found: json.dumps(found[0])[1:-1], redacted)
 
 
 def _quoted(value: object) -> str:

@@ -1,6 +1,7 @@
 """Sound files to the server's PCM and back.
 
-Knows files (through soundfile) and resampling (through soxr); knows no Opus and no calls.
+Knows files (through soundfile) and resampling (through soxr); knows no Opus and no calls. soundfile reads WAV, FLAC,
+Ogg and MP3 with 4 MB of libraries; WebM and M4A need PyAV's 104 MB, and nobody hands such files to `parley run`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def read_wav(path: str | Path) -> Pcm:
         raise SoundFileError(f"{path}: there is no such file.")
     try:
         pcm, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)  # [n, channels]
-    except (soundfile.SoundFileError, OSError) as error:
+    except (soundfile.SoundFileError, OSError, MemoryError) as error:  # a header may promise years of sound
         raise SoundFileError(f"{path} cannot be read as sound: {error}") from error
     if not len(pcm):
         raise SoundFileError(f"{path} holds no sound.")

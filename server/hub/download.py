@@ -1,8 +1,9 @@
-"""A large file of the Hugging Face Hub into its cache: resumed after a break, checked, and told of while it comes.
+"""Weights and tokenizers from the Hugging Face Hub into its cache: resumed after a break, verified, progress logged.
 
-The hub's own client begins anew what an earlier process did not finish, and shows its progress to terminals only.
-Here what has come is kept beside the cache's blobs, one process downloads for all that share the cache, and the whole
-is compared with its hash. Knows the layout of that cache, and no model.
+The hub's own client downloads a file from the beginning when an earlier process did not finish it, and keeps what
+that one had downloaded; over HTTP it verifies the size only, and through hf-xet it waits for minutes for a server that
+falls silent. Here the part that has come is kept beside the cache's blobs, one process downloads for all that
+share the cache, and the whole is compared with its hash. Knows the layout of that cache, and no model.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ from tqdm import tqdm
 
 log = logging.getLogger(__name__)
 
-LARGE_BYTES = 50_000_000  # what is smaller is left to the hub's client
 TELL_EVERY_S = 10.0
 _READ_BYTES = 1 << 24
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -36,8 +36,10 @@ class Damaged(OSError):
     """What was downloaded is not what the hub has."""
 
 
-def fetch_large(repo: str, name: str, revision: str | None) -> None:
-    """Put the file into the cache where the hub's client looks for it, if it is large and not there yet.
+def fetch_hashed(repo: str, name: str, revision: str | None) -> None:
+    """Put the file into the cache where the hub's client looks for it, unless it is there.
+
+    Texts such as config.json are left to the hub's client: the hub tells no SHA-256 of them.
 
     Raises OSError and HTTPError for a download that breaks off, and `Damaged`.
     """
@@ -47,7 +49,7 @@ def fetch_large(repo: str, name: str, revision: str | None) -> None:
         file = get_hf_file_metadata(url, headers=headers)
     except (HTTPError, OSError, HFValidationError):
         return  # the hub's client will ask again, and looks into the cache where there is no answer
-    if not file.size or file.size < LARGE_BYTES or not file.etag or not _SHA256.fullmatch(file.etag):
+    if not file.size or not file.etag or not _SHA256.fullmatch(file.etag):
         return
     blobs = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repo, repo_type="model") / "blobs"
     blob, part = blobs / file.etag, blobs / f"{file.etag}.part"
@@ -69,7 +71,7 @@ def _locked(lock: Path, part: Path, size: int, name: str) -> Iterator[None]:
                 break
             except Timeout:
                 done = part.stat().st_size if part.exists() else 0
-                log.info("another process downloads %s: %.1f of %.1f GB", name, done / 1e9, size / 1e9)
+                log.info("another process downloads %s: %.1f of %.1f MB", name, done / 1e6, size / 1e6)
         yield
 
 
@@ -112,5 +114,5 @@ class _Lines(tqdm):
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
         """Called by tqdm each time that a bar would be drawn."""
-        done, whole, speed = self.n / 1e9, (self.total or 0) / 1e9, (self.format_dict["rate"] or 0) / 1e6
-        log.info("downloading %s: %.1f of %.1f GB, %.0f MB/s", self.desc, done, whole, speed)
+        done, whole, speed = self.n / 1e6, (self.total or 0) / 1e6, (self.format_dict["rate"] or 0) / 1e6
+        log.info("downloading %s: %.1f of %.1f MB, %.0f MB/s", self.desc, done, whole, speed)

@@ -14,13 +14,12 @@ from huggingface_hub import _CACHED_NO_EXIST, constants, hf_hub_download, try_to
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
-    HFValidationError,
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
 
-from server.hub.download import fetch_large
+from server.hub.download import fetch_hashed
 
 Resolve = Callable[[str], Path]
 
@@ -72,7 +71,7 @@ def _download(repo: str, name: str, revision: str | None) -> Path:
     """The file from the cache, or from the hub, whose progress is shown."""
     try:
         if not constants.HF_HUB_OFFLINE:
-            fetch_large(repo, name, revision)
+            fetch_hashed(repo, name, revision)
         return Path(hf_hub_download(repo, name, revision=revision))
     except GatedRepoError as error:
         raise ModelUnavailable(
@@ -95,6 +94,6 @@ def _download(repo: str, name: str, revision: str | None) -> Path:
         raise ModelUnavailable(
             f"There is no repository {repo} on the Hugging Face Hub, or it is private: then set HF_TOKEN."
         ) from error
-    except (HTTPError, HFValidationError, OSError) as error:
+    except (HTTPError, OSError, RuntimeError, ValueError) as error:  # hf-xet raises RuntimeError
         reason = str(error) or type(error).__name__
         raise ModelUnavailable(f"{repo} can't be downloaded: {reason.splitlines()[0]}") from error

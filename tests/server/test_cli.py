@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
+from sentencepiece import SentencePieceProcessor
 
 from server.cli import main
 from tests.server.phone import PATIENCE_S
@@ -35,6 +40,12 @@ from server.settings import Settings
 print(*(runner_factory(Settings(model="echo", slots=slots))().slots for slots in (3, "auto")))
 """
     assert run_without_torch(lines).stdout.split() == ["3", "8"]
+
+
+def test_an_argument_that_equals_a_subcommand_imports_nothing():
+    done = run_without_torch('main(["load", "http://127.0.0.1:9", "--wav", "plan"])')
+    assert "parley load: plan: there is no such file" in done.stderr
+    assert "torch" not in done.stderr
 
 
 def test_plan_is_a_command_of_the_model(capsys: pytest.CaptureFixture[str]):
@@ -89,3 +100,49 @@ sys.exit(main(["{command}", "--help"]))
     assert done.returncode == 1
     [line] = done.stderr.splitlines()
     assert line.startswith("parley: ") and "libopus" in line
+
+
+def run_in(encoding: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`parley` as on a terminal of that encoding."""
+    return subprocess.run(
+        [sys.executable, "-m", "server", *arguments],
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        capture_output=True,
+        encoding=encoding,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+
+
+def test_a_plan_on_a_terminal_that_is_not_utf_8():
+    pytest.importorskip("torch")
+    done = run_in("ascii", "plan", "--gpu", "l4")
+    assert done.returncode == 0, done.stderr
+    assert r"\xb5s each" in done.stdout
+
+
+def test_what_the_model_says_on_a_terminal_that_is_not_utf_8(tmp_path: Path):
+    pytest.importorskip("torch")
+    from model.checkpoints.random import tokenizer, write_checkpoint
+
+    write_checkpoint(tmp_path)
+    pieces = SentencePieceProcessor(model_file=str(tmp_path / "tokenizer.model")).get_piece_size()
+    (tmp_path / "tokenizer.model").write_bytes(tokenizer(pieces, byte_fallback=True))  # says bytes that are no text
+    soundfile.write(tmp_path / "in.wav", np.zeros(24_000), 24_000)
+    done = run_in("cp1252", "run", str(tmp_path / "in.wav"), "--model", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert r"\ufffd" in done.stdout
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_figures_of_load_on_a_terminal_that_is_not_utf_8(encoding: str):
+    done = run_in(encoding, "load", "http://127.0.0.1:9", "-n", "3", "-s", "0.1")
+    assert done.returncode == 1
+    assert {"ascii": r"3 \xd7 cannot connect", "cp1252": "3 × cannot connect"}[encoding] in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_an_error_on_a_terminal_that_is_not_utf_8():
+    done = run_in("ascii", "load", "http://127.0.0.1:9", "--wav", "\u0444.wav")
+    assert done.returncode == 2
+    assert done.stderr == "parley load: \\u0444.wav: there is no such file.\n"

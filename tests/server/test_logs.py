@@ -59,6 +59,16 @@ def test_json_is_one_object_a_line_with_everything_in_it():
     assert third["call"] == "cd34" and third["exception"].endswith("ZeroDivisionError: division by zero")
 
 
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_line_for_a_terminal_that_is_not_utf_8(form: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    [line] = logged(f"write_logs_as({form!r}); logging.getLogger('server.x').info('µ 😀')")
+    if form == "json":
+        assert json.loads(line)["message"] == "µ 😀"
+    else:
+        assert line.endswith(r"\xb5 \U0001f600")
+
+
 WITH_SECRETS = [
     "GET /api/chat?token=SECRET&seed=4",
     "'/api/chat?seed=4&resume=SECRET'",
@@ -74,7 +84,7 @@ def test_secrets_are_taken_out_of_every_line(form: str):
     lines = logged(code)
     assert len(lines) == len(WITH_SECRETS)
     for said, meant in zip(lines, WITH_SECRETS, strict=True):
-        assert "SECRET" not in said and "…" in said
+        assert "SECRET" not in said and {"text": "…", "json": r"\u2026"}[form] in said
         assert ("seed=4" in meant) == ("seed=4" in said), "and no more than that"
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -52,3 +53,23 @@ def test_files_that_are_no_sound(tmp_path: Path) -> None:
             read_wav(tmp_path / name)
     with pytest.raises(SoundFileError, match="nowhere"):
         write_wav(tmp_path / "nowhere" / "out.wav", np.zeros(10, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("format", "subtype"), [("FLAC", "PCM_16"), ("OGG", "OPUS"), ("OGG", "VORBIS"), ("MP3", "MPEG_LAYER_III")]
+)
+def test_read_wav_of_compressed_sound(tmp_path: Path, format: str, subtype: str) -> None:
+    tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(24_000) / 24_000)
+    soundfile.write(tmp_path / "tone", tone, 24_000, format=format, subtype=subtype)
+    pcm = read_wav(tmp_path / "tone")
+    assert np.corrcoef(pcm[2_000:22_000], tone[2_000:22_000])[0, 1] > 0.99
+
+
+def test_read_wav_of_a_header_that_promises_too_much(tmp_path: Path) -> None:
+    path = tmp_path / "promise.flac"
+    soundfile.write(path, np.zeros(24_000), 24_000)
+    header = bytearray(path.read_bytes())
+    header[21:26] = bytes([header[21] | 0x0F]) + b"\xff" * 4  # STREAMINFO's number of samples: 2³⁶ - 1
+    path.write_bytes(header)
+    with suppress(SoundFileError):  # of a machine that does not give out the memory that it has not
+        assert len(read_wav(path)) == 24_000

@@ -32,7 +32,7 @@ def test_neither_directory_nor_repository(name: str):
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "fetch_large", lambda *_: None)
+    monkeypatch.setattr(hub, "fetch_hashed", lambda *_: None)
 
 
 def test_names_reach_the_hub(monkeypatch: pytest.MonkeyPatch):
@@ -70,7 +70,9 @@ def error(kind: type[Exception]) -> Exception:
         (errors.RevisionNotFoundError, "no revision v9"),
         (errors.LocalEntryNotFoundError, "not on this machine"),
         (errors.HfHubHTTPError, "can't be downloaded: no$"),
-        (OSError, "can't be downloaded"),
+        (OSError, "can't be downloaded: no$"),
+        (RuntimeError, "can't be downloaded: no$"),
+        (errors.HFValidationError, "can't be downloaded: no$"),
         (ConnectError, "can't be downloaded: no$"),
     ],
 )

@@ -1,0 +1,90 @@
+"""What the server uses of its libraries beyond their documentation is still there.
+
+pyproject.toml bounds these libraries from above. Before a bound is raised, this file says what has gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import inspect
+import platform
+from asyncio import selector_events, sslproto
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Any
+
+import huggingface_hub
+import pytest
+import uvicorn
+from huggingface_hub import file_download, utils
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.server import ServerState
+
+from tests.server.phone import until
+
+HTTP = "loop transport conn.their_state connection_made data_received connection_lost"
+WEBSOCKET = (
+    "transport conn.fail conn.data_to_send queue.qsize frames read_paused close_sent handshake_complete "
+    "connection_made data_received handle_ping handle_pong handle_cont handle_parser_exception "
+    "send_receive_event_to_app"
+)
+SERVER = "config.ssl server_state lifespan.state servers should_exit force_exit startup handle_exit"
+DOWNLOAD = "http_get hf_hub_url get_hf_file_metadata repo_folder_name"
+HTTP_GET = "url temp_file resume_size headers expected_size displayed_filename tqdm_class"
+CACHE_PATHS = "HF_HUB_CACHE HF_HUB_OFFLINE"
+
+
+def demand(library: str, owner: str, thing: object, names: str) -> None:
+    """Fail with a sentence for the first of `names`, which may be dotted, that `thing` has not got."""
+    version = platform.python_version() if library == "Python" else importlib.metadata.version(library)
+    for name in names.split():
+        try:
+            attrgetter(name)(thing)
+        except AttributeError:
+            pytest.fail(f"{owner}.{name}, which the server uses, is gone from {library} {version}.", pytrace=False)
+
+
+def config() -> uvicorn.Config:
+    async def app(scope: object, receive: object, send: object) -> None: ...
+
+    made = uvicorn.Config(app, interface="asgi3", lifespan="off", log_config=None)
+    made.load()
+    return made
+
+
+@pytest.mark.parametrize(("protocol", "names"), [(H11Protocol, HTTP), (WebSocketsSansIOProtocol, WEBSOCKET)])
+async def test_uvicorn_protocol(protocol: Callable[..., object], names: str):
+    demand("uvicorn", protocol.__name__, protocol(config(), ServerState(), {}), names)
+
+
+async def test_uvicorn_server():
+    server = uvicorn.Server(config())
+    serving = asyncio.create_task(server.serve(sockets=[]))
+    try:
+        await until(lambda: server.started or serving.done())
+        demand("uvicorn", "Server", server, SERVER)
+    finally:
+        server.should_exit = True
+        await serving
+
+
+def test_huggingface_hub():
+    demand("huggingface_hub", "huggingface_hub", huggingface_hub, "_CACHED_NO_EXIST")
+    demand("huggingface_hub", "huggingface_hub.constants", huggingface_hub.constants, CACHE_PATHS)
+    demand("huggingface_hub", "huggingface_hub.file_download", file_download, DOWNLOAD)
+    demand("huggingface_hub", "huggingface_hub.utils", utils, "WeakFileLock build_hf_headers")
+    missing = set(HTTP_GET.split()) - set(inspect.signature(file_download.http_get).parameters)
+    version = importlib.metadata.version("huggingface_hub")
+    assert not missing, f"http_get of huggingface_hub {version} has no parameters {missing}, which the server gives it."
+
+
+def test_asyncio_transports():
+    """Setting an attribute that is not read any more raises nothing: reads would only grow again."""
+    demand("Python", "asyncio.selector_events", selector_events, "_SelectorTransport.max_size")
+    demand("Python", "asyncio.sslproto", sslproto, "SSLProtocol.max_size")
+    private: Any = sslproto
+    transport = private._SSLProtocolTransport(None, None)
+    transport._closed = True  # else it complains that nobody closed it
+    demand("Python", "_SSLProtocolTransport", transport, "_ssl_protocol")
