@@ -1,4 +1,4 @@
-"""The page as people meet it: a real browser, a real server, a microphone that plays a file."""
+"""Calls on the page in a real browser, with a real server and a microphone that plays a file."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from playwright.async_api import Browser, Page, Route, expect
 
-from tests.e2e.browsing import FOREIGN_HOST, MIC_HZ, open_page
+from tests.e2e.browser import FOREIGN_HOST, MIC_HZ, open_page
+from tests.e2e.call_audio import record_call
 from tests.e2e.conftest import Serve
-from tests.e2e.tap import tap
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
-PATIENCE_MS = 30_000
+TIMEOUT_MS = 30_000
 TALK_S = 7
-expect.set_options(timeout=PATIENCE_MS)
+expect.set_options(timeout=TIMEOUT_MS)
 
 
 async def start(page: Page) -> None:
@@ -32,46 +32,46 @@ async def expect_failure(page: Page, title: str, advice: str) -> None:
     await expect(page.get_by_role("alert")).to_contain_text(re.compile(advice))
 
 
-def match_windows(heard: np.ndarray, played: np.ndarray, rate_hz: int) -> tuple[np.ndarray, np.ndarray]:
-    """For each voiced 0.4 s heard: its best likeness −1…1 in what was played within a second, and the lag in ms."""
+def match_windows(microphone: np.ndarray, played: np.ndarray, rate_hz: int) -> tuple[np.ndarray, np.ndarray]:
+    """For each voiced 0.4 s: the highest correlation with what was played within a second, and its lag in ms."""
     window, reach = round(0.4 * rate_hz), round(1.0 * rate_hz)
-    likeness, lag_ms = [], []
-    for begin in range(0, len(heard) - window - reach, window // 2):
-        said = heard[begin : begin + window]
-        if np.sqrt(np.mean(said**2)) < 0.01:
+    correlation, lag_ms = [], []
+    for begin in range(0, len(microphone) - window - reach, window // 2):
+        spoken = microphone[begin : begin + window]
+        if np.sqrt(np.mean(spoken**2)) < 0.01:
             continue
         answer = played[begin : begin + window + reach]
         size = 1 << (len(answer) + window).bit_length()
-        product = np.fft.irfft(np.fft.rfft(answer, size) * np.conj(np.fft.rfft(said, size)))[:reach]
+        product = np.fft.irfft(np.fft.rfft(answer, size) * np.conj(np.fft.rfft(spoken, size)))[:reach]
         energy = np.cumsum(np.concatenate([[0.0], answer.astype(np.float64) ** 2]))
-        norm = np.sqrt((energy[window : window + reach] - energy[:reach]).clip(1e-6) * np.sum(said**2))
+        norm = np.sqrt((energy[window : window + reach] - energy[:reach]).clip(1e-6) * np.sum(spoken**2))
         best = int(np.argmax(product / norm))
-        likeness.append(product[best] / norm[best])
+        correlation.append(product[best] / norm[best])
         lag_ms.append(best * 1000 / rate_hz)
-    return np.array(likeness), np.array(lag_ms)
+    return np.array(correlation), np.array(lag_ms)
 
 
-async def test_what_is_played_is_what_was_said_and_the_delay_shown_is_true(pages: Browser, serve: Serve):
+async def test_echo_call_plays_what_was_said_and_shows_the_true_delay(pages: Browser, serve: Serve):
     server = await serve("--model", "echo")
-    page = await open_page(pages, server.url, tapped=True)
+    page = await open_page(pages, server.url, bypass_csp=True)
     refused: list[str] = []
     page.on("requestfailed", lambda request: refused.append(request.url))
     page.on("pageerror", lambda error: refused.append(str(error)))
     await expect(page.locator("#notice")).to_contain_text("echo")
     await start(page)
     await expect_live(page)
-    await expect(page.locator("#delay")).to_contain_text(re.compile(r"Mouth to ear \d+ ms"))
+    await expect(page.locator("#delay")).to_contain_text(re.compile(r"Delay \d+ ms"))
 
-    tapped = await tap(page, TALK_S)
-    likeness, lag_ms = match_windows(tapped.heard, tapped.played, tapped.rate_hz)
-    assert tapped.rate_hz == MIC_HZ
-    assert len(likeness) >= 10
-    assert np.median(likeness) > 0.7, likeness.round(2)
-    assert np.mean(likeness > 0.6) > 0.6, likeness.round(2)
+    audio = await record_call(page, TALK_S)
+    correlation, lag_ms = match_windows(audio.microphone, audio.played, audio.rate_hz)
+    assert audio.rate_hz == MIC_HZ
+    assert len(correlation) >= 10
+    assert np.median(correlation) > 0.7, correlation.round(2)
+    assert np.mean(correlation > 0.6) > 0.6, correlation.round(2)
 
-    # The device lies behind the tap; all else that is shown must be what the tap measures, to half a frame.
-    shown = np.array([delay["totalMs"] - delay["deviceMs"] for delay in tapped.delays])
-    measured = lag_ms[likeness > 0.6]
+    # The recording does not contain the device's delay. The rest must be the measured delay, to half a frame.
+    shown = np.array([delay["totalMs"] - delay["deviceMs"] for delay in audio.delays])
+    measured = lag_ms[correlation > 0.6]
     assert abs(np.median(shown) - np.median(measured)) < 40, (shown.round(), measured.round())
 
     await page.get_by_role("button", name="End call").click()
@@ -79,16 +79,16 @@ async def test_what_is_played_is_what_was_said_and_the_delay_shown_is_true(pages
     assert refused == []
 
 
-async def test_a_question_is_answered(asking_browser: Browser, serve: Serve):
+async def test_demo_model_answers_a_question(asking_browser: Browser, serve: Serve):
     server = await serve()
     page = await open_page(asking_browser, server.url)
     await expect(page.locator("#notice")).to_contain_text("knows a few dozen phrases; not Moshi")
     await start(page)
     await expect_live(page)
-    await expect(page.get_by_role("log")).to_contain_text("My name is Parley.", timeout=2 * PATIENCE_MS)
+    await expect(page.get_by_role("log")).to_contain_text("My name is Parley.", timeout=2 * TIMEOUT_MS)
 
 
-async def test_a_call_begun_while_the_model_loads_still_gets_to_know_it(pages: Browser, serve: Serve):
+async def test_call_started_while_the_model_loads_shows_the_model_later(pages: Browser, serve: Serve):
     page = await open_page(pages, (await serve("--model", "echo")).url)
     loading = True
 
@@ -106,36 +106,36 @@ async def test_a_call_begun_while_the_model_loads_still_gets_to_know_it(pages: B
     await expect(page.locator("#notice")).to_have_text("The model is loading.")
     await start(page)
     await expect_live(page)
-    async with page.expect_request(re.compile("/readyz$"), timeout=PATIENCE_MS):
-        pass  # it is still asked during the call
+    async with page.expect_request(re.compile("/readyz$"), timeout=TIMEOUT_MS):
+        pass  # the page still asks during the call
     loading = False
     await expect(page.locator("#notice")).to_contain_text("echo test")
 
 
-async def test_a_blocked_microphone(pages: Browser, serve: Serve):
+async def test_blocked_microphone_is_explained(pages: Browser, serve: Serve):
     page = await open_page(pages, (await serve("--model", "echo")).url, microphone=False)
     await start(page)
-    await expect_failure(page, "microphone is blocked", "Allow it")
+    await expect_failure(page, "blocks the microphone", "Allow it")
     await expect(page.get_by_role("button", name="Start talking")).to_be_enabled()
 
 
-async def test_no_microphone(deaf_browser: Browser, serve: Serve):
-    page = await open_page(deaf_browser, (await serve("--model", "echo")).url)
+async def test_missing_microphone_is_explained(browser_without_microphone: Browser, serve: Serve):
+    page = await open_page(browser_without_microphone, (await serve("--model", "echo")).url)
     await start(page)
     await expect_failure(page, "No microphone was found", "Plug one in")
 
 
-async def test_no_loudspeaker(pages: Browser, serve: Serve):
-    """As Firefox has it: the context stays suspended, without a word."""
+async def test_missing_loudspeaker_is_explained(pages: Browser, serve: Serve):
+    """Firefox then leaves the context suspended and reports no error."""
     never = "AudioContext.prototype.resume = () => new Promise(() => {});"
     page = await open_page(pages, (await serve("--model", "echo")).url, init=never)
     await start(page)
-    await expect_failure(page, "sound would not start", "Plug in")
+    await expect_failure(page, "could not start the sound", "Plug in")
     await expect(page.get_by_role("button", name="Start talking")).to_be_enabled()
     assert await page.evaluate("parley.call.graph") is None
 
 
-async def test_an_unplugged_microphone_is_replaced(pages: Browser, serve: Serve):
+async def test_unplugged_microphone_is_replaced_during_the_call(pages: Browser, serve: Serve):
     page = await open_page(pages, (await serve("--model", "echo")).url)
     await start(page)
     await expect_live(page)
@@ -149,43 +149,43 @@ async def test_an_unplugged_microphone_is_replaced(pages: Browser, serve: Serve)
     assert (change["kind"], change["change"], state, is_another, lost) == (
         "microphone", "changed", "live", True, "ended",
     )  # fmt: skip
-    await expect(page.get_by_role("status")).to_contain_text("Now speaking into")
+    await expect(page.get_by_role("status")).to_contain_text("You are now using")
     await page.get_by_role("button", name="End call").click()
     await expect(page.get_by_role("status")).to_have_text("Call ended.")
 
 
-async def test_without_https_from_another_machine(pages: Browser, serve: Serve):
+async def test_page_without_https_says_that_it_needs_it(pages: Browser, serve: Serve):
     page = await open_page(
         pages,
         (await serve("--model", "echo", "--public", "--allowed-host", FOREIGN_HOST)).foreign_url,
         microphone=False,
     )
-    await expect_failure(page, "over https", "https://")
+    await expect_failure(page, "needs https", "https://")
     await expect(page.get_by_role("button", name="Start talking")).to_be_disabled()
 
 
-async def test_a_browser_without_webcodecs_and_without_webassembly(pages: Browser, serve: Serve):
+async def test_browser_without_webcodecs_and_webassembly_is_told(pages: Browser, serve: Serve):
     url = (await serve("--model", "echo")).url
     page = await open_page(pages, url, init="delete window.AudioEncoder; delete window.WebAssembly;")
     await expect_failure(page, "WebCodecs", "Use a current")
     await expect(page.get_by_role("button", name="Start talking")).to_be_disabled()
 
 
-async def test_the_second_caller_waits_in_line_and_gets_the_call(pages: Browser, serve: Serve):
+async def test_second_caller_queues_and_gets_the_call(pages: Browser, serve: Serve):
     server = await serve("--model", "echo", "--slots", "1")
     first, second, third = [await open_page(pages, server.url) for _ in range(3)]
     await start(first)
     await expect_live(first)
     await start(second)
-    await expect(second.get_by_role("status")).to_contain_text("You are next in line")
+    await expect(second.get_by_role("status")).to_contain_text("You are next in the queue")
     await start(third)
-    await expect(third.get_by_role("status")).to_contain_text("You are number 2 in line")
+    await expect(third.get_by_role("status")).to_contain_text("You are number 2 in the queue")
     await first.get_by_role("button", name="End call").click()
     await expect_live(second)
-    await expect(third.get_by_role("status")).to_contain_text("You are next in line")
+    await expect(third.get_by_role("status")).to_contain_text("You are next in the queue")
 
 
-async def test_a_server_without_a_line_says_that_it_is_full(pages: Browser, serve: Serve):
+async def test_full_server_without_a_queue_says_so(pages: Browser, serve: Serve):
     server = await serve("--model", "echo", "--slots", "1", "--max-waiting", "0")
     first, second = [await open_page(pages, server.url) for _ in range(2)]
     await start(first)
@@ -195,25 +195,25 @@ async def test_a_server_without_a_line_says_that_it_is_full(pages: Browser, serv
     await expect_live(first)
 
 
-async def test_a_call_that_reaches_its_limit(pages: Browser, serve: Serve):
+async def test_call_that_reaches_its_limit_says_so(pages: Browser, serve: Serve):
     page = await open_page(pages, (await serve("--model", "echo", "--max-call-s", "4")).url)
     await start(page)
-    await expect(page.locator("#clock")).to_contain_text(re.compile("0:0[234] left"))
+    await expect(page.locator("#call-timer")).to_contain_text(re.compile("0:0[234] left"))
     await expect(page.get_by_role("status")).to_have_text("The call reached its time limit.")
 
 
-async def test_a_server_that_stops_politely(pages: Browser, serve: Serve):
+async def test_server_that_drains_counts_down(pages: Browser, serve: Serve):
     server = await serve("--model", "echo", "--drain-s", "5")
     page = await open_page(pages, server.url)
     await start(page)
     await expect_live(page)
     server.process.terminate()
     await expect(page.get_by_role("status")).to_contain_text(re.compile(r"about to restart, .* [1-5] s"))
-    await expect(page.locator("#clock")).to_contain_text("left")
+    await expect(page.locator("#call-timer")).to_contain_text("left")
     await expect_failure(page, "restarting", "Try again")
 
 
-async def test_a_server_that_is_gone(pages: Browser, serve: Serve):
+async def test_server_that_is_killed_is_explained(pages: Browser, serve: Serve):
     server = await serve("--model", "echo", "--resume-s", "2")
     page = await open_page(pages, server.url)
     await start(page)
