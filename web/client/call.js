@@ -192,12 +192,12 @@ export class Call {
     return new CallFailure('refused');
   }
 
-  /** Retry while the server keeps the conversation. @param {number} silentMs since the last message */
+  /** Retry while the server keeps the conversation, and once in any case: the machine may have slept. @param {number} silentMs */
   #reconnect(silentMs) {
     const now = performance.now();
     this.#lostAtMs ||= now - silentMs;
     const leftMs = Math.max(0, this.#resumeForMs - (now - this.#lostAtMs));
-    if (!leftMs && this.#retries) return this.#fail(new CallFailure('connection-lost')); // one retry at least: the machine may have been asleep
+    if (!leftMs && this.#retries) return this.#fail(new CallFailure('connection-lost')); // one retry at least
     const isNew = this.state !== 'reconnecting';
     this.#setState('reconnecting');
     if (isNew) this.#emit('disconnected', { leftS: leftMs / 1000 });
@@ -242,7 +242,7 @@ export class Call {
   }
 }
 
-/** A worker's script must have the page's origin. Where this module has another one, a script of the page imports it. @param {URL} url */
+/** A worker's script must have the page's origin: where this module has another, a script of the page imports it. @param {URL} url */
 function startWorker(url) {
   if (url.origin === location.origin) return new Worker(url, { type: 'module' });
   const script = URL.createObjectURL(new Blob([`import '${url.href}';`], { type: 'text/javascript' }));

@@ -175,7 +175,7 @@ export class AudioDevices {
 
   // ── Changing
 
-  /** @param {{deviceId?: string, processing?: Partial<Processing>}} change everything else stays as the previous change leaves it */
+  /** @param {{deviceId?: string, processing?: Partial<Processing>}} change all else stays as the previous change leaves it */
   async #change(change) {
     if (!this.graph) return this.#save(change);
     const done = this.#changing.then(async () => {

@@ -41,7 +41,7 @@ export class AudioGraph {
   context;
   /** @type {MediaStream} the present microphone's */
   stream;
-  /** Other nodes may be connected to these two: the microphone before encoding, and what is played. They stay when devices change. */
+  /** The microphone before encoding, and what is played. Other nodes may be connected to both; they stay when devices change. */
   microphone;
   player;
   #capture;
@@ -89,7 +89,7 @@ export class AudioGraph {
     source.connect(this.microphone).connect(this.#capture).connect(context.destination);
     this.player.connect(this.#capture, 0, 1);
     this.player.connect(this.#volume);
-    this.#capture.port.onmessage = ({ data }) => ('isEchoHeard' in data ? this.onEcho(data.isEchoHeard) : this.onLevel('user', data));
+    this.#capture.port.onmessage = ({ data }) => this.#onCaptureMessage(data);
     this.player.port.onmessage = ({ data }) => this.#onPlayerMessage(data);
     context.onstatechange = () => this.#keepRunning();
     this.#watchTracks(stream);
@@ -104,7 +104,7 @@ export class AudioGraph {
     return ((this.context.baseLatency || 0) + (this.context.outputLatency || 0)) * 1000;
   }
 
-  /** @returns {{capture: MessagePort, playback: MessagePort}} the worker's ends of new channels to the worklets; to be transferred */
+  /** @returns {{capture: MessagePort, playback: MessagePort}} new ports to the worklets, to be transferred to the worker */
   openPorts() {
     const capture = new MessageChannel();
     const playback = new MessageChannel();
@@ -158,6 +158,12 @@ export class AudioGraph {
     this.#speaker.close();
     this.context.onstatechange = null;
     if (this.context.state !== 'closed') void this.context.close();
+  }
+
+  /** @param {Level | {isEchoHeard: boolean}} message */
+  #onCaptureMessage(message) {
+    if ('isEchoHeard' in message) this.onEcho(message.isEchoHeard);
+    else this.onLevel('user', message);
   }
 
   /** @param {{buffer?: BufferReport, text?: SpokenText, playedOut?: true, span: number, rms: number}} message */

@@ -40,7 +40,7 @@ export function closeMicrophone(stream) {
   }
 }
 
-/** On an iPhone, Safari needs this to keep the loudspeaker while the microphone is open. @param {'play-and-record' | 'auto'} type */
+/** Safari on an iPhone needs this to keep the loudspeaker while the microphone is open. @param {'play-and-record' | 'auto'} type */
 export function setAudioSession(type) {
   const { audioSession } = /** @type {{audioSession?: {type: string}}} */ (navigator);
   if (audioSession) audioSession.type = type;

@@ -21,7 +21,7 @@ const SPANS_PER_REPORT = 24;
 class PlaybackProcessor extends AudioWorkletProcessor {
   #buffer = new JitterBuffer(sampleRate);
   #meter = new LevelMeter((span, rms) => this.#report(span, rms));
-  #waitMs = new RunningMedian(); // the buffer's depth when a frame arrives; a median, like the round trip, so that their sum is right
+  #waitMs = new RunningMedian(); // the buffer's depth when a frame arrives; a median, as the round trip is
   /** @type {Resampler | null} */
   #resampler = null;
   #decodedHz = sampleRate;

@@ -15,7 +15,7 @@ export const Kind = Object.freeze({
   COLORED_TEXT: 7,
 });
 
-/** Subprotocols of the WebSocket: the first is the call's; the second is followed by a token, which a browser cannot send otherwise. */
+/** The WebSocket's subprotocol; and another one, followed by a token, because a browser can send it in no header. */
 export const SUBPROTOCOL = 'parley';
 export const TOKEN_SUBPROTOCOL = 'parley.token.';
 

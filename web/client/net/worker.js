@@ -48,7 +48,7 @@ self.onmessage = (/** @type {MessageEvent<ToWorker>} */ { data: message }) => {
   else callSocket?.hangUp();
 };
 
-/** The ports of the worklets: once at the start, and again whenever a device needs a new audio graph. @param {ToWorker & {type: 'attach'}} ports */
+/** Use these ports of the worklets; new ones come whenever a device needs a new audio graph. @param {ToWorker & {type: 'attach'}} ports */
 async function attach({ capture, ...ports }) {
   const loaded = ports.codecRateHz === codecRateHz ? codec : await loadCodec(ports.codecRateHz);
   if (!loaded) return post({ type: 'attached', supported: false });
