@@ -1,8 +1,8 @@
 """The page in a real browser: mouth to ear by a click, a page that hangs, and what the picture of both voices costs.
 
-A click goes into the microphone, through the echo, and to the loudspeaker; both ends are tapped on the browser's own
-audio clock. What lies behind the tap, the sound card, is what the browser says of it. The microphone plays a file, so
-its own delay is not in it. Without a GPU the browser draws in software, which is the dearest way.
+A click goes into the microphone, through the echo, and to the loudspeaker; both ends are recorded on the browser's own
+audio clock. The sound card's delay, which is not recorded, is what the browser says of it. The microphone plays a file,
+so its own delay is not in it. Without a GPU the browser draws in software, which is the dearest way.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from tests.bench.parley import parley
 from tests.bench.processes import BenchError
 from tests.bench.report import Part, Row
 from tests.bench.workbench import Workbench
-from tests.e2e.browsing import MIC_HZ, open_browser, open_page, write_wav
-from tests.e2e.tap import Tapped, tap
+from tests.e2e.browser import MIC_HZ, open_browser, open_page, write_wav
+from tests.e2e.call_audio import CallAudio, record_call
 from tests.web.chromium import find_chromium
 
 SETTLES_S = 5  # the buffer finds its depth
@@ -38,7 +38,7 @@ _HANG = """() => { window.hanging = setInterval(() => {
   for (const end = performance.now() + 100; performance.now() < end; );
 }, 400); }"""
 _COUNT = """() => { parley.call.addEventListener('counts', ({ detail }) => (window.counts = detail)); }"""
-_PICTURE = "(display) => { document.querySelector('#lanes').style.display = display; }"
+_PICTURE = "(display) => { document.querySelector('#waveform').style.display = display; }"
 
 Cost = dict[str, float]  # of a core: "main thread" and "browser", all its processes
 
@@ -65,12 +65,12 @@ def clicks(seconds: float) -> np.ndarray:
 
 async def _measure(bench: Workbench, url: str, microphone: Path) -> Part:
     async with open_browser(microphone=microphone) as browser:
-        page = await open_page(browser, url, tapped=True)
+        page = await open_page(browser, url, bypass_csp=True)
         await page.evaluate(_COUNT)
         await page.get_by_role("button", name="Start talking").click()
         await page.wait_for_timeout(SETTLES_S * 1000)
         bench.say("clicks through the page")
-        tapped = await tap(page, LISTEN_S)
+        call_audio = await record_call(page, LISTEN_S)
         bench.say("a page that hangs")
         late = await _late(page)
         await page.evaluate(_HANG)
@@ -79,19 +79,19 @@ async def _measure(bench: Workbench, url: str, microphone: Path) -> Part:
         await page.evaluate("() => clearInterval(window.hanging)")
         bench.say("the picture's cost")
         cost = await _picture_cost(browser, page)
-    return _part(tapped, late_hanging, cost)
+    return _part(call_audio, late_hanging, cost)
 
 
 async def _late(page: Page) -> int:
     """How often playout has run dry so far."""
-    return await page.evaluate("() => window.counts?.late ?? 0")
+    return await page.evaluate("() => window.counts?.underruns ?? 0")
 
 
-def _part(tapped: Tapped, late: int, cost: Cost) -> Part:
-    lags_ms = click_lags_ms(tapped)
-    if not tapped.delays or len(lags_ms) < LISTEN_S / 2:
+def _part(call_audio: CallAudio, late: int, cost: Cost) -> Part:
+    lags_ms = click_lags_ms(call_audio)
+    if not call_audio.delays or len(lags_ms) < LISTEN_S / 2:
         raise BenchError(f"only {len(lags_ms)} clicks came back")
-    shown = {name: float(np.median([delay[name] for delay in tapped.delays])) for name in tapped.delays[0]}
+    shown = {name: float(np.median([delay[name] for delay in call_audio.delays])) for name in call_audio.delays[0]}
     ear_ms = float(np.median(lags_ms)) + shown["deviceMs"]
     split = " + ".join(f"{shown[part]:.0f}" for part in PARTS)
     return Part(
@@ -115,12 +115,12 @@ def _part(tapped: Tapped, late: int, cost: Cost) -> Part:
     )
 
 
-def click_lags_ms(tapped: Tapped) -> np.ndarray:
+def click_lags_ms(call_audio: CallAudio) -> np.ndarray:
     """From each click heard to the next one played. f64 [clicks]"""
-    heard, played = (_onsets(voice, tapped.rate_hz) for voice in (tapped.heard, tapped.played))
+    heard, played = (_onsets(voice, call_audio.rate_hz) for voice in (call_audio.microphone, call_audio.played))
     following = np.searchsorted(played, heard, side="right")
     answered = following < len(played)
-    lags = (played[following[answered]] - heard[answered]) * 1000 / tapped.rate_hz
+    lags = (played[following[answered]] - heard[answered]) * 1000 / call_audio.rate_hz
     return lags[lags < 600]  # clicks are further apart: a longer lag is of one that was lost
 
 

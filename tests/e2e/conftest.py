@@ -16,9 +16,9 @@ import pytest
 import pytest_asyncio
 import soundfile
 import soxr
-from playwright.async_api import Browser
+from playwright.async_api import Browser, Page
 
-from tests.e2e.browsing import FOREIGN_HOST, MIC_HZ, open_browser, write_wav
+from tests.e2e.browser import FOREIGN_HOST, MIC_HZ, open_browser, open_page, write_wav
 
 ROOT = Path(__file__).parents[2]
 QUESTIONS = Path(__file__).parent / "questions"
@@ -27,7 +27,7 @@ START_S = 60
 
 @dataclass(frozen=True)
 class Served:
-    """A server that answers at `url`."""
+    """A running server."""
 
     url: str
     process: asyncio.subprocess.Process
@@ -56,14 +56,14 @@ async def serving(*flags: str) -> AsyncIterator[Served]:
         stderr=asyncio.subprocess.STDOUT,
     )
     assert process.stdout is not None
-    said: list[str] = []
+    output: list[str] = []
     try:
         async with asyncio.timeout(START_S):
-            while not (url := re.search(r"http://127\.0\.0\.1:\d+", "".join(said))):
+            while not (url := re.search(r"http://127\.0\.0\.1:\d+", "".join(output))):
                 line = await process.stdout.readline()
-                assert line, f"the server did not start:\n{''.join(said)}"
-                said.append(line.decode())
-            rest = asyncio.create_task(process.stdout.read())  # or the pipe fills up
+                assert line, f"the server did not start:\n{''.join(output)}"
+                output.append(line.decode())
+            rest = asyncio.create_task(process.stdout.read())  # so that the pipe does not fill up
             async with httpx.AsyncClient() as client:
                 while not await _is_ready(client, url[0]):
                     assert not rest.done(), f"the server ended:\n{rest.result().decode()}"
@@ -76,14 +76,14 @@ async def serving(*flags: str) -> AsyncIterator[Served]:
             try:
                 await asyncio.wait_for(process.wait(), 10)
             except TimeoutError:
-                with suppress(ProcessLookupError):  # it may have ended by now
+                with suppress(ProcessLookupError):  # it may have ended meanwhile
                     process.kill()
                 await process.wait()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def serve() -> AsyncIterator[Serve]:
-    """``await serve("--model", "echo")``: a server that is ready; it is gone when the test is."""
+    """``await serve("--model", "echo")``: a server that is ready. It is stopped after the test."""
     async with AsyncExitStack() as stack:
 
         async def start(*flags: str) -> Served:
@@ -93,7 +93,7 @@ async def serve() -> AsyncIterator[Serve]:
 
 
 def _speech_like(seconds: float) -> np.ndarray:
-    """A voice that never repeats itself: wandering pitch and vowels, syllables, pauses. f32 [samples]."""
+    """A voice that never repeats: changing pitch and vowels, syllables, pauses. f32 [samples]."""
     rng = np.random.default_rng(7)
     samples = round(seconds * MIC_HZ)
     t = np.arange(samples) / MIC_HZ
@@ -120,17 +120,23 @@ def microphone_wav(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser(microphone_wav: Path) -> AsyncIterator[Browser]:
-    """A browser whose microphone plays the voice over and over."""
+    """A browser whose microphone plays the voice in a loop."""
     async with open_browser(microphone=microphone_wav) as browser:
         yield browser
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def pages(browser: Browser) -> AsyncIterator[Browser]:
-    """The browser, with no page left open behind the test."""
+    """The browser; its pages are closed after the test."""
     yield browser
     for context in browser.contexts:
         await context.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def echo_page(pages: Browser, serve: Serve) -> Page:
+    """The page of an echo server, with permission to use the microphone."""
+    return await open_page(pages, (await serve("--model", "echo")).url)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -145,7 +151,7 @@ async def asking_browser(tmp_path: Path) -> AsyncIterator[Browser]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def deaf_browser() -> AsyncIterator[Browser]:
+async def browser_without_microphone() -> AsyncIterator[Browser]:
     """A browser on a machine without any microphone."""
     async with open_browser() as browser:
         yield browser

@@ -79,11 +79,11 @@ def seeds() -> dict[str, list[bytes]]:
         "call": [b"\0" + b"".join(map(_piece, [query, *messages])) for messages in (raw, ogg, made, others)],
         "path": [
             b"",
-            b"main.js",
+            b"page/main.js",
             b"api/info",
             b"../pyproject.toml",
             b"%2e%2e/x",
-            b"ui/../main.js?x=1",
+            b"client/../page/main.js?x=1",
             b"\0",
             b"readyz",
         ],

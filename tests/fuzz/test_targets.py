@@ -56,7 +56,7 @@ def test_the_seeds_reach_what_they_are_for():
     told = server.run(server.call(b"events=1&max_steps=1", messages, is_patient=True, stays_s=PATIENCE_S))
     kinds = {message["bytes"][0] for message in told if message["type"] == "websocket.send"}
     assert {0, 1, 4} <= kinds, "greeting, sound and events"
-    assert server.run(server.get(b"/main.js", b""))[0]["status"] == 200
+    assert server.run(server.get(b"/page/main.js", b""))[0]["status"] == 200
 
 
 def test_the_seeds_bring_about_what_can_happen_to_calls():

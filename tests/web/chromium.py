@@ -18,7 +18,7 @@ def find_chromium() -> str | None:
 
 
 def chromium() -> str:
-    """The same. A machine without one fails the tests, unless it says that it has none."""
+    """The same. A machine without one fails the tests, unless PARLEY_NO_BROWSER is set."""
     if path := find_chromium():
         return path
     if os.environ.get("PARLEY_NO_BROWSER") == "1":

@@ -1,4 +1,4 @@
-"""A Chromium with the page's modules in reach: the pure ones are tested where they run, without node."""
+"""A Chromium that can import the modules of web/: the pure ones are tested in a browser, without node."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ def web_url() -> Iterator[str]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def page(web_url: str) -> AsyncIterator[Page]:
-    """A page of the right origin with nothing running in it."""
+    """A page of the modules' origin on which no script runs."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox", "--disable-gpu"])
         page = await browser.new_page()
-        await page.goto(web_url + "fonts/OFL.txt")
+        await page.goto(web_url + "page/fonts/OFL.txt")
         yield page
         await browser.close()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def js(page: Page) -> Js:
-    """``await js("/net/protocol.js", "m.decode(a)", a=…)``: evaluate an expression with module `m` and arguments."""
+    """``await js("/client/net/protocol.js", "m.decode(a)", a=…)``: a function body with module `m` and arguments."""
 
     async def run(module: str, body: str, **arguments: object) -> Any:
         names = ", ".join(arguments)

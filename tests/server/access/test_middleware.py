@@ -72,7 +72,7 @@ async def test_nobody_gets_in_without_the_token(serve: Serve):
 
 async def test_the_page_and_the_balancers_questions_need_none(serve: Serve):
     served = await serve(token=TOKEN)
-    for path in ("/", "/main.js", "/healthz", "/readyz"):
+    for path in ("/", "/page/main.js", "/healthz", "/readyz"):
         assert (await ask(served, path)).status_code == 200
         assert (await ask(served, path, headers={"Authorization": "Bearer wrong"})).status_code == 200
 
@@ -213,7 +213,7 @@ async def test_a_name_that_was_made_to_point_here_opens_nothing(serve: Serve):
     served = await serve()
     rebound = {"Host": f"evil.test:{served.port}"}
     async with undisturbed_neighbour(served):
-        for path in ("/", "/main.js", "/api/info", "/metrics"):
+        for path in ("/", "/page/main.js", "/api/info", "/metrics"):
             assert (await ask(served, path, headers=rebound)).status_code == 403
         # As a browser sends it: the same name twice.
         assert await refused(
@@ -272,7 +272,7 @@ async def test_what_a_peer_who_is_no_proxy_says_of_itself_is_not_believed(serve:
 
 async def test_every_answer_tells_browsers_to_be_careful(serve: Serve):
     served = await serve(token=TOKEN)
-    for path in ("/", "/main.js", "/net/worker.js", "/api/info", "/healthz", "/none"):
+    for path in ("/", "/page/main.js", "/client/net/worker.js", "/api/info", "/healthz", "/none"):
         headers = (await ask(served, path)).headers
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert headers["Referrer-Policy"] == "no-referrer"

@@ -338,9 +338,9 @@ async def test_the_page_is_served_fresh_and_with_its_types(serve: Serve):
     served = await serve()
     status, media_type, _ = await asyncio.to_thread(get, served.http + "/")
     assert status == 200 and media_type.startswith("text/html")
-    status, media_type, _ = await asyncio.to_thread(get, served.http + "/main.js")
+    status, media_type, _ = await asyncio.to_thread(get, served.http + "/page/main.js")
     assert status == 200 and media_type.startswith("text/javascript")
-    with await asyncio.to_thread(urllib.request.urlopen, served.http + "/main.js") as response:
+    with await asyncio.to_thread(urllib.request.urlopen, served.http + "/page/main.js") as response:
         assert response.headers["Cache-Control"] == "no-cache"
     assert (await asyncio.to_thread(get, served.http + "/../pyproject.toml"))[0] == 404
     assert (await asyncio.to_thread(get, served.http + "/%2e%2e/pyproject.toml"))[0] == 404

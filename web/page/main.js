@@ -1,0 +1,228 @@
+/**
+ * The page's composition root: makes its parts and connects the call's events to them.
+ *
+ * `window.parley.call` is for the console and for tests: its `state`, its events, and during a call its `graph`, to whose
+ * voices other audio nodes may be connected.
+ */
+
+import { CallFailure } from '../client/failure.js';
+import { Parley, unsupportedReason } from '../client/parley.js';
+import { CallTimer } from './ui/call-timer.js';
+import { DelayView } from './ui/delay-view.js';
+import { loadDevices } from './ui/device-storage.js';
+import { byId } from './ui/dom.js';
+import { deviceMessage, endMessage, failureMessage, queueMessage, timeLeftMessage } from './ui/messages.js';
+import { MicButton } from './ui/mic-button.js';
+import { MicCheck } from './ui/mic-check.js';
+import { RecordButton } from './ui/record-button.js';
+import { SoundSettings } from './ui/sound-settings.js';
+import { StatusView } from './ui/status-view.js';
+import { TokenForm, takeToken } from './ui/token-form.js';
+import { TranscriptActions } from './ui/transcript-actions.js';
+import { Transcript } from './ui/transcript.js';
+import { VoiceSettings } from './ui/voice-settings.js';
+import { keepAwake } from './ui/wake-lock.js';
+import { Waveform } from './ui/waveform.js';
+
+const READINESS_POLL_MS = 2000;
+
+/** @type {Record<import('../client/parley.js').ParleyState, {button: string, status: string}>} */
+const STATES = {
+  idle: { button: 'Start talking', status: '' },
+  preparing: { button: 'Cancel', status: 'Allow the microphone when the browser asks.' },
+  connecting: { button: 'Cancel', status: 'Connecting…' },
+  queued: { button: 'Leave queue', status: 'The server is busy. You are in the queue.' },
+  live: { button: 'End call', status: 'Connected. Speak whenever you like.' },
+  reconnecting: { button: 'End call', status: 'The connection was lost. Reconnecting…' },
+  ended: { button: 'Start talking', status: 'Call ended.' },
+};
+const RESTARTING = 'The server is about to restart, which will end this call.';
+const RECORDED = 'The server records this call, as you allowed.';
+const MUTED = 'Muted. Hold the space bar or the microphone button to talk.';
+const TALKING = 'You can be heard until you let go.';
+
+const call = new Parley(document.baseURI, { ...loadDevices(), token: takeToken() });
+Object.assign(window, { parley: { call } });
+
+const talk = byId('talk', HTMLButtonElement);
+const status = new StatusView(byId('status', HTMLElement), byId('failure', HTMLElement));
+const notify = (/** @type {string} */ text) => status.notify(text);
+const waveform = new Waveform(byId('waveform', HTMLCanvasElement));
+const transcript = new Transcript(byId('transcript', HTMLElement));
+const delay = new DelayView(byId('delay', HTMLButtonElement), byId('delay-card', HTMLElement));
+const timer = new CallTimer(byId('call-timer', HTMLElement));
+const mic = new MicButton(call);
+const micCheck = new MicCheck(call, mic, waveform, status);
+const tokenForm = new TokenForm(call, showFailure);
+const record = new RecordButton(call, notify);
+const voiceSettings = new VoiceSettings(call, notify);
+new SoundSettings(call, notify);
+const transcriptActions = new TranscriptActions(call, transcript, delay, notify);
+
+let nowS = 0; // on the call's clock
+let isHintDismissed = false;
+
+talk.addEventListener('click', () => (call.inCall ? call.stop() : void call.start()));
+tokenForm.onToken = () => {
+  status.show('');
+  void pollServer();
+};
+mic.onChange = () => {
+  record.muted = !mic.open;
+  if (call.state === 'live') status.show(liveStatus());
+};
+byId('settings-card', HTMLElement).addEventListener('toggle', () => voiceSettings.onCall(call.inCall, call.seed));
+byId('allow-record', HTMLInputElement).addEventListener('change', ({ target }) => {
+  call.record = /** @type {HTMLInputElement} */ (target).checked;
+});
+byId('headphones-hint-dismiss', HTMLButtonElement).addEventListener('click', () => {
+  isHintDismissed = true;
+  showHeadphonesHint(false);
+});
+window.addEventListener('pagehide', () => call.stop());
+connectEvents();
+void pollServer();
+
+function connectEvents() {
+  const on = (/** @type {string} */ type, /** @type {(detail: any) => void} */ handle) =>
+    call.addEventListener(type, (event) => handle(/** @type {CustomEvent} */ (event).detail));
+  on('state', ({ state, ending }) => showState(state, ending));
+  on('queue', ({ position, aheadS }) => status.show(queueMessage(position, aheadS)));
+  on('limit', ({ leftS }) => {
+    timer.setTimeLeft(leftS);
+    notify(timeLeftMessage(leftS));
+  });
+  on('text', ({ text, span, atS }) => {
+    waveform.addText(text, span);
+    transcript.add(text, atS);
+  });
+  on('level', ({ voice, span, rms, atS }) => {
+    nowS = atS;
+    waveform.addLevel(voice, span, voice === 'user' && call.inCall && !mic.open ? 0 : rms);
+  });
+  on('delay', (detail) => delay.show(detail));
+  on('counts', (detail) => delay.count(detail));
+  on('device', (detail) => notify(deviceMessage(detail)));
+  on('echo', ({ isHeard }) => showHeadphonesHint(isHeard));
+  on('disconnected', ({ leftS }) => status.show(STATES.reconnecting.status, leftS));
+  on('resumed', ({ lostS }) => {
+    waveform.addGap(lostS);
+    transcript.addGap(nowS, lostS);
+  });
+  on('recording', ({ on: isRecording }) => {
+    byId('server-recording', HTMLElement).hidden = !isRecording;
+    notify(isRecording ? RECORDED : 'The server does not record this call.');
+  });
+  on('drain', ({ leftS }) => {
+    timer.setTimeLeft(leftS);
+    status.show(RESTARTING, leftS);
+  });
+}
+
+/** @param {import('../client/parley.js').ParleyState} state @param {import('../client/parley.js').Ending | null} ending */
+function showState(state, ending) {
+  const before = document.body.dataset.state;
+  document.body.dataset.state = state;
+  byId('talk-label', HTMLElement).textContent = STATES[state].button;
+  status.show(state === 'live' ? liveStatus() : STATES[state].status);
+  keepAwake(call.inCall);
+  if (state === 'preparing') prepareCall();
+  if (state === 'connecting' && call.graph) waveform.start(call.graph.context.sampleRate, { hasText: true });
+  if (state === 'live' && before !== 'reconnecting') void goLive();
+  if (ending) showEnding(ending);
+}
+
+function prepareCall() {
+  micCheck.end();
+  transcript.clear();
+  delay.clear();
+  transcriptActions.start();
+  timer.hide();
+  byId('server-recording', HTMLElement).hidden = true;
+}
+
+async function goLive() {
+  // Move the focus to the microphone button, so that the space bar does not end the call that it started.
+  if (document.activeElement === talk) mic.focus();
+  timer.start(call.limitS);
+  if (!byId('server-recording', HTMLElement).hidden) notify(RECORDED); // the event came first, and the status has replaced it
+  try {
+    await showServer(); // the model may be another one than when the page was opened
+  } catch {
+    // The server wants a token again: this one was valid for one call, which is now in progress.
+  }
+}
+
+/** @param {import('../client/parley.js').Ending} ending */
+function showEnding(ending) {
+  waveform.stop();
+  timer.stop();
+  byId('server-recording', HTMLElement).hidden = true;
+  record.stop();
+  transcript.finish();
+  showHeadphonesHint(false);
+  if (document.activeElement?.matches('.controls button')) talk.focus();
+  if (transcript.empty) document.body.dataset.state = 'idle'; // there is nothing to read: show the welcome
+  if (ending.by === 'failure') showFailure(ending.failure);
+  if (ending.by === 'server') status.show(endMessage(ending.reason));
+}
+
+/** @param {boolean} shown never again once it was dismissed */
+function showHeadphonesHint(shown) {
+  byId('headphones-hint', HTMLElement).hidden = !shown || isHintDismissed;
+}
+
+function liveStatus() {
+  return mic.held ? TALKING : mic.muted ? MUTED : STATES.live.status;
+}
+
+/** Show the server and whether it is ready, until it is; and whether this browser can make calls. */
+async function pollServer() {
+  const unsupported = unsupportedReason();
+  if (unsupported) {
+    talk.disabled = true;
+    byId('mic', HTMLButtonElement).disabled = true;
+    status.fail(failureMessage(unsupported));
+  }
+  try {
+    for (;;) {
+      const readiness = await call.readiness();
+      if (!unsupported && call.state === 'idle' && !micCheck.running) showReadiness(readiness);
+      // Asked after the readiness: what the server says of itself is final only once it is ready.
+      if ((await showServer()) && readiness === 'ready') return;
+      await new Promise((resolve) => setTimeout(resolve, READINESS_POLL_MS));
+    }
+  } catch (failure) {
+    if (!unsupported && !call.inCall) showFailure(/** @type {CallFailure} */ (failure));
+  }
+}
+
+/** Say why there is no call; if the server wants a token, ask for it. @param {CallFailure} failure */
+function showFailure(failure) {
+  status.fail(failureMessage(failure));
+  tokenForm.visible = failure.code === 'token';
+  talk.disabled = failure.code === 'token';
+}
+
+/** @param {import('../client/net/server.js').Readiness} readiness */
+function showReadiness(readiness) {
+  if (readiness === 'ready') status.show('');
+  else if (readiness === 'starting') status.show('The model is still loading. You can start in a moment.');
+  else status.fail(failureMessage(new CallFailure(readiness)));
+}
+
+/** Show the server's model, notice, and what it offers. @returns {Promise<boolean>} false when it does not answer @throws {CallFailure} */
+async function showServer() {
+  const info = await call.info();
+  if (!info) return false;
+  transcriptActions.info = info;
+  tokenForm.visible = false;
+  talk.disabled = unsupportedReason() !== null;
+  byId('model', HTMLElement).textContent = info.model;
+  const notice = byId('notice', HTMLElement);
+  notice.textContent = info.notice ?? '';
+  notice.hidden = !info.notice;
+  byId('consent', HTMLElement).hidden = !info.records;
+  voiceSettings.offer(info.voices ?? [], info.prompts ?? [], info.params ?? {});
+  return true;
+}

@@ -1,0 +1,47 @@
+/**
+ * A call's transcript as a file: plain text, JSON with times, or WebVTT subtitles for a recording. Pure.
+ *
+ * @typedef {object} CallRecord
+ * @property {string} model
+ * @property {string} call the server's id of it; '' when unknown
+ * @property {number | null} seed with the same choices it repeats the call
+ * @property {string} startedAt ISO 8601
+ * @property {import('./transcript.js').Piece[]} pieces
+ * @property {import('./transcript.js').Gap[]} gaps
+ */
+
+import { toPhrases } from './phrases.js';
+
+const PARAGRAPH_PAUSE_S = 2.5;
+
+/** @param {CallRecord} record */
+export function toText({ pieces }) {
+  let text = '';
+  let endS = 0;
+  for (const phrase of toPhrases(pieces)) {
+    text += (text && (phrase.startS - endS > PARAGRAPH_PAUSE_S ? '\n\n' : ' ')) + phrase.text;
+    endS = phrase.endS;
+  }
+  return text && `${text}\n`;
+}
+
+/** @param {CallRecord} record */
+export function toJson({ model, call, seed, startedAt, pieces, gaps }) {
+  const rounded = (/** @type {number} */ seconds) => Math.round(seconds * 1000) / 1000;
+  const words = pieces.map(({ atS, text }) => ({ at_s: rounded(atS), text }));
+  const phrases = toPhrases(pieces).map(({ startS, endS, text }) => ({ start_s: rounded(startS), end_s: rounded(endS), text }));
+  const lost = gaps.map(({ atS, lostS }) => ({ at_s: rounded(atS), lost_s: rounded(lostS) }));
+  return `${JSON.stringify({ model, call, seed, started_at: startedAt, phrases, pieces: words, gaps: lost }, null, 1)}\n`;
+}
+
+/** @param {CallRecord} record */
+export function toVtt({ pieces }) {
+  const escaped = (/** @type {string} */ text) => text.replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;');
+  const cues = toPhrases(pieces).map(({ startS, endS, text }) => `${stamp(startS)} --> ${stamp(endS)}\n<v Parley>${escaped(text)}\n`);
+  return ['WEBVTT\n', ...cues].join('\n');
+}
+
+/** @param {number} seconds @returns {string} 00:01:02.345 */
+function stamp(seconds) {
+  return new Date(Math.max(0, Math.round(seconds * 1000))).toISOString().slice(11, 23);
+}
