@@ -1,38 +1,38 @@
-"""Every way in which a call is turned away or ends, and what its caller is told.
+"""Every way in which a client is refused or a session ends, and what the client is told.
 
     ParleyError
-    ├── Forbidden              the door stays shut: HTTP 4xx before the upgrade
+    ├── Forbidden              not allowed: HTTP 4xx before the upgrade
     │   ├── TokenMissing       401
     │   ├── TokenInvalid       401
     │   ├── TokenExpired       401
-    │   ├── TokenUsed          401  a call token is good for one call; 1008 if another took it in this moment
-    │   ├── HostNotAllowed        403  a name that is none of this server's
-    │   ├── OriginNotAllowed      403  a page of another site
-    │   └── BodyNotAllowed       413
-    ├── Refused                no call for now: HTTP 503 before the upgrade, close 1013 after it
+    │   ├── TokenUsed          401  a call token is good for one call; 1008 if another call took it in this moment
+    │   ├── HostNotAllowed     403  the Host header names another server
+    │   ├── OriginNotAllowed   403  a page of another site
+    │   └── BodyNotAllowed     413
+    ├── Refused                no session for now: HTTP 503 before the upgrade, close 1013 after it
     │   ├── ServerFull
     │   ├── ServerStarting
     │   ├── ServerStopping
     │   └── TooManyCalls       429 instead of 503
-    └── CallEnded              a call is over, or will not begin; also no slot is held any more
-        ├── ClientClosed         1000  nobody is left to be told
-        │   └── ConnectionLost           no goodbye either: the caller may come back
-        ├── TakenOver          1000  the caller goes on over another socket
+    └── CallEnded              a session is over, or will not begin; it holds no slot any more
+        ├── ClientClosed       1000  nobody is left to be told
+        │   └── ConnectionLost       without a goodbye: the client may come back
+        ├── TakenOver          1000  the session goes on over another connection
         ├── LimitReached       1000  the length that was asked for, or that the operator allows
         ├── BadParameter       1008  a query parameter out of range or not a number
-        ├── CannotResume       1008  the conversation that is asked for is over, or was never here
-        ├── NoAudioTimeout         1008  no audio since the greeting
-        ├── IdleTimeout          1008  no audio for a long time
-        ├── NotListening       1008  the caller takes nothing of what is sent
-        ├── Undecodable        1008  packet after packet that is no Opus
-        ├── RateLimited        1008  more than any voice needs
-        ├── ProtocolError   as the wire says (1003, 1007, 1008)
+        ├── CannotResume       1008  the session to resume is over, or was never here
+        ├── NoAudioTimeout     1008  no audio since the greeting
+        ├── IdleTimeout        1008  no audio for a long time
+        ├── NotListening       1008  the client reads nothing of what is sent
+        ├── Undecodable        1008  too many consecutive packets that cannot be decoded
+        ├── RateLimited        1008  more than a live call needs
+        ├── ProtocolError      1008, or as the dialect says (1003, 1007, 1009)
         ├── Restarting         1012  the server stops
-        ├── NonFiniteOutput         1011  our fault: the model's numbers for this call are none any more
-        └── EngineFailed       1011  our fault: everybody's call ends
+        ├── NonFiniteOutput    1011  our fault: the model produced NaN or infinity for this session
+        └── EngineFailed       1011  our fault: every session ends
 
-The message of each is a sentence for the caller. Raised where it is known, told in one place
-(`connection.py`). Knows no sockets.
+The message of each is a sentence for the client. Raised where it is known, told in one place
+(`calls/connection.py`). Knows no sockets.
 """
 
 from __future__ import annotations
@@ -41,21 +41,23 @@ from typing import ClassVar, Self
 
 
 class ParleyError(Exception):
-    """Base of all that a caller may be told."""
+    """Base of all that a client may be told."""
 
     code: ClassVar[str]  # a word for programs and logs
     close_code: int
 
     def bare(self) -> Self:
-        """Without what brought it about, whose frames hold the call that holds this: only a garbage collection, which
-        may be hours away, would give back the call's decoders.
+        """The same without its causes and traceback.
+
+        Their frames refer to the call, which refers to this: only a garbage collection, perhaps hours later, would
+        free the call's decoders.
         """
         self.__cause__ = self.__context__ = None
         return self.with_traceback(None)
 
 
 class Forbidden(ParleyError):
-    """Not this identity, or not like this."""
+    """The request is not allowed, now or later."""
 
     close_code = 1008
     http_status: ClassVar[int] = 401
@@ -93,7 +95,7 @@ class BodyNotAllowed(Forbidden):
 
 
 class Refused(ParleyError):
-    """There is no call to be had now; later there may be."""
+    """There is no session to be had now; later there may be."""
 
     close_code = 1013
     http_status: ClassVar[int] = 503
@@ -118,7 +120,7 @@ class TooManyCalls(Refused):
 
 
 class CallEnded(ParleyError):
-    """A call is over."""
+    """A session is over."""
 
     is_fault: ClassVar[bool] = True  # False: nothing went wrong, so no error is shown
     drains: ClassVar[bool] = True  # what was said already is still sent
@@ -184,7 +186,7 @@ class RateLimited(CallEnded):
     close_code = 1008
 
     def __init__(self) -> None:
-        super().__init__("More came than any voice needs, so the call ends.")
+        super().__init__("Rate limit exceeded: the client sends more than a live call needs. The call was ended.")
 
 
 class ProtocolError(CallEnded):
@@ -209,3 +211,6 @@ class EngineFailed(CallEnded):
     code = "engine"
     close_code = 1011
     drains = False
+
+    def __init__(self) -> None:
+        super().__init__("The server failed and ended this call. The fault is ours, please call again.")

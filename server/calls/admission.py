@@ -1,8 +1,8 @@
-"""Who has a slot, who keeps one though their socket is lost, and who waits: a count on one loop, so it cannot race.
+"""Which sessions hold a slot and which wait for one: a count on one event loop, so it cannot race.
 
-Free slots go to the line, first come, first served; when none is free, the slot of the call that has been parked for
-longest does. No slot is promised twice, and each is given back once. Owner: the event loop. Knows no sockets, no model
-and no reason to turn anyone away.
+Free slots go to the queue, first come, first served. When none is free, the session that has been parked for longest
+loses its slot. No slot is promised twice, and each is given back once. Owner: the event loop. Knows no sockets, no
+model and no reason to refuse anyone.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from server.sessions.session import Session, SessionState
 
 
 class Admission:
-    """Every session there is, from the line to its end."""
+    """Every session there is, from the queue to its end."""
 
     def __init__(
         self, clock: Clock, submit: Callable[[OpenSession | CloseSession], None], on_left: Callable[[Session], None]
     ) -> None:
-        """`submit` takes commands to the engine, which applies them in order; `on_left` hears of each end once."""
-        self.slots = 0  # how many calls the model takes at once: known when it is ready
+        """`submit` takes commands to the engine, which applies them in order; `on_left` is told of each end once."""
+        self.slots = 0  # how many sessions the model takes at once: known when it is ready
         self._clock = clock
         self._submit = submit
         self._on_left = on_left
         self._free = 0
-        self._line = WaitingQueue()
+        self._queue = WaitingQueue()
         self._sessions: set[Session] = set()
 
     def __iter__(self) -> Iterator[Session]:
@@ -40,78 +40,79 @@ class Admission:
 
     @property
     def running(self) -> int:
-        """Slots whose caller is there."""
+        """Slots whose client is connected."""
         return self.slots - self._free - self.parked
 
     @property
     def parked(self) -> int:
-        """Slots whose caller may come back."""
+        """Slots whose client may come back."""
         return len(self._parked())
 
     @property
     def waiting(self) -> int:
-        return len(self._line)
+        return len(self._queue)
 
     @property
     def is_full(self) -> bool:
-        """True: who comes now has to wait."""
-        return self._free + self.parked <= len(self._line)
+        """True: a new session would have to wait."""
+        return self._free + self.parked <= len(self._queue)
 
-    def in_line(self) -> list[Session]:
-        return list(self._line)
+    def queued(self) -> list[Session]:
+        """The sessions that wait, in their order."""
+        return list(self._queue)
 
-    def seated(self) -> set[Session]:
-        """Who has a slot, or is promised one."""
-        return {session for session in self._sessions if session not in self._line}
+    def holders(self) -> set[Session]:
+        """The sessions that have a slot, or are promised one."""
+        return {session for session in self._sessions if session not in self._queue}
 
     def open(self, slots: int) -> None:
         """The model is ready."""
         self.slots = self._free = slots
 
-    def join(self, session: Session) -> None:
-        """Take the last place in line, and go on to a slot at once if there is one."""
+    def enter(self, session: Session) -> None:
+        """Put a new session at the end of the queue, and give it a slot at once if there is one."""
         self._sessions.add(session)
-        self._line.join(session)
+        self._queue.append(session)
         self.fill()
 
     def leave(self, session: Session) -> None:
-        """Give back the slot or the place in line of a call that is over; once."""
+        """Give back the slot or the place in the queue of a session that is over; once."""
         self._give_back(session)
         self.fill()
 
     def fill(self) -> None:
-        """Promise free slots, and those of the longest parked, to the first in line; tell the others their places."""
-        while self._line and (self._free or self._evict()):
+        """Promise free slots, and those of the longest parked, to the first in the queue; tell the others."""
+        while self._queue and (self._free or self._evict()):
             self._free -= 1
-            self._submit(OpenSession(self._line.pop_first()))
-        self.tell_places()
+            self._submit(OpenSession(self._queue.pop_first()))
+        self.send_positions()
 
-    def tell_places(self) -> None:
-        """Tell those in line whose place or wait has changed."""
-        if self._line:
+    def send_positions(self) -> None:
+        """Tell waiting clients whose position or estimate has changed."""
+        if self._queue:
             now = self._clock.now()
-            greeted = [session.greeted_at for session in self.seated()]
-            self._line.tell_places(0.0 if at is None else now - at for at in greeted)
+            greeted = [session.greeted_at for session in self.holders()]
+            self._queue.send_positions(0.0 if at is None else now - at for at in greeted)
 
     def check_integrity(self) -> None:
         """Assert what must hold at any time."""
-        seated = self.seated()
-        assert self.slots - self._free == len(seated), f"{self._free} of {self.slots} slots free, {len(seated)} held"
-        assert all(session in self._sessions for session in self._line), "one in line is no session"
-        assert not (self._line and self._free), "somebody waits, and a slot is free"
+        holders = self.holders()
+        assert self.slots - self._free == len(holders), f"{self._free} of {self.slots} slots free, {len(holders)} held"
+        assert all(session in self._sessions for session in self._queue), "an unknown session is in the queue"
+        assert not (self._queue and self._free), "a session waits while a slot is free"
         states = {session.state for session in self._sessions}
-        assert SessionState.CLOSED not in states, "a session is closed and holds a slot"
+        assert SessionState.CLOSED not in states, "a closed session holds a slot"
 
     def _parked(self) -> list[Session]:
         return [session for session in self._sessions if session.state is SessionState.PARKED]
 
     def _evict(self) -> bool:
-        """End the call that has been parked for longest, if there is one, and have its slot."""
+        """End the session that has been parked for longest, and free its slot. False: none is parked."""
         session = min(self._parked(), key=lambda session: session.parked_at, default=None)
         if session is None:
             return False
         session.counts[Count.CALLS_EVICTED] += 1
-        session.end(ConnectionLost("Another caller took the slot."))
+        session.end(ConnectionLost("Another client needed the slot."))
         self._give_back(session)
         return True
 
@@ -119,12 +120,12 @@ class Admission:
         if session not in self._sessions:
             return
         self._sessions.remove(session)
-        if session in self._line:
-            self._line.leave(session)
+        if session in self._queue:
+            self._queue.remove(session)
             session.close()
         else:
-            self._free += 1  # commands are applied in their order: whoever is promised the slot comes after this
+            self._free += 1  # commands are applied in order: whoever is promised the slot comes after this
             self._submit(CloseSession(session))
         if session.greeted_at is not None:
-            self._line.note_length(self._clock.now() - session.greeted_at)
+            self._queue.note_length(self._clock.now() - session.greeted_at)
         self._on_left(session)

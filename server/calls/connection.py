@@ -67,7 +67,7 @@ class Connection:
             why = error.bare()
         except Exception:
             log.exception("call failed")
-            why = EngineFailed("The server failed and ended this call. The fault is ours, please call again.")
+            why = EngineFailed()
         with suppress(ClientClosed, TimeoutError):
             async with asyncio.timeout(GOODBYE_TIMEOUT_S):
                 await self._say_goodbye(why)

@@ -1,7 +1,7 @@
-"""Who gets a call, who comes back to one, and until when: every session from `admit` to its end.
+"""Every session from `admit` to its end: who gets one, who resumes one, and when it is ended.
 
-A session may outlive its socket: one that lost it keeps its slot for a while, unless somebody else wants it
-(`admission.py`), and goes on over the next (`resume_tokens.py`). Owner: the event loop. Knows no sockets, no
+A session may outlive its connection: it then keeps its slot for a while, unless another client needs the slot
+(`admission.py`), and goes on over the next connection (`resume_tokens.py`). Owner: the event loop. Knows no sockets, no
 dialect and no model.
 """
 
@@ -42,15 +42,15 @@ log = logging.getLogger(__name__)
 
 KEEP_ALIVE_AFTER_S = 4.0  # existing clients hang up after 10 s without a message
 END_TIMEOUT_S = 3.0  # for all calls to end, once they have been told to
-_RESTARTING = "The server is restarting. Call again in a moment."
+_RESTARTING = "The server is restarting. Please call again in a moment."
 _ALWAYS_LOGGED = (
     *(Count.FRAMES, Count.FRAMES_LATE, Count.FRAMES_SKIPPED, Count.PACKETS_CONCEALED),
     *(Count.RECEIVED_BYTES, Count.SENT_BYTES),
 )
 
 
-class Calls:
-    """All calls of one engine."""
+class CallRegistry:
+    """All sessions of one engine."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Calls:
         wake_engine: Callable[[], None],
     ) -> None:
         """`submit` takes commands to the engine, in their order. Raises CannotRecord."""
-        self.closed: Callable[[], Refused] | None = starting  # makes what new callers are turned away with, if all are
+        self.closed: Callable[[], Refused] | None = starting  # makes new clients' refusal; None: admit
         self.admission = Admission(clock, submit, self._on_left)
         self._settings = settings
         self._clock = clock
@@ -69,58 +69,58 @@ class Calls:
         self._wake_engine = wake_engine
         self._tokens = ResumeTokens(settings.server_id)
         self._recorder = make_recorder(settings)
-        self._drained_at = math.inf  # when calls are ended, by the clock
+        self._drained_at = math.inf  # when all sessions are ended, by the clock
         self._empty = asyncio.Event()
         self._empty.set()
 
     @property
     def counts(self) -> Counter[Count]:
-        """What was counted so far, calls in progress included."""
+        """What was counted so far, sessions in progress included."""
         counts = Counter(self._metrics.counts)
         for session in self.admission:
             counts.update(session.counts)
         return counts
 
-    # ── In
+    # ── Beginning
 
     @contextmanager
-    def admit(self, params: SessionParams, wants_events: bool) -> Iterator[Session]:
-        """A new session that has a slot, or a place in line, until the block is left. Raises Refused.
+    def admit(self, params: SessionParams, may_wait: bool) -> Iterator[Session]:
+        """A new session that has a slot, or waits for one, until the block is left. Raises Refused.
 
-        Who wants events may wait in line, and resume.
+        A client that may wait in the queue may also resume.
         """
-        refusal = self._refusal(wants_events)
+        refusal = self._refusal(may_wait)
         if refusal:
             self.note_refusal(refusal)
             raise refusal
-        resume_s = self._settings.resume_s if wants_events else 0.0
+        resume_s = self._settings.resume_s if may_wait else 0.0
         session = Session(params, self._clock, self._wake_engine, self._settings.max_call_s, resume_s)
         self._empty.clear()
-        self.admission.join(session)
+        self.admission.enter(session)
         with self._served(session):
             yield session
 
     @contextmanager
     def resume(self, token: str) -> Iterator[Session]:
-        """The session that is `token`'s, from where it stood, until the block is left. Raises CannotResume."""
+        """The session that `token` belongs to, from where it stood, until the block is left. Raises CannotResume."""
         session = self._tokens.redeem(token)
         if session is None:
-            refusal = CannotResume("That conversation is over, or was never here. Call again to begin a new one.")
+            refusal = CannotResume("The call to resume is over, or was never here. Please call again.")
             self.note_refusal(refusal)
             raise refusal
-        if session.state is SessionState.RUNNING:  # its socket only seems alive
+        if session.state is SessionState.RUNNING:  # its connection only seems alive
             session.park(TakenOver("The call goes on over another connection."))
         session.resume(self._tokens.issue(session))
-        self._tell_drain(session)
+        self._send_drain(session)
         log.info("call resumed", extra={"call": session.id})
         with self._served(session):
             yield session
 
     def open(self, session: Session, model: str) -> None:
-        """It has its slot."""
+        """The session got its slot."""
         if session.ended:
             return
-        self._metrics.queue_waits.add(self._clock.now() - session.came_at)
+        self._metrics.queue_waits.add(self._clock.now() - session.arrived_at)
         if self._recorder and session.params.record:
             about = {"model": model, "seed": session.params.text_seed}
             session.recording = self._recorder.begin(session.id, about)
@@ -130,20 +130,20 @@ class Calls:
         if self.closed:
             return self.closed()
         if self.admission.is_full and not may_wait:
-            return ServerFull("All lines are busy. Call again in a moment.")
+            return ServerFull("All slots are in use. Try again in a moment.")
         if self.admission.is_full and self.admission.waiting >= self._settings.max_waiting:
-            return ServerFull("All lines are busy and the line is full. Call again later.")
+            return ServerFull("All slots are in use and the queue is full. Try again later.")
         return None
 
     def note_refusal(self, why: ParleyError) -> None:
-        """Count and log a caller who is turned away."""
+        """Count and log a client that is refused."""
         self._metrics.refused[why.code] += 1
         log.info("call refused", extra={"reason": why.code, "running": self.admission.running})
 
-    # ── Meanwhile
+    # ── While it runs
 
-    def look_after(self, session: Session, now: float) -> None:
-        """End a call that nobody takes part in any more; tell the others how it goes."""
+    def check(self, session: Session, now: float) -> None:
+        """End a session whose time is up; tell the others how it goes, and keep their connections alive."""
         why = session.expiry(now, self._settings)
         if why:
             session.counts[Count.CALLS_EXPIRED] += session.state is SessionState.PARKED
@@ -152,65 +152,65 @@ class Calls:
         if now - session.outbox.taken_at > KEEP_ALIVE_AFTER_S:
             session.send_event(KeepAlive())
 
-    # ── Out
+    # ── Ending
 
     @contextmanager
     def _served(self, session: Session) -> Iterator[None]:
-        """One socket's time with a session."""
+        """One connection's time with a session."""
         outbox = session.outbox
         try:
             yield
         finally:
             if session.outbox is not outbox:
-                pass  # it goes on over another one
+                pass  # the session goes on over another one
             elif session.state is SessionState.PARKED:
                 log.info("call parked")
                 self.admission.fill()
             else:
-                session.end(ClientClosed("The caller hung up."))
+                session.end(ClientClosed("The client closed the connection."))
                 self.admission.leave(session)
 
     async def drain(self, grace_s: float) -> None:
-        """Let those who talk go on for `grace_s`, nobody else, and then `end_all`."""
+        """Let sessions that have a slot go on for `grace_s`, and then end all."""
         self._drained_at = self._clock.now() + grace_s
-        for session in self.admission.in_line():
+        for session in self.admission.queued():
             session.end(Restarting(_RESTARTING))
         for session in self.admission:
-            self._tell_drain(session)
+            self._send_drain(session)
         if self.admission and grace_s:
             log.info(
-                "calls may end by themselves; another signal ends them now",
+                "draining: waiting for calls to end; send a second signal to stop now",
                 extra={"calls": len(self.admission), "seconds": grace_s},
             )
-        await self._emptied(grace_s)
+        await self._wait_empty(grace_s)
         await self.end_all()
 
     async def end_all(self) -> None:
-        """End every call politely, within a bound."""
+        """End every session with a goodbye, within a bound."""
         for session in self.admission:
             self.end(session, Restarting(_RESTARTING))
-        if not await self._emptied(END_TIMEOUT_S):
+        if not await self._wait_empty(END_TIMEOUT_S):
             log.warning("calls did not end in time", extra={"calls": len(self.admission)})
 
     def stop(self) -> None:
-        """Finish what is written of calls."""
+        """Finish the recordings."""
         if self._recorder:
             self._recorder.stop()
 
-    def _tell_drain(self, session: Session) -> None:
+    def _send_drain(self, session: Session) -> None:
         left_s = self._drained_at - self._clock.now()
         if 0 < left_s < math.inf:
             session.send_event(Draining(round(left_s)))
 
-    async def _emptied(self, within_s: float) -> bool:
+    async def _wait_empty(self, timeout_s: float) -> bool:
         try:
-            await asyncio.wait_for(self._empty.wait(), within_s)
+            await asyncio.wait_for(self._empty.wait(), timeout_s)
         except TimeoutError:
             return False
         return True
 
     def end(self, session: Session, why: CallEnded) -> None:
-        """End a call; with one that is parked nobody else is left to let go of it."""
+        """End a session. One that is parked has no connection that would release its slot, so it is released here."""
         was_parked = session.state is SessionState.PARKED
         session.end(why)
         if was_parked:
@@ -227,20 +227,20 @@ class Calls:
             self._metrics.counts[Count.QUEUE_LEFT] += 1
         else:
             self._metrics.add_call(why, now - session.greeted_at)
-        fields = {"call": session.id, "why": why, "duration_s": round(now - session.came_at, 1)}
+        fields = {"call": session.id, "why": why, "duration_s": round(now - session.arrived_at, 1)}
         log.info("call ended", extra={**fields, **_summary(session)})
 
 
 def starting() -> Refused:
-    return ServerStarting("The model is still loading. Call again in a moment.")
+    return ServerStarting("The model is still loading. Try again in a moment.")
 
 
 def stopping() -> Refused:
-    return ServerStopping("The server is stopping. Call again in a moment.")
+    return ServerStopping("The server is stopping. Try again in a moment.")
 
 
 def _summary(session: Session) -> dict[str, float]:
-    """How a call went, for its last line in the log: what is always told, and whatever else was counted."""
+    """How a session went, for its last line in the log: what is always logged, and whatever else was counted."""
     always = dict.fromkeys(_ALWAYS_LOGGED, 0)
     turnaround = session.turnaround.percentiles_ms()
     return {**always, **session.counts, **{f"turnaround_{p}_ms": turnaround[p] for p in ("p50", "p99") if turnaround}}

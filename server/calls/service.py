@@ -1,7 +1,7 @@
-"""The house around the engine: how it comes up and goes down, and what the engine has to tell.
+"""The service around the engine: starts and stops it, dispatches its notices, and notices when it fails or hangs.
 
-Starts the engine, takes its notices to the calls they are about, notices when it fails or hangs, and says what is true
-of the server as a whole. Owner: the event loop. Knows no sockets and no wire, and leaves to `calls.py` who gets a call.
+Also says what is true of the server as a whole, for `/api/info`, `/metrics` and `/readyz`. Owner: the event loop. Knows
+no sockets and no dialect; who gets a session is decided in `registry.py`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from server.calls.registry import Calls, stopping
+from server.calls.registry import CallRegistry, stopping
 from server.clock import Clock, WallClock
 from server.engine.bridge import (
     Bridge,
@@ -30,7 +30,7 @@ from server.engine.bridge import (
 )
 from server.engine.engine import Engine
 from server.engine.runner import DeviceMemory, ModelCard, Runner
-from server.engine.watchdog import HANG_LOOKS, Watchdog
+from server.engine.watchdog import HANG_CHECKS, Watchdog
 from server.errors import EngineFailed, NonFiniteOutput
 from server.metrics import Count, Metrics
 from server.sessions.session import Session
@@ -39,13 +39,13 @@ from server.settings import Settings
 log = logging.getLogger(__name__)
 
 WATCH_EVERY_S = 1.0
-_THREAD_STOPS_WITHIN_S = 1.0
+_JOIN_TIMEOUT_S = 1.0
 
 Status = Literal["starting", "ready", "stopping", "failed"]
 
 
 class Service:
-    """One engine, its calls, and how they do."""
+    """One engine and its sessions."""
 
     def __init__(self, settings: Settings, make_runner: Callable[[], Runner], clock: Clock | None = None) -> None:
         """Raises CannotRecord."""
@@ -56,20 +56,20 @@ class Service:
         self.reason = "The model is loading."  # why the status is not ready
         self.card = ModelCard(name=settings.model, demo=False, notice="The model is loading.")
         self.failed = asyncio.Event()
-        self.calls = Calls(settings, self.clock, self.metrics, self._submit, self._wake_engine)
+        self.calls = CallRegistry(settings, self.clock, self.metrics, self._submit, self._wake_engine)
         self._make_runner = make_runner
-        self._checks: deque[asyncio.Future[str | None]] = deque()  # asked of the engine and not yet answered
+        self._checks: deque[asyncio.Future[str | None]] = deque()  # asked of the engine, and not answered yet
 
-    # ── The server's life
+    # ── Starting and stopping
 
     def start(self) -> None:
-        """Start the engine on the running loop; it loads its model while the server answers already."""
+        """Start the engine on the running loop. It loads its model while the server already answers."""
         self._bridge = Bridge(asyncio.get_running_loop(), self._on_notices)
         self._engine = Engine(self._make_runner, self._bridge, self.clock)
         self._engine.start()
 
     async def drain(self, grace_s: float) -> None:
-        """Take no more callers, let those who talk go on for `grace_s`, and end what is left politely; bounded."""
+        """Admit nobody, let sessions go on for `grace_s`, then end what is left with a goodbye; bounded."""
         if self.status == "failed":
             await self.calls.end_all()
         else:
@@ -80,15 +80,15 @@ class Service:
     def stop(self) -> None:
         """End the engine thread. A step under way may outlive this; the thread is a daemon."""
         self._bridge.submit(StopEngine())
-        if not self._engine.join(_THREAD_STOPS_WITHIN_S):
-            log.warning("the engine is still busy")
+        if not self._engine.join(_JOIN_TIMEOUT_S):
+            log.warning("the engine thread did not end in time")
         self.calls.stop()
 
-    # ── What is true of it
+    # ── State
 
     @property
     def slots(self) -> int:
-        """How many calls the model takes at once; 0: not known yet."""
+        """How many sessions the model takes at once; 0: not known yet."""
         return self.calls.admission.slots
 
     @property
@@ -105,19 +105,19 @@ class Service:
 
     @property
     def counts(self) -> Counter[Count]:
-        """What was counted so far, calls in progress included."""
+        """What was counted so far, sessions in progress included."""
         return self.calls.counts
 
     def device_memory(self) -> DeviceMemory | None:
-        """How full the GPU is; None without one, and until the model is ready."""
+        """How full the GPU is; None without one, and before the model is ready."""
         return self._engine.device_memory() if self.slots else None
 
     async def check_integrity(self) -> None:
-        """Assert, with the engine and while calls go on, that no slot is lost or held twice. Needs a live engine."""
+        """Assert, in the engine too and while sessions run, that no slot is lost or held twice. Needs a live engine."""
         self.calls.admission.check_integrity()
         checked = asyncio.get_running_loop().create_future()
         self._checks.append(checked)
-        self._submit(CheckIntegrity(frozenset(self.calls.admission.seated())))
+        self._submit(CheckIntegrity(frozenset(self.calls.admission.holders())))
         problem = await checked
         assert problem is None, problem
 
@@ -127,7 +127,7 @@ class Service:
     def _wake_engine(self) -> None:
         self._bridge.notify()
 
-    # ── What the engine has to tell
+    # ── The engine's notices
 
     def _on_notices(self, notices: Sequence[Notice]) -> None:
         for notice in notices:
@@ -138,7 +138,7 @@ class Service:
                     for session, reply in replies:
                         session.push_reply(reply)
                 case OutputNonFinite(session):
-                    self._on_broken(session)
+                    self._on_non_finite(session)
                 case SessionOpened(session):
                     self.calls.open(session, self.card.name)
                 case SessionClosed(session):
@@ -158,11 +158,13 @@ class Service:
         notice = {"notice": card.notice} if card.notice else {}
         log.info("ready", extra={"model": card.name, "slots": slots, **notice})
 
-    def _on_broken(self, session: Session) -> None:
-        if not session.ended:  # else it breaks once more, on its way out
+    def _on_non_finite(self, session: Session) -> None:
+        if not session.ended:  # else this is one more step of a session that is being closed
             session.counts[Count.CALLS_NON_FINITE] += 1
-            log.error("a call broke", extra={"call": session.id})
-            why = NonFiniteOutput("The model computed something that is no number, so this call ends; call again.")
+            log.error("the model produced NaN or infinity; the call was ended", extra={"call": session.id})
+            why = NonFiniteOutput(
+                "The model produced NaN or infinity for this call, so it was ended. Please call again."
+            )
             self.calls.end(session, why)
 
     def _on_failed(self, reason: str) -> None:
@@ -170,19 +172,19 @@ class Service:
             return
         self.status, self.reason = "failed", reason
         self.calls.closed = stopping
-        log.error("the engine failed", extra={"reason": reason})
+        log.error("engine failed", extra={"reason": reason})
         for session in self.calls.admission:
-            self.calls.end(session, EngineFailed("The server failed and ends this call; it is our fault."))
+            self.calls.end(session, EngineFailed())
         self.failed.set()
 
     async def watch(self) -> None:
-        """Once a second, look after the engine and every session; for ever."""
+        """Once a second, check the engine and every session; for ever."""
         watchdog = Watchdog()
         while True:
             await asyncio.sleep(WATCH_EVERY_S)
-            if watchdog.hangs(self._engine.turn):
-                self._on_failed(f"A step of the model has not ended for {HANG_LOOKS} s.")
+            if watchdog.hangs(self._engine.tick_number):
+                self._on_failed(f"A model step did not end within {HANG_CHECKS} s.")
             now = self.clock.now()
             for session in self.calls.admission:
-                self.calls.look_after(session, now)
-            self.calls.admission.tell_places()
+                self.calls.check(session, now)
+            self.calls.admission.send_positions()

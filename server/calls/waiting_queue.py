@@ -1,8 +1,8 @@
-"""The waiting line: first come, first served, and each is told their place and how long it will take.
+"""The queue for a slot: first come, first served, and each client is told its position and an estimate of the wait.
 
-The estimate is that of a queue whose servers are the slots: each call that runs now ends when calls of its age have
-ended lately, each call before the caller's takes as long as most, and the slots are taken in the order in which they
-become free. Owner: the event loop. Knows no sockets and no engine.
+The estimate is that of a queue whose servers are the slots: each call that runs ends when calls of its age have ended
+lately, each call ahead takes the median length, and slots are taken in the order in which they become free. Owner: the
+event loop. Knows no sockets and no engine.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from collections.abc import Iterable, Iterator
 from server.events import Queued
 from server.sessions.session import Session
 
-_LENGTHS = 256  # calls that the estimate is made from: the last ones
+_LENGTHS = 256  # the estimate is made from the last so many calls
 
 
 class WaitingQueue:
-    """Who waits for a slot."""
+    """The sessions that wait for a slot."""
 
     def __init__(self) -> None:
-        self._told: dict[Session, Queued | None] = {}  # in the order in which they came; None: nothing yet
+        self._told: dict[Session, Queued | None] = {}  # what each was told last, in order of arrival; None: nothing yet
         self._lengths_s: deque[float] = deque(maxlen=_LENGTHS)
 
     def __len__(self) -> int:
@@ -34,10 +34,10 @@ class WaitingQueue:
     def __iter__(self) -> Iterator[Session]:
         return iter(self._told)
 
-    def join(self, session: Session) -> None:
+    def append(self, session: Session) -> None:
         self._told[session] = None
 
-    def leave(self, session: Session) -> None:
+    def remove(self, session: Session) -> None:
         del self._told[session]
 
     def pop_first(self) -> Session:
@@ -46,11 +46,11 @@ class WaitingQueue:
         return first
 
     def note_length(self, call_s: float) -> None:
-        """A call has ended, so long after its greeting."""
+        """A call has ended, `call_s` after its greeting."""
         self._lengths_s.append(call_s)
 
-    def tell_places(self, ages_s: Iterable[float]) -> None:
-        """Tell those whose place or wait is another one than they know; `ages_s`: of the calls that hold the slots."""
+    def send_positions(self, ages_s: Iterable[float]) -> None:
+        """Tell clients whose position or estimate has changed; `ages_s`: of the calls that hold the slots."""
         if not self._told:
             return
         waits = waits_s(list(ages_s), sorted(self._lengths_s), len(self._told))
@@ -62,24 +62,24 @@ class WaitingQueue:
 
 
 def waits_s(ages_s: list[float], lengths_s: list[float], count: int) -> list[float | None]:
-    """How long each of the first `count` in line waits, by the running calls' ages and the sorted lengths of past ones.
+    """How long each of the first `count` in the queue waits, by the running calls' ages and past calls' sorted lengths.
 
-    None where there is nothing to go by: no call has ended yet, or none holds a slot.
+    None where there is nothing to estimate from: no call has ended yet, or none holds a slot.
     """
     if not lengths_s or not ages_s:
         return [None] * count
-    usual_s = _median(lengths_s)
+    median_s = _median(lengths_s)
     free_in_s = [_remaining_s(age_s, lengths_s) for age_s in ages_s]
     heapq.heapify(free_in_s)
     waits: list[float | None] = []
     for _ in range(count):
         waits.append(free_in_s[0])
-        heapq.heapreplace(free_in_s, free_in_s[0] + usual_s)
+        heapq.heapreplace(free_in_s, free_in_s[0] + median_s)
     return waits
 
 
 def _remaining_s(age_s: float, lengths_s: list[float]) -> float:
-    """What is left, as a rule, of a call of that age; one that is longer than all before takes once more as long."""
+    """What is left of a call of that age, by the median; one longer than all past calls takes as long again."""
     longer = lengths_s[bisect_right(lengths_s, age_s) :]
     return _median(longer) - age_s if longer else age_s
 
@@ -89,5 +89,5 @@ def _median(ordered: list[float]) -> float:
 
 
 def _rounded(wait_s: float | None) -> int | None:
-    """To whole seconds, and long waits to five: nobody is told of a change that is none to them."""
+    """To whole seconds, and long waits to five, so that nobody is told of changes that do not matter."""
     return None if wait_s is None else round(wait_s) if wait_s < 10 else 5 * round(wait_s / 5)

@@ -1,6 +1,6 @@
 """What crosses the seam between the engine and a runner: one frame for every slot, in and out.
 
-Owner: engine thread. Numpy only, so that everything but the Moshi runner works without torch.
+Owner: the engine thread. Numpy only, so that everything but the model's runner works without torch.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One frame per row. Row ``i`` is slot ``i``; rows that are not active keep their state unmoved."""
+    """One frame per row. Row ``i`` is slot ``i``; the state of rows that are not active does not change."""
 
     pcm: NDArray[np.float32]  # [rows, FRAME_SAMPLES], -1…1
     active: NDArray[np.bool_]  # [rows]
@@ -25,14 +25,14 @@ class StepResult:
 
     pcm: NDArray[np.float32]  # [rows, FRAME_SAMPLES], -1…1
     spoken: NDArray[np.bool_]  # [rows]; False where nothing was emitted: idle, or the delays still filling
-    pieces: list[str]  # [rows]; the text spoken with this frame, "" for none, always whole characters
-    finite: NDArray[np.bool_]  # [rows]; False where an active row's numbers are no numbers any more: it can't go on
-    computed: int  # rows, as not every runner computes those that are not active
+    pieces: list[str]  # [rows]; the text piece of this frame, "" for none, always whole characters
+    finite: NDArray[np.bool_]  # [rows]; False where an active row's output has NaN or infinity: it cannot go on
+    computed: int  # how many rows were computed: some runners leave out those that are not active
 
 
-_ROWS_APART = 4  # so that few of a large batch's rows are stepped for nobody
+_BUCKET_STEP = 4  # so that few rows of a large batch are stepped for nobody
 
 
 def buckets(slots: int) -> list[int]:
-    """How many rows a step may have, of so many slots: 1, 2, 4, 8, 12, 16 …, and all."""
-    return [rows for rows in (1, 2, *range(_ROWS_APART, slots, _ROWS_APART)) if rows < slots] + [slots]
+    """The batch sizes that a step may have with so many slots: 1, 2, 4, 8, 12, 16 …, and all."""
+    return [rows for rows in (1, 2, *range(_BUCKET_STEP, slots, _BUCKET_STEP)) if rows < slots] + [slots]

@@ -1,7 +1,7 @@
-"""The only way between the event loop and the engine thread: small frozen messages, both ways.
+"""The only way between the event loop and the engine thread: small frozen messages, in both directions.
 
-Commands go in at any time and are applied at the next tick boundary; all that a tick has to tell comes back
-in one `call_soon_threadsafe`. Nothing else in the engine touches the loop.
+Commands go in at any time and are applied at the next tick boundary; all notices of a tick come back in one
+`call_soon_threadsafe`. Nothing else in the engine touches the loop.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class CloseSession:
 class CheckIntegrity:
     """Check what must hold between ticks, and that these sessions and no others have slots."""
 
-    seated: frozenset[Session]
+    holders: frozenset[Session]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class EngineReady:
     """The runner is warm."""
 
     card: ModelCard
-    slots: int  # how many calls it takes at once
+    slots: int  # how many sessions it takes at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +85,12 @@ class OutputNonFinite:
 
 @dataclass(frozen=True, slots=True)
 class IntegrityChecked:
-    problem: str | None  # None: all is well
+    problem: str | None  # None: there is none
 
 
 @dataclass(frozen=True, slots=True)
 class EngineCrashed:
-    """The runner could not be made, or a step raised. The thread has ended."""
+    """The runner could not be made, or a step raised. The engine thread has ended."""
 
     reason: str
 
@@ -107,7 +107,7 @@ class Bridge:
         self._commands: deque[Command] = deque()
         self._wakeup = threading.Lock()  # released to wake the engine: a threading.Event takes several times as long
         self._wakeup.acquire()
-        self._is_waking = False  # a call of `_signal` is on its way
+        self._is_waking = False  # `_signal` is scheduled
 
     def submit(self, command: Command) -> None:
         """Event loop: have `command` applied at the next tick boundary."""

@@ -1,6 +1,6 @@
-"""The telephone's echo test: a caller hears their own voice, one frame after it was spoken.
+"""An echo instead of a model: a client hears its own voice, one frame after it was spoken.
 
-Serves to check microphones and networks, and to measure all that is not the model. No torch, no state, no
+It serves to check microphones and networks, and to measure everything that is not the model. No torch, no state, no
 text.
 """
 
@@ -23,7 +23,7 @@ class EchoRunner:
 
     def __init__(self, slots: int) -> None:
         self.slots = slots
-        self._said = np.zeros((2, slots, FRAME_SAMPLES), np.float32)  # by turns: one is told while the next is made
+        self._said = np.zeros((2, slots, FRAME_SAMPLES), np.float32)  # alternating: one is sent while the next is made
 
     def warm_up(self) -> None: ...
 

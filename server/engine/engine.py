@@ -1,11 +1,11 @@
-"""The engine's turn: one thread that owns the runner and steps every call at once.
+"""The engine: one thread that owns the runner and steps every session at once.
 
-Work-conserving: as soon as a step ends the next one takes every slot that holds a whole frame; when none
-does the thread sleeps until one comes. What a step said is told while the next one runs, so that a GPU never
-waits for that.
+It is work-conserving: as soon as a step ends, the next one takes every slot whose source has a frame; when none has,
+the thread sleeps until one comes. The results of a step are posted while the next one runs, so that a GPU never waits
+for the event loop.
 
-It does not wait for companions. Where the device has time to spare, a wait is only added to every turnaround; where it
-has none, batches fill by themselves (`make bench ARGS="--only companions"`). Owner: engine thread, but for the
+It does not wait to fill a batch. Where the device has time to spare, waiting only adds to every turnaround; where it
+has none, batches fill by themselves (`make bench ARGS="--only companions"`). Owner: the engine thread, except for the
 constructor. Knows no event loop and no socket.
 """
 
@@ -44,24 +44,24 @@ THREAD_NAME = "engine"
 
 
 class Engine:
-    """Makes a runner, warms it up and steps it until told to stop or until it fails."""
+    """Makes a runner, warms it up, and steps it until it is stopped or fails."""
 
     def __init__(self, make_runner: Callable[[], Runner], bridge: Bridge, clock: Clock) -> None:
-        """`make_runner` runs on the engine thread: it may take minutes."""
+        """`make_runner` runs on the engine thread, and may take minutes."""
         self._make_runner = make_runner
         self._bridge = bridge
         self._clock = clock
         self._stopping = False
-        self._turns = 0
-        self.turn: int | None = None  # which one is under way, for any thread to see; None: asleep, or not up yet
+        self._ticks = 0
+        self.tick_number: int | None = None  # of the tick under way, for any thread to read; None: asleep or not up yet
         self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
 
     def start(self) -> None:
-        """Any thread: begin."""
+        """Any thread: start."""
         self._thread.start()
 
     def join(self, timeout_s: float) -> bool:
-        """Any thread: wait for the end of the thread, after a `Stop`. False: it is still busy."""
+        """Any thread: wait for the thread to end, after `StopEngine`. False: it is still busy."""
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
@@ -72,30 +72,30 @@ class Engine:
                 self.tick()
             self._runner.close()
         except Exception as error:
-            # What keeps it from coming up has a sentence; of a step that failed, only this tells where.
-            log.log(logging.ERROR if self._turns else logging.DEBUG, "the engine's turn failed", exc_info=True)
+            # An error at start has a sentence of its own; for a step that failed, only the traceback says where.
+            log.log(logging.ERROR if self._ticks else logging.DEBUG, "engine step failed", exc_info=True)
             self._bridge.post([EngineCrashed(str(error) or type(error).__name__)])
 
     def device_memory(self) -> DeviceMemory | None:
-        """Event loop: how full the runner's device is, once the runner is ready."""
+        """Event loop: how full the runner's device is. Only once the runner is ready."""
         return self._runner.device_memory()
 
     def set_up(self, runner: Runner) -> None:
-        """Warm `runner` up and say so."""
+        """Warm `runner` up and post that it is ready."""
         self._runner = runner
         self._slots = Slots(runner.slots)
         self._step_started_at = self._step_ended_at = float("-inf")
-        self._untold: tuple[Gathered, StepResult, StepTimes] | None = None
+        self._last_step: tuple[Gathered, StepResult, StepTimes] | None = None  # whose results are not posted yet
         runner.warm_up()
         self._bridge.post([EngineReady(runner.card, runner.slots)])
 
     def tick(self) -> None:
-        """One turn: commands, a step if anyone has a frame, one post of all there is to tell; else sleep.
+        """One turn of the loop: apply commands, step if any source has a frame, post the notices; else sleep.
 
-        Commands find no step under way. What this turn's step says is told in the next turn, at once.
+        Commands are applied while no step runs. The results of this tick's step are posted in the next tick.
         """
-        self._turns += 1
-        self.turn = self._turns
+        self._ticks += 1
+        self.tick_number = self._ticks
         notices = [notice for command in self._bridge.commands() if (notice := self._apply(command))]
         for source, target in self._slots.compact():
             self._runner.move(source, target)
@@ -106,18 +106,18 @@ class Engine:
         if notices:
             self._bridge.post(notices)
         if gathered and pending:
-            self._untold = (gathered, pending(), self._times(started_at))
+            self._last_step = (gathered, pending(), self._times(started_at))
         elif not self._stopping:
-            self.turn = None
+            self.tick_number = None
             self._bridge.wait(self._idle_s())
 
     def _scatter(self) -> list[Notice]:
-        """What is to be told of the step that ended last."""
-        if self._untold is None:
+        """The notices of the step that ended last."""
+        if self._last_step is None:
             return []
-        (gathered, result, times), self._untold = self._untold, None
+        (gathered, result, times), self._last_step = self._last_step, None
         stepped = Stepped(gathered.scatter(result, times), result.computed)
-        return [stepped, *map(OutputNonFinite, gathered.broken(result))]
+        return [stepped, *map(OutputNonFinite, gathered.non_finite(result))]
 
     def _apply(self, command: Command) -> Notice | None:
         match command:
@@ -128,8 +128,8 @@ class Engine:
             case CloseSession(session):
                 self._runner.stop(self._slots.free(session))
                 return SessionClosed(session)
-            case CheckIntegrity(seated):
-                return IntegrityChecked(self._problem(seated))
+            case CheckIntegrity(holders):
+                return IntegrityChecked(self._problem(holders))
             case StopEngine():
                 self._stopping = True
                 return None
@@ -140,14 +140,14 @@ class Engine:
         return StepTimes(started_at, self._step_ended_at, *previous)
 
     def _idle_s(self) -> float | None:
-        """How long until a standing microphone is due a frame of silence; None: until someone rings."""
+        """How long to sleep: until a source is due by itself; None: until the bridge is notified."""
         due_at = self._slots.due_at()
         return max(0.0, due_at - self._clock.now()) if due_at < math.inf else None
 
-    def _problem(self, seated: frozenset[Session]) -> str | None:
+    def _problem(self, holders: frozenset[Session]) -> str | None:
         try:
             self.check_integrity()
-            assert self._slots.seated() == seated, "slots are held by others than those to whom they were given"
+            assert self._slots.holders() == holders, "slots are held by other sessions than those they were given to"
         except AssertionError as error:
             return str(error)
 

@@ -1,8 +1,8 @@
 """The one seam between the engine and a model: `Runner`.
 
-A runner owns the state of a fixed number of slots and steps all of them at once. Everything here but
-`device_memory` is called from the engine thread only, one call at a time, and between a `submit` and its result
-nothing but the telling of the result before: so a slot is never started, stopped or moved under a step.
+A runner owns the state of a fixed number of slots and steps all of them at once. Everything here except
+`device_memory` is called from the engine thread, one call at a time. Between a `submit` and its result nothing is
+called, so a slot is never started, stopped or moved during a step.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from server.sessions.params import SessionParams
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """What people are told about the model that is being served."""
+    """What clients are told about the model that is served."""
 
     name: str
-    demo: bool  # True: not a real conversation partner; pages and logs say so with `notice`
+    demo: bool  # True: not a real conversation partner; the page and the log say so with `notice`
     notice: str = ""  # one plain sentence, "" for none
-    params: Mapping[str, float] = field(default_factory=dict)  # its makers' choices, for callers who make none
+    params: Mapping[str, float] = field(default_factory=dict)  # the checkpoint's sampling defaults
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceMemory:
-    """Of a device with a memory of its own."""
+    """Of a device that has its own memory."""
 
     used_bytes: int  # by this process
     total_bytes: int
 
 
-# Waits for a step to end, or computes it where no device does so by itself.
+# Waits for the step's result, or computes it where no device runs by itself.
 Pending: TypeAlias = Callable[[], StepResult]
 
 
 class Runner(Protocol):
-    """A model over `slots` conversations."""
+    """A model that steps `slots` sessions."""
 
     @property
     def card(self) -> ModelCard: ...
@@ -47,36 +47,36 @@ class Runner(Protocol):
     def slots(self) -> int: ...
 
     def warm_up(self) -> None:
-        """Step every batch size once, so that the first caller waits for nothing. Leaves all slots fresh."""
+        """Step every batch size, so that the first session waits for nothing. Leaves all slots cleared."""
         ...
 
     def start(self, slot: int, params: SessionParams) -> None:
-        """Forget what `slot` heard and said, and take a new caller's parameters. Other slots do not notice."""
+        """Clear `slot` and take a new session's parameters. Other slots are not affected."""
         ...
 
     def stop(self, slot: int) -> None:
-        """The caller in `slot` is gone: keep nothing of theirs, and do nothing more for what they asked for."""
+        """The session in `slot` is over: keep nothing of it, and drop its parameters from the sampling plan."""
         ...
 
     def move(self, source: int, target: int) -> None:
-        """Let the caller in `source` go on in `target`, a free slot, unchanged; `source` is free then."""
+        """Move the session in `source` to `target`, a free slot, unchanged; `source` is free then."""
         ...
 
     def submit(self, batch: Batch) -> Pending:
         """Begin one frame for rows ``[:len(batch.active)]``, which hold every live slot.
 
-        The batch is used again once the result is there. The result may lie in the runner's own buffers, and stays as
-        it is until the step after the next begins.
+        The batch's arrays are reused once the result is there. The result may lie in the runner's own buffers, which
+        stay as they are until the step after the next begins.
         """
         ...
 
     def device_memory(self) -> DeviceMemory | None:
-        """How full the device is; None where the model lives in the machine's own memory.
+        """How full the device is; None where the model is in the machine's own memory.
 
-        Called from the event loop, unlike all the rest, and so without waiting for the device.
+        Called from the event loop, unlike everything else, and so without waiting for the device.
         """
         ...
 
     def close(self) -> None:
-        """Give back what the runner holds."""
+        """Release what the runner holds."""
         ...

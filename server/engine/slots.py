@@ -1,7 +1,7 @@
-"""Which session sits in which batch row, and the batch itself. Owner: engine thread.
+"""Which session has which batch row, and the batch itself. Owner: the engine thread.
 
-Lowest free slot first keeps the live rows together, and when calls end, those in high rows move down; a step runs on
-the smallest bucket of rows that holds them all. Knows no model and no socket.
+The lowest free slot is taken first, which keeps the live rows together; when sessions end, those in high rows move
+down. A step runs on the smallest bucket of rows that holds them all. Knows no model and no socket.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class StepTimes:
     previous_ended_at: float
 
     def reply_times(self, offered_at: float) -> dict[str, float]:
-        """How long a frame waited, was stepped, and of that was in the model's hands."""
+        """How long a frame waited, how long its step took, and how much of both was the model's."""
         step_s = self.ended_at - self.started_at
         behind_s = max(0.0, self.previous_ended_at - max(offered_at, self.previous_started_at))
         return {"wait_s": self.started_at - offered_at, "step_s": step_s, "model_s": step_s + behind_s}
@@ -37,25 +37,25 @@ class StepTimes:
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """One step's batch, and whose frames are in it: row, session, frame."""
+    """One step's batch, and the frames in it by row and session."""
 
     batch: Batch
     frames: list[tuple[int, Session, SourceFrame]]
 
     def scatter(self, result: StepResult, times: StepTimes) -> list[tuple[Session, Reply]]:
-        """To each session what was said to its frame, but to those whose call broke."""
+        """Each session's reply to its frame, except where the model's output is not finite."""
         replies: list[tuple[Session, Reply]] = []
         for row, session, frame in self.frames:
             if not result.finite[row]:
                 continue
-            pcm = result.pcm[row].copy() if result.spoken[row] else None  # the runner will use its buffer again
+            pcm = result.pcm[row].copy() if result.spoken[row] else None  # the runner reuses its buffer
             clocked = times.reply_times(frame.offered_at)
             said = Reply(frame.pcm, pcm, result.pieces[row], frame.is_silence, frame.offered_at, **clocked)
             replies.append((session, said))
         return replies
 
-    def broken(self, result: StepResult) -> list[Session]:
-        """Whose call can't go on."""
+    def non_finite(self, result: StepResult) -> list[Session]:
+        """The sessions that cannot go on, as the model produced NaN or infinity for them."""
         return [session for row, session, _ in self.frames if not result.finite[row]]
 
 
@@ -71,7 +71,7 @@ class Slots:
         self._active = np.zeros(count, np.bool_)
 
     def take(self, session: Session) -> int:
-        """Seat `session` in the lowest free slot."""
+        """Give `session` the lowest free slot."""
         slot = self._sessions.index(None)
         self._sessions[slot] = session
         self._live += 1
@@ -79,7 +79,7 @@ class Slots:
         return slot
 
     def free(self, session: Session) -> int:
-        """Give back the slot of `session`, and say which it was."""
+        """Free the slot of `session`, and say which it was."""
         slot = self._sessions.index(session)
         self._vacate(slot)
         self._live -= 1
@@ -87,7 +87,7 @@ class Slots:
         return slot
 
     def compact(self) -> list[tuple[int, int]]:
-        """Move sessions down where the batch becomes smaller by that: from which slots to which, all of them free."""
+        """Move sessions down where that makes the batch smaller; from which slots to which."""
         size = self._smallest(self._live)
         moves: list[tuple[int, int]] = []
         for source in range(size, self._rows):
@@ -101,7 +101,7 @@ class Slots:
         return moves
 
     def gather(self, now: float) -> Gathered | None:
-        """One frame of every session that has one; None when none has."""
+        """One frame of every session whose source has one at `now`; None when none has."""
         frames: list[tuple[int, Session, SourceFrame]] = []
         self._active[:] = False
         for row, session in enumerate(self._sessions[: self._rows]):
@@ -112,11 +112,11 @@ class Slots:
         return Gathered(Batch(self._pcm[: self._rows], self._active[: self._rows]), frames) if frames else None
 
     def due_at(self) -> float:
-        """When the first session has a frame, of silence if no other comes before; inf: none will."""
+        """When the first source has a frame; inf: none has by itself."""
         return min((session.source.due_at for session in self._sessions[: self._rows] if session), default=math.inf)
 
-    def seated(self) -> set[Session]:
-        """Who has a slot."""
+    def holders(self) -> set[Session]:
+        """The sessions that have a slot."""
         return {session for session in self._sessions if session}
 
     def _vacate(self, slot: int) -> None:
@@ -131,7 +131,7 @@ class Slots:
 
     def check_integrity(self) -> None:
         """Assert what must hold between steps."""
-        seated = [session for session in self._sessions if session]
-        assert len(seated) == len(set(seated)), "one session sits in two slots"
-        assert len(seated) == self._live, f"{len(seated)} slots are held, and {self._live} counted"
+        holders = [session for session in self._sessions if session]
+        assert len(holders) == len(set(holders)), "one session has two slots"
+        assert len(holders) == self._live, f"{len(holders)} slots are held, and {self._live} counted"
         assert self._rows == self._bucket(), f"{self._rows} rows do not hold every live slot"

@@ -1,4 +1,4 @@
-"""What a caller may choose, checked: by the query of a call, and before it by the model's makers.
+"""What a client may choose for its session, checked, and what a checkpoint recommends where it does not.
 
 Names are those that existing clients send as query parameters.
 """
@@ -22,7 +22,7 @@ _RECOMMENDED = {
 
 
 class SessionParams(BaseModel):
-    """A caller's choices. Defaults are the reference's."""
+    """A client's choices. Defaults are the reference's."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
@@ -36,16 +36,16 @@ class SessionParams(BaseModel):
     repetition_penalty: float = Field(default=1.0, ge=1, le=2)
     repetition_penalty_context: int = Field(default=64, ge=0, le=200)
     max_steps: int | None = Field(default=None, ge=1)
-    record: bool = False  # the caller agrees to it
+    record: bool = False  # the client agrees to a recording
 
     @classmethod
     def from_query(cls, query: Mapping[str, str | float]) -> SessionParams:
-        """Read a URL's query. `seed` sets both seeds, -1 or none at all draws one. Raises BadParameter."""
+        """Read a URL's query. `seed` sets both seeds; -1, or no seed, draws one at random. Raises BadParameter."""
         seed = query.get("seed", "-1")
         if seed == "-1":
             seed = str(secrets.randbelow(2**32))
         try:
-            # Checked under its own name, so that the sentence names what the caller wrote.
+            # Checked under its own name, so that the sentence names what the client wrote.
             cls.model_validate({"text_seed": seed})
         except ValidationError as error:
             raise BadParameter(_sentence(error, name="seed")) from None
@@ -56,7 +56,7 @@ class SessionParams(BaseModel):
 
     @classmethod
     def recommended(cls, lm_gen_config: object) -> dict[str, float]:
-        """What a checkpoint's config.json says of how to draw from its model. Raises BadParameter."""
+        """The sampling defaults in a checkpoint's config.json, by our names. Raises BadParameter."""
         said = lm_gen_config or {}
         if not isinstance(said, dict):
             raise BadParameter("lm_gen_config should be an object.")
@@ -70,14 +70,14 @@ class SessionParams(BaseModel):
         return {name: getattr(checked, name) for name in found}
 
     def at_most(self, seconds: float | None) -> SessionParams:
-        """The same for a call that lasts no longer than this."""
+        """The same choices, for a session that lasts no longer than `seconds`; None: no further limit."""
         frames = None if seconds is None else max(1, round(seconds / FRAME_S))
         least = min((count for count in (self.max_steps, frames) if count is not None), default=None)
         return self.model_copy(update={"max_steps": least})
 
 
 def _sentence(error: ValidationError, name: str | None = None) -> str:
-    """The first of what is wrong, in words that name the parameter."""
+    """The first problem, as a sentence that names the parameter."""
     first = error.errors(include_url=False, include_input=False)[0]
     parameter, message = name or first["loc"][0], first["msg"]
     if message.startswith("Input should"):

@@ -1,13 +1,13 @@
-"""Calls kept on disk, where the operator allows it and the caller asks for it.
+"""Sessions recorded to disk, where the operator allows it and the client asks for it.
 
     DIR/20261122T163105Z-1a2b3c4d.ogg     stereo Opus: left what the model heard, right what it said, step by step
-    DIR/20261122T163105Z-1a2b3c4d.jsonl   who and when, then each piece of text with its time, then why the call ended
+    DIR/20261122T163105Z-1a2b3c4d.jsonl   metadata, then each text piece with its time, then why the session ended
 
-Named by the UTC time and the call's id, which the caller is told and the log has; ``rm DIR/*-1a2b3c4d.*`` deletes it.
-Each half second is written at once, so that a crash loses no more and what is there can be heard.
+Named by the UTC time and the session's id, which the client is told and the log has; ``rm DIR/*-1a2b3c4d.*`` deletes
+it. Each half second is written at once, so that a crash loses no more, and what is there can be played.
 
-One thread encodes and writes for all calls, fed by a bounded queue. A recording that the disk or this thread cannot
-take ends there, and its call goes on. Knows no session and no socket.
+One thread encodes and writes for all sessions, fed by a bounded queue. A recording that the disk or this thread cannot
+keep up with ends there, and its session goes on. Knows no session and no socket.
 """
 
 from __future__ import annotations
@@ -38,97 +38,99 @@ from server.settings import Settings
 log = logging.getLogger(__name__)
 
 PAGE_FRAMES = 6  # 0.48 s: what a crash may lose
-MAX_QUEUED = 2048  # steps: 31 MB, two seconds of eighty calls
-TIDY_EVERY_S = 600.0
+MAX_QUEUED = 2048  # steps: 31 MB, two seconds of eighty sessions
+PRUNE_EVERY_S = 600.0
 _BITRATE_BPS = 64_000
-_STOPS_WITHIN_S = 1.0
-_OURS = re.compile(r"\d{8}T\d{6}Z-\w+\.(ogg|jsonl)")  # what else is there is neither counted nor deleted
+_JOIN_TIMEOUT_S = 1.0
+_FILE_NAME = re.compile(r"\d{8}T\d{6}Z-\w+\.(ogg|jsonl)")  # other files are neither counted nor deleted
 
 
 class CannotRecord(Exception):
-    """Nothing can be written into the directory. The message is a sentence for the operator."""
+    """The directory cannot be written to. The message is a sentence for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedFrame:
-    """One step of a call."""
+    """One step of a session."""
 
     heard: Pcm  # [FRAME_SAMPLES]
-    said: Pcm | None  # the same, or nothing
+    said: Pcm | None  # [FRAME_SAMPLES]; None: nothing was said
     piece: str
 
 
 class Recording:
-    """One call's recording, as the call sees it. Owner: the event loop, but for `is_cut`."""
+    """One session's recording, as the session sees it. Owner: the event loop, except for `is_cut`."""
 
-    def __init__(self, call: str, about: dict[str, Any], put: Callable[[Recording, RecordedFrame | str], bool]) -> None:
+    def __init__(
+        self, call: str, metadata: dict[str, Any], put: Callable[[Recording, RecordedFrame | str], bool]
+    ) -> None:
         self.call = call
-        self.about = about  # what its transcript begins with
-        self.is_cut = False  # whoever finds out that it can't go on says so here
+        self.metadata = metadata  # the first line of its transcript
+        self.is_cut = False  # set by whichever thread finds that it cannot go on
         self._put = put
 
-    def add(self, moment: RecordedFrame) -> bool:
-        """Keep one step. False: the recording has been cut and keeps nothing more."""
-        if not self.is_cut and not self._put(self, moment):
+    def add(self, frame: RecordedFrame) -> bool:
+        """Record one step. False: the recording has been cut and takes nothing more."""
+        if not self.is_cut and not self._put(self, frame):
             self.cut("the disk is too slow")
         return not self.is_cut
 
     def cut(self, reason: str) -> None:
-        """End it before the call, for the first reason that is given."""
+        """End it before its session, for the first reason that is given."""
         if self.is_cut:
             return
         self.is_cut = True
         self.end("cut")
-        log.error("a recording was cut", extra={"call": self.call, "reason": reason})
+        log.error("recording cut", extra={"call": self.call, "reason": reason})
 
     def end(self, why: str) -> None:
-        """Nothing more comes; for the first reason that is given."""
+        """Nothing more comes; the first reason that is given counts."""
         self._put(self, why)
 
 
 def make_recorder(settings: Settings) -> Recorder | None:
-    """What the operator wants kept, if anything. Raises CannotRecord."""
+    """The recorder that the operator asked for; None: nothing is recorded. Raises CannotRecord."""
     if settings.record is None:
         return None
     return Recorder(settings.record, settings.record_gb * 1e9, settings.record_days * 86_400)
 
 
 class Recorder:
-    """All recordings of a server, the directory that they are in and the thread that writes them."""
+    """All recordings of a server: their directory, and the thread that writes them."""
 
     def __init__(self, directory: Path, quota_bytes: float, keep_s: float) -> None:
         """Raises CannotRecord."""
         self._directory = directory
         self._quota_bytes = quota_bytes
         self._keep_s = keep_s
-        self._used_bytes = 0  # as counted when last tidied, and what was written since
+        self._used_bytes = 0  # as counted when last pruned, and what was written since
         self._queue: queue.SimpleQueue[tuple[Recording, RecordedFrame | str] | None] = queue.SimpleQueue()
-        self._files: dict[Recording, _Files] = {}  # the thread's
+        self._files: dict[Recording, _Files] = {}  # owned by the thread
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=directory).close()
-            self.tidy()
+            self.prune()
         except OSError as error:
             raise CannotRecord(f"cannot record into {directory}: {error.strerror}.") from error
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self._thread.start()
 
-    def begin(self, call: str, about: dict[str, Any]) -> Recording:
-        """A recording of `call`, whose transcript begins with `about`."""
-        return Recording(call, about, self._put)
+    def begin(self, call: str, metadata: dict[str, Any]) -> Recording:
+        """A recording of `call`, whose transcript begins with `metadata`."""
+        return Recording(call, metadata, self._put)
 
     def stop(self) -> None:
         """Write what is queued, within a bound, and end the thread."""
         self._queue.put(None)
-        self._thread.join(_STOPS_WITHIN_S)
+        self._thread.join(_JOIN_TIMEOUT_S)
 
-    def tidy(self) -> None:
-        """Delete what was kept for long enough, and count what the rest takes. Raises OSError."""
+    def prune(self) -> None:
+        """Delete recordings that are too old, and count the size of the rest. Raises OSError."""
         oldest = time.time() - self._keep_s  # noqa: TID251, a file says when it was written
         used_bytes = 0
         for path in self._directory.iterdir():
-            if _OURS.fullmatch(path.name):
-                with suppress(FileNotFoundError):  # somebody else has deleted it meanwhile
+            if _FILE_NAME.fullmatch(path.name):
+                with suppress(FileNotFoundError):  # another process deleted it meanwhile
                     found = path.stat()
                     if found.st_mtime < oldest:
                         path.unlink()
@@ -136,49 +138,49 @@ class Recorder:
                         used_bytes += found.st_size
         self._used_bytes = used_bytes
 
-    def _put(self, recording: Recording, what: RecordedFrame | str) -> bool:
-        """False: the queue is full. For an end, of which a call has one, there is always room."""
-        if isinstance(what, RecordedFrame) and self._queue.qsize() >= MAX_QUEUED:
+    def _put(self, recording: Recording, item: RecordedFrame | str) -> bool:
+        """False: the queue is full. An end always fits, of which a session has one."""
+        if isinstance(item, RecordedFrame) and self._queue.qsize() >= MAX_QUEUED:
             return False
-        self._queue.put((recording, what))
+        self._queue.put((recording, item))
         return True
 
     # ── The thread
 
     def _run(self) -> None:
-        tidied_at = time.monotonic()
+        pruned_at = time.monotonic()
         while True:
-            if time.monotonic() > tidied_at + TIDY_EVERY_S:
-                tidied_at = time.monotonic()
-                self._tidy_again()
+            if time.monotonic() > pruned_at + PRUNE_EVERY_S:
+                pruned_at = time.monotonic()
+                self._prune_again()
             try:
-                item = self._queue.get(timeout=TIDY_EVERY_S)
+                item = self._queue.get(timeout=PRUNE_EVERY_S)
             except queue.Empty:
                 continue
             if item is None:
                 return
-            recording, what = item
+            recording, frame_or_end = item
             try:
-                if isinstance(what, str):
-                    self._finish(recording, what)
+                if isinstance(frame_or_end, str):
+                    self._finish(recording, frame_or_end)
                 elif not recording.is_cut:
-                    self._keep(recording, what)
+                    self._write(recording, frame_or_end)
             except OSError as error:
                 recording.cut(error.strerror or str(error))
 
-    def _tidy_again(self) -> None:
+    def _prune_again(self) -> None:
         try:
-            self.tidy()
+            self.prune()
         except OSError as error:
             log.error("old recordings could not be deleted", extra={"reason": error.strerror})
 
-    def _keep(self, recording: Recording, moment: RecordedFrame) -> None:
+    def _write(self, recording: Recording, frame: RecordedFrame) -> None:
         files = self._files.get(recording)
         if files is None:
             files = self._files[recording] = _Files(self._directory, recording)
-        self._used_bytes += files.add(moment)
+        self._used_bytes += files.add(frame)
         if self._used_bytes > self._quota_bytes:
-            recording.cut("the quota is used up")
+            recording.cut("the size limit is reached")
 
     def _finish(self, recording: Recording, why: str) -> None:
         files = self._files.pop(recording, None)
@@ -187,7 +189,7 @@ class Recorder:
 
 
 class _Files:
-    """The two files of one call. Everything may raise OSError."""
+    """The two files of one recording. Everything may raise OSError."""
 
     def __init__(self, directory: Path, recording: Recording) -> None:
         now = datetime.now(UTC)
@@ -195,26 +197,28 @@ class _Files:
         self._encoder = OpusEncoder(_BITRATE_BPS, channels=2)
         self._writer = OggOpusWriter(channels=2)
         self._stereo = np.zeros((FRAME_SAMPLES, 2), np.float32)
-        self._packets: list[bytes] = []  # of the page that is not full yet
+        self._packets: list[bytes] = []  # of the current page
         self._steps = 0
         self._text = _create(directory / f"{stem}.jsonl")
-        self._write_line({"call": recording.call, "started_at": now.isoformat(timespec="seconds"), **recording.about})
+        self._write_line(
+            {"call": recording.call, "started_at": now.isoformat(timespec="seconds"), **recording.metadata}
+        )
         self._sound = _create(directory / f"{stem}.ogg")
         _write(self._sound, self._writer.headers())
 
-    def add(self, moment: RecordedFrame) -> int:
-        """Write one step; how many bytes that took, often none yet."""
+    def add(self, frame: RecordedFrame) -> int:
+        """Write one step. Returns the bytes written, often none yet."""
         wrote_bytes = 0
-        if moment.piece:
-            wrote_bytes += self._write_line({"at_s": round(self._steps * FRAME_S, 2), "piece": moment.piece})
-        self._stereo[:, 0] = moment.heard
-        self._stereo[:, 1] = 0.0 if moment.said is None else moment.said
+        if frame.piece:
+            wrote_bytes += self._write_line({"at_s": round(self._steps * FRAME_S, 2), "piece": frame.piece})
+        self._stereo[:, 0] = frame.heard
+        self._stereo[:, 1] = 0.0 if frame.said is None else frame.said
         self._packets += self._encoder.encode(self._stereo)
         self._steps += 1
         return wrote_bytes + (self._write_page() if self._steps % PAGE_FRAMES == 0 else 0)
 
     def close(self, why: str) -> None:
-        """Write the rest, and why there is no more."""
+        """Write the rest, and why it ended."""
         try:
             self._write_page()
             _write(self._sound, self._writer.end())
@@ -233,12 +237,12 @@ class _Files:
 
 
 def _create(path: Path) -> FileIO:
-    """A new file that only the server's user may read, written at once and not when a buffer is full."""
+    """A new file that only the server's user may read, unbuffered."""
     return FileIO(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w")
 
 
 def _write(file: FileIO, data: bytes) -> int:
-    """Write all of `data`, or none: a disk that is nearly full takes a part of it, and says so at the next one."""
+    """Write all of `data` or none: a disk that is nearly full takes a part, and reports that at the next write."""
     begins_at, written = file.tell(), 0
     try:
         while written < len(data):

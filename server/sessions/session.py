@@ -1,8 +1,8 @@
-"""One conversation: its states and its two bounded queues.
+"""One client's session: its states, its source and its outbox.
 
-The inbox goes from the event loop to the engine thread and is the only thing both touch, under a lock; all
-else belongs to the event loop. A conversation may outlive its socket: it is parked, its time and its model stand still,
-and with the next socket it goes on. Knows no socket, no Opus and no slot.
+The source goes from the event loop to the engine thread and is the only thing both touch, under a lock; all else
+belongs to the event loop. A session may outlive its connection: it is parked, its time and its model pause, and with
+the next connection it goes on. Knows no socket, no Opus and no slot.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from server.sessions.recording import RecordedFrame, Recording
 from server.sessions.sources import Source
 from server.settings import Settings
 
-LIMIT_NOTICE_FRAMES = 125  # 10 s before the end of a call of limited length its caller is told
+LIMIT_NOTICE_FRAMES = 125  # 10 s before a session reaches its length limit its client is told
 
 
 class SessionState(enum.Enum):
-    WAITING = "waiting"  # in line, or on its way into a slot
+    WAITING = "waiting"  # in the queue, or promised a slot
     RUNNING = "running"
-    PARKED = "parked"  # its socket is lost; it stands still in its slot
-    DRAINING = "draining"  # over; what was said before is still sent
+    PARKED = "parked"  # its connection is lost; it is paused in its slot
+    DRAINING = "draining"  # over; replies from before are still sent
     CLOSED = "closed"  # holds nothing
 
 
@@ -45,7 +45,7 @@ _NEXT = {
 
 
 class Session:
-    """A caller's conversation, from the line to its end. Owner: the event loop."""
+    """One client's session, from the queue to its end. Owner: the event loop."""
 
     def __init__(
         self,
@@ -76,9 +76,9 @@ class Session:
         self.wire_state: Hashable = None  # of the dialect, which the next connection begins with; opaque here
 
         self._steps, self._step_s, self._wait_s = 0, 0.0, 0.0  # since the last stats
-        self._missed_frames = 0  # at the break, on either side
-        # Seconds by the clock; those of the call are moved on by the time for which it was parked.
-        self.came_at = clock.now()
+        self._missed_frames = 0  # lost with the connection, in either direction
+        # By the clock, in seconds. `greeted_at` and `heard_at` are moved on by the time for which it was parked.
+        self.arrived_at = clock.now()
         self.greeted_at: float | None = None
         self.heard_at: float | None = None  # when audio last came
         self.parked_at = self.resumed_at = float("-inf")
@@ -111,10 +111,10 @@ class Session:
         self._step_s += reply.step_s
         self._wait_s += reply.wait_s
         if self.recording and not self.recording.add(RecordedFrame(reply.heard, reply.pcm, reply.piece)):
-            self.recording = None  # it may end before the call
+            self.recording = None  # it ended before the call
             self.counts[Count.RECORDINGS_CUT] += 1
             self.send_event(RecordingStopped())
-        if self.state is SessionState.PARKED:  # the step was under way
+        if self.state is SessionState.PARKED:  # the step was already under way
             self.counts[Count.FRAMES_UNSENT] += 1
             self._missed_frames += 1
         elif not self.outbox.put_reply(reply):
@@ -143,25 +143,25 @@ class Session:
         if self._replies_left == 0 and self.state is not SessionState.PARKED:
             self.end(LimitReached("The call has reached its length limit."))
 
-    # ── Its life
+    # ── States
 
     def open(self, token: str | None = None) -> None:
-        """It has its slot: the model hears from here on. `token` is what it can be taken up again with."""
+        """The session got its slot: the model hears from here on. `token` is what it can be resumed with."""
         self._move(SessionState.RUNNING)
         self._send_ready(token)
 
     def hang_up(self, outbox: Outbox, why: CallEnded) -> None:
-        """The socket that `outbox` is for ends the call, or loses it; one that the call has left changes nothing."""
+        """The connection of `outbox` closed: end the session, or park it. A connection it has left changes nothing."""
         if outbox is not self.outbox:
             return
-        is_told = self.greeted_at is not None  # its token, too
-        if isinstance(why, ConnectionLost) and self.state is SessionState.RUNNING and is_told and self.resume_s > 0:
+        is_greeted = self.greeted_at is not None  # and so holds a resume token
+        if isinstance(why, ConnectionLost) and self.state is SessionState.RUNNING and is_greeted and self.resume_s > 0:
             self.park(why)
         else:
             self.end(why)
 
     def park(self, why: CallEnded) -> None:
-        """Its socket has no more of it: nothing is heard or said, and the model stands still, until it goes on."""
+        """Pause without a connection: nothing is heard or said until `resume`."""
         self._move(SessionState.PARKED)
         self.parked_at = self._clock.now()
         untold = self.outbox.untold_frames
@@ -170,14 +170,14 @@ class Session:
         self._missed_frames = untold + unsent + unheard
 
     def resume(self, token: str) -> None:
-        """It goes on, with an outbox for the new socket; the caller is told what it missed."""
+        """Go on, with an outbox for the new connection; the client is told what it missed."""
         self._move(SessionState.RUNNING)
         now = self.resumed_at = self._clock.now()
-        assert self.greeted_at is not None, "only who was greeted is parked"
+        assert self.greeted_at is not None, "only a greeted session is parked"
         gap_s = now - (self.greeted_at if self.heard_at is None else self.heard_at)
-        stood_s = now - self.parked_at
-        self.greeted_at += stood_s
-        self.heard_at = None if self.heard_at is None else self.heard_at + stood_s
+        parked_s = now - self.parked_at
+        self.greeted_at += parked_s
+        self.heard_at = None if self.heard_at is None else self.heard_at + parked_s
         self.outbox = Outbox(self._clock)
         self.source.resume(now)
         self.counts[Count.CALLS_RESUMED] += 1
@@ -191,7 +191,7 @@ class Session:
         """Why the session has to end by itself at `now`, by the operator's timeouts; None: it may go on."""
         if self.state is SessionState.PARKED:
             may_come = now - self.parked_at <= self.resume_s
-            return None if may_come else ConnectionLost("The caller did not come back.")
+            return None if may_come else ConnectionLost("The client did not come back in time.")
         if self.outbox.stalled_s(now) > limits.stalled_s:
             return NotListening(f"The client read nothing for {limits.stalled_s:g} s. The call was ended.")
         if self.greeted_at is None:
@@ -205,7 +205,7 @@ class Session:
         return None
 
     def end(self, why: CallEnded) -> None:
-        """The call is over, for the first reason that is given."""
+        """The session is over, for the first reason that is given."""
         if self.ended:
             return
         self.ended = why
@@ -216,7 +216,7 @@ class Session:
             self._move(SessionState.DRAINING)
 
     def close(self) -> None:
-        """It holds no slot and no place in line any more."""
+        """It holds no slot and no place in the queue any more."""
         self._move(SessionState.CLOSED)
 
     def _send_ready(self, token: str | None, gap_s: float | None = None) -> None:
@@ -235,5 +235,5 @@ class Session:
     def _move(self, to: SessionState) -> None:
         if to not in _NEXT[self.state]:
             expected = " or ".join(sorted(s.value for s in _NEXT[self.state])) or "nothing"
-            raise RuntimeError(f"a session that is {self.state.value} becomes {expected}, not {to.value}")
+            raise RuntimeError(f"a session that is {self.state.value} may become {expected}, not {to.value}")
         self.state = to

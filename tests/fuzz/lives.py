@@ -79,7 +79,7 @@ class World:
             case 4:
                 self.clock.advance(0.02 * arg * arg)
                 for session in self.house.calls.admission:
-                    self.house.calls.look_after(session, self.clock.now())
+                    self.house.calls.check(session, self.clock.now())
             case 5:
                 self.turn()
             case 7:
@@ -174,7 +174,7 @@ class World:
             self.turn()
         house = self.house
         assert not len(house.calls.admission) and house.running == house.parked == house.waiting == 0
-        assert not self.engine._slots.seated() and not self.bridge.queued
+        assert not self.engine._slots.holders() and not self.bridge.queued
         assert not house.calls._tokens._holders and not house.calls._tokens._newest
         assert house.status == "ready"
 

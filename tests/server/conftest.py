@@ -85,4 +85,4 @@ def patient_engine(monkeypatch: pytest.MonkeyPatch) -> None:
 def quick_watch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Calls are looked after every few milliseconds, and a slow step is still no hang."""
     monkeypatch.setattr(service_module, "WATCH_EVERY_S", 0.01)
-    monkeypatch.setattr(watchdog, "HANG_LOOKS", 1000)
+    monkeypatch.setattr(watchdog, "HANG_CHECKS", 1000)

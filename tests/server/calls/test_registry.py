@@ -57,7 +57,7 @@ class Callers:
 
     async def caller(self) -> None:
         await self._pause()
-        line = WaitingQueue(self._calls.admit(SessionParams(), wants_events=True))
+        line = WaitingQueue(self._calls.admit(SessionParams(), may_wait=True))
         try:
             while (token := await line.token()) and self._random.random() < 0.8:
                 line.session.greeted_at = line.session.greeted_at or self._clock.now()
@@ -87,7 +87,7 @@ async def test_whatever_callers_do_no_slot_is_lost_and_every_break_is_accounted_
             while not crowding.done():
                 await service.check_integrity()
                 for session in service.calls.admission:
-                    service.calls.look_after(session, clock.now())
+                    service.calls.check(session, clock.now())
                 await asyncio.sleep(0.002)
             await crowding
         await service.check_integrity()
@@ -100,4 +100,4 @@ async def test_whatever_callers_do_no_slot_is_lost_and_every_break_is_accounted_
         )
         assert crowd.refused == counts[Count.CALLS_EXPIRED] + counts[Count.CALLS_EVICTED] > 0
         assert not service.calls._tokens._holders and not service.calls._tokens._newest
-        await until(lambda: not service._engine._slots.seated())
+        await until(lambda: not service._engine._slots.holders())

@@ -78,10 +78,10 @@ async def test_first_come_first_served():
 async def test_a_full_server_says_so_to_those_who_cannot_wait_and_to_those_beyond_the_line():
     async with reception_of(TalkingRunner(1), max_waiting=1) as service:
         policy = [admit(service)[1]]
-        with pytest.raises(ServerFull, match="busy"):
+        with pytest.raises(ServerFull, match="in use"):
             admit(service, events=False)
         policy.append(admit(service)[1])
-        with pytest.raises(ServerFull, match="line is full"):
+        with pytest.raises(ServerFull, match="queue is full"):
             admit(service)
         assert service.metrics.refused.total() == 2
         for door in policy:
@@ -107,7 +107,7 @@ async def test_coming_and_going_at_random_loses_no_slot():
 
         async def caller() -> None:
             await asyncio.sleep(generator.random() * 0.05)
-            with service.calls.admit(SessionParams(), wants_events=True) as session:
+            with service.calls.admit(SessionParams(), may_wait=True) as session:
                 if generator.random() < 0.7:
                     await until(lambda: session.state is SessionState.RUNNING)
                     session.push_frame(speech(1)[0])
@@ -143,7 +143,7 @@ async def test_a_slot_that_is_lost_is_noticed():
         await service.check_integrity()
         stray = Session(SessionParams(), service.clock)
         service._submit(OpenSession(stray))  # behind the back of those who count
-        with pytest.raises(AssertionError, match="held by others"):
+        with pytest.raises(AssertionError, match="held by other sessions"):
             await service.check_integrity()
         stray.end(ClientClosed("It was never there."))
         service._submit(CloseSession(stray))
@@ -216,16 +216,16 @@ async def test_calls_that_nobody_takes_part_in_are_ended():
             await session.outbox.next()
             session.greeted_at = now
         quiet.heard_at = now
-        service.calls.look_after(silent, now + limits.first_audio_s - 1)
-        service.calls.look_after(quiet, now + limits.quiet_s - 1)
-        service.calls.look_after(deaf, now + limits.stalled_s - 1)
+        service.calls.check(silent, now + limits.first_audio_s - 1)
+        service.calls.check(quiet, now + limits.quiet_s - 1)
+        service.calls.check(deaf, now + limits.stalled_s - 1)
         assert [session.ended for session in sessions] == [None] * 3
         for session in (silent, quiet):
             while not session.outbox.is_empty:
                 await session.outbox.next()
-        service.calls.look_after(silent, now + limits.first_audio_s + 1)
-        service.calls.look_after(quiet, now + limits.quiet_s + 1)
-        service.calls.look_after(deaf, now + limits.stalled_s + 1)
+        service.calls.check(silent, now + limits.first_audio_s + 1)
+        service.calls.check(quiet, now + limits.quiet_s + 1)
+        service.calls.check(deaf, now + limits.stalled_s + 1)
         assert [type(session.ended) for session in sessions] == [NoAudioTimeout, IdleTimeout, NotListening]
         for _, door in callers:
             door.__exit__(None, None, None)
@@ -242,7 +242,7 @@ async def test_time_in_line_is_no_time_of_a_call():
         second.greeted_at = clock.now()
         clock.advance(60)
         second_door.__exit__(None, None, None)
-        assert list(service.calls.admission._line._lengths_s) == [60]
+        assert list(service.calls.admission._queue._lengths_s) == [60]
 
 
 async def test_the_log_says_what_kind_of_model_answers(caplog: pytest.LogCaptureFixture):

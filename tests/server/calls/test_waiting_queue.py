@@ -26,25 +26,25 @@ async def told(session: Session) -> tuple[int, int | None] | None:
 def line_of(count: int) -> tuple[WaitingQueue, list[Session]]:
     line, sessions = WaitingQueue(), [Session(SessionParams(), FakeClock()) for _ in range(count)]
     for session in sessions:
-        line.join(session)
+        line.append(session)
     return line, sessions
 
 
 async def test_places_are_told_again_only_when_something_changes():
     line, (first, second, third) = line_of(3)
-    line.tell_places([0.0])
+    line.send_positions([0.0])
     assert [await told(session) for session in (first, second, third)] == [(1, None), (2, None), (3, None)]
-    line.tell_places([5.0])
+    line.send_positions([5.0])
     assert [await told(session) for session in (first, second, third)] == [None, None, None]
-    line.leave(second)
-    line.tell_places([6.0])
+    line.remove(second)
+    line.send_positions([6.0])
     assert [await told(session) for session in (first, third)] == [None, (2, None)]
     line.note_length(60.0)
-    line.tell_places([20.0])
+    line.send_positions([20.0])
     assert [await told(session) for session in (first, third)] == [(1, 40), (2, 100)]
-    line.tell_places([21.0])  # a second is no news to who waits for a minute
+    line.send_positions([21.0])  # a second is no news to who waits for a minute
     assert [await told(session) for session in (first, third)] == [None, None]
-    line.tell_places([52.0])
+    line.send_positions([52.0])
     assert await told(first) == (1, 8)
     assert line.pop_first() is first and list(line) == [third]
 

@@ -75,7 +75,7 @@ async def test_a_signal_ends_calls_politely(sig: int):
             await waiting.event("queue")
             running.send_signal(sig)
             for phone in (talking, waiting):
-                assert await phone.end() == (1012, "The server is restarting. Call again in a moment.")
+                assert await phone.end() == (1012, "The server is restarting. Please call again in a moment.")
                 assert (await phone.event("end"))["reason"] == "restarting"
                 assert "restarting" in phone.errors[-1]
         async with asyncio.timeout(PATIENCE_S):

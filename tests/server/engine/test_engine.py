@@ -230,8 +230,8 @@ def test_a_step_that_raises_ends_the_thread_and_says_why_and_where(caplog: pytes
 def test_a_turn_under_way_has_a_number_and_sleep_has_none():
     bench = Bench()
     seen: list[int | None] = []
-    bench.runner._before_step = lambda: seen.append(bench.engine.turn)
-    assert bench.engine.turn is None
+    bench.runner._before_step = lambda: seen.append(bench.engine.tick_number)
+    assert bench.engine.tick_number is None
     session = bench.open()
     bench.say(session, 2)
     bench.engine.tick()
@@ -240,4 +240,4 @@ def test_a_turn_under_way_has_a_number_and_sleep_has_none():
     assert first is not None and second == first + 1
     bench.engine.tick()
     bench.engine.tick()
-    assert bench.engine.turn is None
+    assert bench.engine.tick_number is None

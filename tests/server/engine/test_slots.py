@@ -130,7 +130,7 @@ def test_who_breaks_hears_nothing_and_the_others_all():
     gathered = slots.gather(0.0)
     assert gathered
     result = said(gathered.batch, finite=[True, False, True, False])  # the last row is nobody's
-    assert gathered.broken(result) == [sessions[1]]
+    assert gathered.non_finite(result) == [sessions[1]]
     assert [session for session, _ in gathered.scatter(result, NO_TIME)] == [sessions[0], sessions[2]]
 
 

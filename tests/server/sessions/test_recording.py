@@ -135,7 +135,7 @@ def test_a_full_disk_ends_the_recording_and_says_so(tmp_path: Path, caplog: pyte
         recorder.stop()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    [record] = [record for record in caplog.records if record.message == "a recording was cut"]
+    [record] = [record for record in caplog.records if record.message == "recording cut"]
     assert (vars(record)["call"], vars(record)["reason"]) == ("unlucky", "File too large")
     sound, text = files(tmp_path, "unlucky")
     assert soundfile.info(sound).frames > PAGE_FRAMES * FRAME_SAMPLES
@@ -151,7 +151,7 @@ def test_the_quota_counts_what_was_there_before(tmp_path: Path, caplog: pytest.L
         kept.add(moment)
     kept.end("left")
     recorder.stop()
-    assert kept.is_cut and vars(caplog.records[-1])["reason"] == "the quota is used up"
+    assert kept.is_cut and vars(caplog.records[-1])["reason"] == "the size limit is reached"
     assert 50_000 < sum(path.stat().st_size for path in tmp_path.iterdir()) < 65_000
 
 

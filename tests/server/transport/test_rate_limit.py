@@ -54,4 +54,4 @@ async def test_who_floods_is_hung_up_on(serve: Serve, message: bytes):
                 await phone.socket.send(message)
         assert (await phone.end())[0] == 1008
         assert phone.events[-1] == {"type": "end", "reason": "flood"}
-        assert "any voice" in phone.errors[-1]
+        assert "Rate limit" in phone.errors[-1]

@@ -73,7 +73,10 @@ async def test_who_sends_frames_without_end_is_hung_up_on(serve: Serve, flood: b
         await phone.greeting()
         phone.socket.transport.write(flood)
         code, reason = await phone.end()
-        assert code == 1008 and reason == "More came than any voice needs, so the call ends."
+        assert (
+            code == 1008
+            and reason == "Rate limit exceeded: the client sends more than a live call needs. The call was ended."
+        )
     assert served.service.metrics.counts[Count.SENT_BYTES] < 100_000
 
 
