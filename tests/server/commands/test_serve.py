@@ -177,7 +177,7 @@ async def test_the_engine_failing_ends_calls_with_1011_and_the_process_with_3(ca
             for frame in speech(3):
                 await phone.say(frame)
             code, reason = await phone.end()
-            assert code == 1011 and "our fault" in reason
+            assert code == 1011 and "fault is ours" in reason
             assert (await phone.event("end"))["reason"] == "engine"
         assert await serving == 3
     errors = [record.message for record in caplog.records if record.levelname == "ERROR"]
@@ -210,7 +210,7 @@ async def test_a_step_that_hangs_ends_calls_with_1011_and_the_process_with_3():
                 await talking.say(speech(1)[0])
                 for phone in (talking, waiting):
                     code, reason = await phone.end()
-                    assert code == 1011 and "our fault" in reason
+                    assert code == 1011 and "fault is ours" in reason
             assert await running.wait() == 3
         assert b"has not ended for 10 s" in await running.stderr.read()
     finally:

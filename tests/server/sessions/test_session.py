@@ -57,7 +57,7 @@ def test_a_state_that_cannot_follow_is_named():
         session.close()
     session.end(ClientClosed())
     session.close()
-    with pytest.raises(RuntimeError, match="closed becomes nothing"):
+    with pytest.raises(RuntimeError, match="closed may become nothing"):
         session.close()
 
 
