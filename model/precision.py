@@ -28,7 +28,7 @@ from model.checkpoints.build import build
 from model.checkpoints.families import find
 from model.checkpoints.family import Checkpoint
 from model.checkpoints.files import in_directory
-from model.checkpoints.random import write_checkpoint
+from model.checkpoints.random import shallow_7b, write_checkpoint
 from model.command_line import print_to_any_terminal
 from model.errors import ModelError
 from model.modes.duplex import Duplex
@@ -231,8 +231,7 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as made:
         if args.random_7b:
-            layers = {"num_layers": args.random_7b, "depformer_num_layers": 1}
-            write_checkpoint(Path(made), layers, dtype=torch.bfloat16)
+            write_checkpoint(Path(made), shallow_7b(args.random_7b), dtype=torch.bfloat16)
         try:
             checkpoint = find(in_directory(args.checkpoint or Path(made)))
             for line in table(checkpoint, speech(args.wav, args.frames)):

@@ -62,6 +62,16 @@ def with_tensors(state: State, replacements: Iterator[Tensor]) -> State:
     return _mapped(state, lambda _: next(replacements))
 
 
+def row_count(state: Any) -> int:
+    """How many slots a state has."""
+    return len(next(tensors(state)))
+
+
+def fresh_like(state: State, count: int) -> State:
+    """The state of `count` fresh slots, in the dtypes and on the device of `state`."""
+    return _mapped(state, lambda tensor: tensor.new_zeros(count, *tensor.shape[1:]))
+
+
 def rows(state: State, count: int) -> State:
     """The same state seen through its first `count` rows: views, never copies."""
     return _mapped(state, lambda tensor: tensor[:count])
@@ -173,8 +183,6 @@ def _write_(held: Tensor, scales: Tensor | None, new: Tensor, index: Tensor) -> 
 
 def restart_(state: Any, where: Tensor) -> None:
     """Make the rows in `where` (bool [S]) fresh, inside a step. Rings stay: their lengths say that they are empty."""
-    if may_look(where) and not where.any():
-        return
     if isinstance(state, Ring):
         return
     if isinstance(state, Tensor):
@@ -185,16 +193,6 @@ def restart_(state: Any, where: Tensor) -> None:
     else:
         for field in fields(state):
             restart_(getattr(state, field.name), where)
-
-
-def simplest(active: Tensor) -> Tensor | None:
-    """None for a mask that holds every row: writing without a mask is cheaper."""
-    return None if may_look(active) and active.all() else active
-
-
-def may_look(tensor: Tensor) -> bool:
-    """Whether a step may ask what a tensor holds: free on a CPU, a stall on a GPU, and wrong while it is recorded."""
-    return not tensor.is_cuda and not torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
 
 
 def per_row(mask: Tensor, like: Tensor) -> Tensor:

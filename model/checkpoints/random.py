@@ -41,6 +41,12 @@ BABBLE: dict[str, Any] = {
     "depformer_num_layers": 2,
 }
 
+
+def shallow_7b(layers: int) -> dict[str, Any]:
+    """The 7B with so few temporal layers, and one layer of its depth transformer."""
+    return {"num_layers": layers, "depformer_num_layers": 1}
+
+
 # What config.json says of the files beside it.
 FILE_NAMES = {
     "model_type": "moshi",

@@ -32,7 +32,7 @@ from model.demo.recogniser import Recogniser
 from model.demo.speech import CALLER_VOICES, HELD_OUT_VOICES, SAMPLE_RATE_HZ
 from model.demo.topics import TOPICS
 from model.demo.trials import Trial
-from model.modes.duplex import Duplex
+from model.modes.duplex import Duplex, DuplexInputs
 from model.network.sampling import SamplingPlan
 from model.tokenizer import TextStream, Tokenizer
 
@@ -166,7 +166,7 @@ def _converse(duplex: Duplex, tokenizer: Tokenizer, chosen: list[Trial], seed: i
     texts = [TextStream(tokenizer) for _ in chosen]
     pieces: list[list[tuple[float, str]]] = [[] for _ in chosen]
     for at in range(frames):
-        frame = duplex.step(heard[:, at], state, plan=_PLAN, longest=at)
+        frame = duplex.step(DuplexInputs(heard[:, at]), state, plan=_PLAN, longest=at)
         if at < duplex.config.max_delay:
             continue
         sound[:, (at + 1) * FRAME_SAMPLES : (at + 2) * FRAME_SAMPLES] = frame.pcm.numpy()

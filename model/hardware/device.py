@@ -16,7 +16,7 @@ from model import kernels
 from model.errors import UnfitDevice
 from model.hardware.capacity import Capacity, refuse_old_chip, refuse_too_many, slots_in, why_no_cuda
 from model.hardware.footprint import footprint, work
-from model.hardware.gpus import GIB, known
+from model.hardware.gpus import GIB, Gpu, known
 from model.hardware.roofline import callers_in_real_time
 from model.modes.duplex import Duplex
 
@@ -53,6 +53,26 @@ def default_dtype(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "cpu" else torch.bfloat16
 
 
+def name_of(device: torch.device) -> str:
+    """A GPU's name as its driver gives it, or "CPU"."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
+
+
+def gpu_of(device: torch.device) -> Gpu | None:
+    """The datasheet of a device; None for one that is not in our table."""
+    return known(name_of(device)) if device.type == "cuda" else None
+
+
+def memory_in_use(device: torch.device) -> tuple[int, int] | None:
+    """Bytes that torch holds of a GPU, by its own books, and bytes that the GPU has; None without one.
+
+    The driver is not asked: it might wait for a step.
+    """
+    if device.type != "cuda":
+        return None
+    return torch.cuda.memory_reserved(device), torch.cuda.get_device_properties(device).total_memory
+
+
 def refuse_unfit(device: torch.device, dtype: torch.dtype) -> None:
     """Raise `UnfitDevice` for a chip that can't compute in `dtype`, or not with this PyTorch and what is beside it."""
     if device.type == "cuda":
@@ -72,11 +92,10 @@ def resolve_slots(
     needed = footprint(model, kv_dtype)
     if device.type == "cuda":
         free_bytes, total_bytes = torch.cuda.mem_get_info(device)
-        device_name = torch.cuda.get_device_name(device)
-        gpu = known(device_name)
+        gpu = gpu_of(device)
         in_real_time = callers_in_real_time(work(model, kv_dtype), gpu) if gpu else None
         capacity = Capacity(slots_in(free_bytes, needed), in_real_time)
-        where = f"{gpu.name if gpu else device_name} {total_bytes / GIB:.1f} GiB"
+        where = f"{gpu.name if gpu else name_of(device)} {total_bytes / GIB:.1f} GiB"
         slots = asked or max(1, capacity.callers)  # the roofline is an estimate: it sends nobody away
     else:
         free_bytes, where = _memory_bytes(device), f"This machine ({device.type})"

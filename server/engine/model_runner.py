@@ -23,9 +23,9 @@ from model.checkpoints.build import build, meta_model_of
 from model.checkpoints.families import find
 from model.command_line import DTYPES
 from model.errors import CheckpointNotFound, ModelError
-from model.execution.stepper import is_small, make_stepper
-from model.hardware.device import default_dtype, find_device, refuse_unfit, resolve_slots
-from model.modes.duplex import Duplex, Frame
+from model.execution.stepper import make_stepper
+from model.hardware.device import default_dtype, find_device, memory_in_use, refuse_unfit, resolve_slots
+from model.modes.duplex import Duplex, DuplexFrame, DuplexInputs
 from model.network.sampling import COMMON_PLAN, SamplingPlan
 from model.state import clear_row_, copy_row_
 from model.tokenizer import TextStream, Tokenizer
@@ -113,8 +113,6 @@ class ModelRunner:
         self._params: list[SessionParams | None] = [None] * slots
         self._frames = np.zeros(slots, np.int64)  # how many each slot has heard
         self._plan = COMMON_PLAN  # as most callers choose: it is what is warmed up
-        if is_small(duplex):
-            torch.set_num_threads(1)  # a second one costs more than it gives
         self._stepper = make_stepper(duplex, self._state, buckets(slots))
 
     def warm_up(self) -> None:
@@ -179,25 +177,22 @@ class ModelRunner:
         said = Spoken(frame.pcm.numpy(), frame.spoken.numpy(), frame.tokens.numpy(), frame.heard.numpy())
         return said, self._pieces(frame)
 
-    def _begin(self, batch: Batch) -> Callable[[], Frame]:
+    def _begin(self, batch: Batch) -> Callable[[], DuplexFrame]:
         heard = self._frames[: len(batch.active)]
         longest = int(heard.max())
         heard += batch.active
         return self._stepper.begin(
-            torch.from_numpy(batch.pcm), torch.from_numpy(batch.active), self._plan, longest=longest
+            DuplexInputs(torch.from_numpy(batch.pcm)), torch.from_numpy(batch.active), self._plan, longest
         )
 
-    def _pieces(self, frame: Frame) -> list[str]:
+    def _pieces(self, frame: DuplexFrame) -> list[str]:
         texts = zip(self._texts, frame.tokens[:, 0].tolist(), frame.spoken.tolist(), strict=False)
         return [text.push(token) if spoke else "" for text, token, spoke in texts]
 
     def device_memory(self) -> DeviceMemory | None:
-        """What torch holds of the GPU, by torch's own books: asking the driver might wait for a step."""
-        device = self._state.sampling.text_seed.device
-        if device.type != "cuda":
-            return None
-        total_bytes = torch.cuda.get_device_properties(device).total_memory
-        return DeviceMemory(torch.cuda.memory_reserved(device), total_bytes)
+        """How much of the GPU torch holds; None without a GPU."""
+        found = memory_in_use(self._state.sampling.text_seed.device)
+        return DeviceMemory(*found) if found else None
 
     def close(self) -> None:
         """Nothing to give back but memory, which goes with the runner."""

@@ -11,6 +11,7 @@ import torch
 from model.bench import STAGES, fill_, main, make_weights_
 from model.checkpoints.build import meta_model
 from model.checkpoints.families import config_at
+from model.modes.duplex import DuplexInputs
 
 
 def test_rows_for_people_and_for_programs(babble_directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -44,7 +45,7 @@ def test_what_is_measured_is_a_step_that_speaks(babble_directory: Path):
     make_weights_(duplex, torch.device("cpu"))
     state = duplex.make_state(2)
     fill_(state, 30, duplex.mimi.config.downsample)
-    frame = duplex.step(torch.randn(2, 1920), state)
+    frame = duplex.step(DuplexInputs(torch.randn(2, 1920)), state)
     assert frame.spoken.all()
     assert frame.finite.all()
     assert (state.temporal.length == 31).all()

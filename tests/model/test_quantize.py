@@ -13,7 +13,7 @@ from model.checkpoints.build import build
 from model.checkpoints.families import find
 from model.checkpoints.files import in_directory
 from model.execution.traced import TracedStep
-from model.modes.duplex import Duplex, DuplexState
+from model.modes.duplex import Duplex, DuplexInputs, DuplexState
 from model.network.layers import Linear
 from model.network.sampling import COMMON_PLAN, SamplingPlan
 from model.quantize import EIGHT_BIT, dequantize, quantize
@@ -80,7 +80,8 @@ def run(duplex: Duplex, state: DuplexState, frames: int) -> torch.Tensor:
     pcm = torch.from_numpy(speech_like(frames).astype(np.float32) / 32768).view(frames, 1, FRAME_SAMPLES)
     slots = len(state.delays.offset)
     with torch.inference_mode():
-        return torch.stack([duplex.step(frame.expand(slots, -1), state, None, GREEDY).tokens for frame in pcm])
+        every = (DuplexInputs(frame.expand(slots, -1)) for frame in pcm)
+        return torch.stack([duplex.step(inputs, state, None, GREEDY).tokens for inputs in every])
 
 
 def test_hidden_states_stay_near(small: tuple[Duplex, torch.dtype], babble: Duplex):
@@ -106,12 +107,13 @@ def test_a_slot_in_eight_bits_is_cleared_and_copied_whole(small: tuple[Duplex, t
 
 
 @torch.inference_mode()
-def test_a_recorded_step_in_eight_bits(small: tuple[Duplex, torch.dtype]):
+def test_a_traced_step_in_eight_bits(small: tuple[Duplex, torch.dtype]):
     duplex, _ = small
     states = [duplex.make_state(1, torch.int8), duplex.make_state(1, torch.int8)]
-    recorded = TracedStep(duplex, torch.int8)
+    traced = TracedStep(duplex, duplex.make_state(1, torch.int8))
     active = torch.ones(1, dtype=torch.bool)
     for frame in torch.from_numpy(speech_like(5).astype(np.float32) / 32768).view(5, 1, FRAME_SAMPLES):
-        ours, theirs = duplex.step(frame, states[0], active, COMMON_PLAN), recorded(frame, states[1], active)
+        inputs = DuplexInputs(frame)
+        ours, theirs = duplex.step(inputs, states[0], active, COMMON_PLAN), traced(inputs, states[1], active)
         assert torch.equal(ours.tokens, theirs.tokens)
         assert torch.equal(ours.pcm, theirs.pcm)

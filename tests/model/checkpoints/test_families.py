@@ -19,6 +19,7 @@ from model.checkpoints.files import in_directory
 from model.checkpoints.pieces import read_pieces
 from model.checkpoints.random import write_checkpoint
 from model.errors import CheckpointNotFound, UnsupportedModel, WeightsError
+from model.modes.duplex import DuplexInputs
 from tests.golden.cases import speech_like
 from tests.model.checkpoints.toy_family import SHARDS, ToyFamily, convert
 
@@ -49,7 +50,7 @@ def said(checkpoint: Checkpoint) -> tuple[torch.Tensor, str]:
     duplex, tokenizer = build(checkpoint, torch.device("cpu"), torch.float32)
     state = duplex.make_state(1)
     pcm = torch.from_numpy(speech_like(20).astype(np.float32) / 32768)
-    tokens = torch.cat([duplex.step(frame[None], state).tokens for frame in pcm.split(FRAME_SAMPLES)])
+    tokens = torch.cat([duplex.step(DuplexInputs(frame[None]), state).tokens for frame in pcm.split(FRAME_SAMPLES)])
     return tokens, "".join(str(tokenizer.piece(token)) for token in tokens[:, 0].tolist())
 
 

@@ -14,7 +14,7 @@ from model.checkpoints.build import build, meta_model, meta_model_of
 from model.checkpoints.families import config_at, find
 from model.checkpoints.files import in_directory
 from model.hardware.footprint import codec_flops, footprint, work
-from model.modes.duplex import Duplex
+from model.modes.duplex import Duplex, DuplexInputs
 from model.state import nbytes
 from tests.golden.cases import CASES
 
@@ -53,7 +53,7 @@ def test_read_is_what_a_step_multiplies_by(
 ):
     duplex = built(checkpoints(case))
     with torch.inference_mode():
-        duplex.step(torch.zeros(1, FRAME_SAMPLES), duplex.make_state(1))
+        duplex.step(DuplexInputs(torch.zeros(1, FRAME_SAMPLES)), duplex.make_state(1))
     language = {parameter.data_ptr() for part in (duplex.temporal, duplex.depth) for parameter in part.parameters()}
     read = sum(weight.nbytes for weight, _ in products if weight.data_ptr() in language)
     assert read < work(duplex).weight_bytes < read * 1.05  # which are the norms

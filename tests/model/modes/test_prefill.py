@@ -14,7 +14,8 @@ from model.checkpoints.build import build
 from model.checkpoints.families import find
 from model.checkpoints.files import in_directory
 from model.checkpoints.random import BABBLE, write_checkpoint
-from model.modes.duplex import Duplex, DuplexState
+from model.modes.duplex import Duplex, DuplexInputs, DuplexState
+from model.modes.prompt import prefill
 from model.network.sampling import SamplingPlan
 from model.state import nbytes, restore_, row, snapshot, tensors
 from tests.golden.cases import speech_like
@@ -42,7 +43,7 @@ def greedy_call(duplex: Duplex, state: DuplexState, slot: int, pcm: Tensor) -> t
     active = torch.arange(len(state.delays.offset)) == slot
     delays, lived, said = duplex.delays, [], []
     for frame in pcm:
-        step = duplex.step(frame.expand(len(active), -1), state, active, GREEDY)
+        step = duplex.step(DuplexInputs(frame.expand(len(active), -1)), state, active, GREEDY)
         at = state.delays.offset[slot] % delays.capacity  # the column that was written last
         own = state.delays.columns[slot, : delays.first_user, at]
         lived.append(torch.cat([own, step.heard[slot, : duplex.config.user_q]]))
@@ -58,7 +59,7 @@ def test_prefill_leaves_what_steps_leave(duplex: Duplex, cut: list[int]):
     pcm = frames(sum(cut) + 8)
     lived, _ = greedy_call(duplex, stepped, 1, pcm[: sum(cut)])
     for piece in lived.split(cut):
-        duplex.prefill(piece, prefilled, 2)
+        prefill(duplex, piece, prefilled, 2)
 
     for name in ("columns", "offset"):
         here, there = getattr(stepped.delays, name)[1], getattr(prefilled.delays, name)[2]
@@ -85,7 +86,7 @@ def test_a_restored_slot_goes_on_alike(duplex: Duplex, length: int):
     state = duplex.make_state(2)
     pcm = frames(length + 8)
     for frame in pcm[:length]:
-        duplex.step(frame.expand(2, -1), state, torch.tensor([False, True]), GREEDY)
+        duplex.step(DuplexInputs(frame.expand(2, -1)), state, torch.tensor([False, True]), GREEDY)
     saved = snapshot(state, 1)
     whole = nbytes(row(state, 1))
     assert nbytes(saved) < whole if length < CONTEXT else nbytes(saved) == whole

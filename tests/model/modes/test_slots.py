@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from model.audio import FRAME_SAMPLES
-from model.modes.duplex import Duplex, DuplexState
+from model.modes.duplex import Duplex, DuplexInputs, DuplexState
 from model.network.sampling import SamplingPlan
 from model.state import clear_row_, copy_row_, nbytes, rows, tensors
 from tests.golden.cases import speech_like
@@ -61,7 +61,7 @@ def call(duplex: Duplex, slots: int, callers: list[Caller], frames: int = FRAMES
                 active[c.slot] = True
                 speakers.append(c)
                 heard[c.seed] += 1
-        frame = duplex.step(pcm, state, active, PLAN, max(heard.values()))
+        frame = duplex.step(DuplexInputs(pcm), state, active, PLAN, max(heard.values()))
         for c in speakers:
             if frame.spoken[c.slot]:
                 said[c.seed].append((frame.tokens[c.slot].clone(), frame.pcm[c.slot].clone()))
@@ -126,7 +126,7 @@ def test_a_slot_that_breaks_breaks_alone(babble: Duplex, poison: str):
         if tick == 6:
             for state in (sound, broken):
                 clear_row_(state, 1)
-        ours, theirs = babble.step(frame, sound, None, PLAN), babble.step(frame, broken, None, PLAN)
+        ours, theirs = (babble.step(DuplexInputs(frame), one, None, PLAN) for one in (sound, broken))
         assert ours.finite.all()
         assert theirs.finite.tolist() == [True, not 3 <= tick < 6, True]
         whole = [0, 1, 2] if tick < 3 or tick >= 6 else [0, 2]
@@ -139,7 +139,7 @@ def test_a_broken_head_is_noticed_in_the_step_that_it_breaks(babble: Duplex, mon
     """Every logit counts, also that of a codebook after which nothing else is computed."""
     heads, state = babble.depth.heads, babble.make_state(1)
     monkeypatch.setattr(heads[-1], "forward", lambda x: torch.full((1, babble.config.audio_vocab), -torch.inf))
-    assert not babble.step(torch.zeros(1, FRAME_SAMPLES), state, None, PLAN).finite.any()
+    assert not babble.step(DuplexInputs(torch.zeros(1, FRAME_SAMPLES)), state, None, PLAN).finite.any()
 
 
 def test_seeds_tell_calls_apart(babble: Duplex):
@@ -150,7 +150,7 @@ def test_seeds_tell_calls_apart(babble: Duplex):
             state = babble.make_state(1)
             choose(state, 0, seed)
             pcm = torch.from_numpy(speech_like(8).astype(np.float32) / 32768).split(FRAME_SAMPLES)
-            return torch.cat([babble.step(frame[None], state, None, PLAN).tokens for frame in pcm])
+            return torch.cat([babble.step(DuplexInputs(frame[None]), state, None, PLAN).tokens for frame in pcm])
 
     assert torch.equal(tokens(7), tokens(7))
     assert not torch.equal(tokens(7), tokens(8))
@@ -162,10 +162,10 @@ def test_a_copied_slot_goes_on_alike(babble: Duplex):
     choose(state, 0, 3)
     pcm = torch.from_numpy(speech_like(12).astype(np.float32) / 32768).view(12, 1, FRAME_SAMPLES).expand(-1, 2, -1)
     for frame in pcm[:6]:
-        babble.step(frame, state, torch.tensor([True, False]), PLAN)
+        babble.step(DuplexInputs(frame), state, torch.tensor([True, False]), PLAN)
     copy_row_(state, 0, 1)
     for frame in pcm[6:]:
-        tokens = babble.step(frame, state, None, PLAN).tokens
+        tokens = babble.step(DuplexInputs(frame), state, None, PLAN).tokens
         assert torch.equal(tokens[0], tokens[1])
 
 
@@ -186,7 +186,7 @@ def test_a_call_has_no_end(babble: Duplex):
     pcm = torch.from_numpy(speech_like(50).astype(np.float32) / 32768).view(50, 1, FRAME_SAMPLES)
     tokens = []
     for tick in range(520):  # Mimi's window here is 25 frames
-        frame = babble.step(pcm[tick % 50], state, None, SamplingPlan(greedy=True, penalised=False), tick)
+        frame = babble.step(DuplexInputs(pcm[tick % 50]), state, None, SamplingPlan(greedy=True, penalised=False), tick)
         assert frame.pcm.isfinite().all()
         tokens.append(frame.tokens)
     assert nbytes(state) == before
