@@ -1,4 +1,4 @@
-"""`python -m model.bench` = `parley bench`: how long a step takes here, by callers and by how full their windows are.
+"""`python -m model.bench`, also `parley bench`: how long a step takes here, by callers and by how full windows are.
 
 The shape is a checkpoint's or the published 7B's; the weights are random and made on the device, since a step's time
 does not depend on them. Steps run as they do in the server, one after another, every caller in each; stages are timed
@@ -40,14 +40,14 @@ Row = dict[str, Any]
 
 @torch.no_grad()
 def make_weights_(duplex: Duplex, device: torch.device) -> None:
-    """Give an outline memory on the device, and small random numbers."""
+    """Give a model on the meta device memory on `device`, and small random weights."""
     for part in (duplex.mimi, duplex.temporal, duplex.depth):
         part.to_empty(device=device)
         for parameter in part.parameters():
             if not parameter.is_floating_point():
                 parameter.random_(-127, 128)
             elif parameter.dim() == 1:
-                parameter.fill_(0.01)  # norms and scales: what is added stays small
+                parameter.fill_(0.01)  # norms and scales: small, so that sums stay finite
             else:
                 parameter.normal_(0, 0.02)
     duplex.to(device).eval()
@@ -55,7 +55,7 @@ def make_weights_(duplex: Duplex, device: torch.device) -> None:
 
 @torch.no_grad()
 def fill_(state: DuplexState, frames: int, positions_a_frame: int) -> None:
-    """Let every slot have heard so many frames, and choose as most callers do."""
+    """Put every slot `frames` frames into a call, with the sampling that most callers choose."""
     state.delays.offset.fill_(frames)
     state.temporal.length.fill_(frames)
     for codec in (state.encoder, state.decoder):
@@ -119,7 +119,7 @@ def _at(samples: list[float], share: float) -> float:
 
 
 def table_lines(measured: Iterable[Row]) -> Iterator[str]:
-    """For people, in ms, as rows come. `all / one`: how many times one caller's step it takes to serve so many."""
+    """A table in ms, a line for each row as it is measured. `all / one`: this step's time over that of one caller."""
     yield f"{'callers':>7} {'window':>7}  {'step p50':>8} {'p99':>7} {'all / one':>9}  " + "".join(
         f"{name:>10}" for name in (*STAGES, "by plan")
     )

@@ -33,7 +33,7 @@ class _Graph(Generic[FrameT]):
 
 @dataclass(frozen=True, slots=True)
 class _Exchange(Generic[InputsT, FrameT]):
-    """Pinned memory for one step's way in and out, and the event that says that it is out."""
+    """Pinned memory for one step's inputs and frame, and the event that marks the frame as copied out."""
 
     inputs: InputsT  # [slots, …]
     active: Tensor  # bool [slots]
@@ -45,7 +45,7 @@ class CudaGraphStepper(Generic[InputsT, FrameT]):
     """A `Stepper` on a CUDA device."""
 
     def __init__(self, mode: Mode[InputsT, FrameT], state: Any, buckets: Sequence[int]):
-        """Capture a graph for each number of rows in `buckets`, on a state whose slots are all fresh, and stay so."""
+        """Capture a graph for each number of rows in `buckets`. All slots of `state` are fresh, and stay fresh."""
         slots, device = row_count(state), next(tensors(state)).device
         # On Hopper and Blackwell torch would take cuDNN's attention first. That plans anew for every number of rows and
         # of keys, some 25 ms each, and the depth transformer has seven a bucket.

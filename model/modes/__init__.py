@@ -5,7 +5,7 @@ from __future__ import annotations
 from model.config import DuplexConfig
 from model.modes.duplex import Duplex
 
-# By the class of the config, which a checkpoint's family chooses by what the checkpoint says of itself (`model_type`).
+# By the config's class, which a checkpoint's family chooses by the checkpoint's model type.
 MODES: dict[type[DuplexConfig], type[Duplex]] = {DuplexConfig: Duplex}
 
 

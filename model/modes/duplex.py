@@ -30,17 +30,17 @@ from model.state import restart_
 
 @dataclass(frozen=True, slots=True)
 class DuplexInputs(Inputs):
-    """What each slot's user says."""
+    """The sound of each slot's user."""
 
     pcm: Tensor  # f32 [S, FRAME_SAMPLES]
 
 
 @dataclass(frozen=True, slots=True)
 class DuplexFrame(Frame):
-    """What the model says, `tokens` int64 [S, 1 + dep_q]: the newest frame that all its streams have reached."""
+    """The newest frame that all of the model's streams have reached; `tokens` int64 [S, 1 + dep_q]."""
 
-    heard: Tensor  # int64 [S, codebooks], Mimi's codes of the frame that came in
-    pcm: Tensor  # f32 [S, FRAME_SAMPLES]
+    heard: Tensor  # int64 [S, codebooks], Mimi's codes of the inputs
+    pcm: Tensor  # f32 [S, FRAME_SAMPLES], the model's voice
 
 
 @dataclass(frozen=True, slots=True)

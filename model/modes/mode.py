@@ -65,7 +65,7 @@ class Mode(nn.Module, ABC, Generic[InputsT, FrameT]):
     ) -> FrameT:
         """One frame for every slot; changes the state in place, and only in rows that are `active` (bool [S]).
 
-        `plan` says what all slots' choices have in common, so that a step does no work that nobody asked for. `longest`
+        `plan` says what all slots' choices have in common, so that a step does no needless work. `longest`
         is the most frames that any live slot has had (None: unknown), so that short ones read few keys.
         """
 

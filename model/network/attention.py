@@ -26,7 +26,7 @@ MASKED = -1e30  # finite, so that a fully masked chunk gives weights that are dr
 
 @dataclass(frozen=True, slots=True)
 class AttentionWindow:
-    """Where the frames of one step stand, worked out once for all layers."""
+    """Positions and visible columns of one step's frames, computed once for all layers."""
 
     rotation: Tensor  # complex64 [S, T, 1, 1, D/2]
     columns: Tensor  # int64 [S, T]: where the new keys go

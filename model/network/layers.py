@@ -12,7 +12,7 @@ from model import kernels
 from model.config import NormKind
 from model.quantize import dequantize
 
-_SKINNY_ROWS = 16  # up to which a kernel takes norms and gates into its product; beyond, the product is what counts
+_SKINNY_ROWS = 16  # up to which a kernel includes norm and gate in its product; beyond, the product takes the time
 _LARGE = 1 << 18  # numbers in a weight that a CPU reads from memory
 
 
@@ -122,7 +122,7 @@ class Linear(nn.Module):
 
 
 def quantize_linears_(module: nn.Module, dtype: torch.dtype) -> None:
-    """Give every `Linear` below `module` room for 8 bits and scales instead of what it held.
+    """Give every `Linear` in `module` an 8-bit weight with scales instead of the one that it has.
 
     Heads too, as in published q8 checkpoints: of the error that 8 bits make, a tenth comes from them.
     To be called before memory is given and after `module.to(dtype)`, which would change these too.

@@ -14,7 +14,7 @@ from model.network.layers import Linear, empty
 
 
 class ResidualQuantizer(nn.Module):
-    """Codebooks that each quantise what the ones before left over, by Euclidean distance."""
+    """Codebooks that each quantise the residual of those before, by Euclidean distance."""
 
     def __init__(self, latent_dim: int, dim: int, codebooks: int, bins: int):
         super().__init__()

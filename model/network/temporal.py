@@ -12,7 +12,7 @@ from model.network.transformer import StreamingTransformer, TransformerState
 
 
 class Temporal(nn.Module):
-    """Embeds columns of tokens, takes them through the transformer, and says what the text might be."""
+    """Embeds columns of tokens, runs the transformer over them, and gives the logits of the text token."""
 
     def __init__(self, config: DuplexConfig):
         super().__init__()

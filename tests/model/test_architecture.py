@@ -1,4 +1,4 @@
-"""Who may know what within `model/`, where import-linter sees no difference."""
+"""Rules within `model/` that import-linter can't express."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_only_these_folders_know(pattern: str, allowed: set[str]):
     assert not found
 
 
-def test_the_step_of_every_mode_is_free_of_the_modes_that_run_it():
+def test_execution_knows_no_particular_mode():
     """Steppers, traces and graphs know modes by their seam."""
     for path in (MODEL / "execution").glob("*.py"):
         assert not re.search(r"\b[Dd]uplex", path.read_text()), path.name

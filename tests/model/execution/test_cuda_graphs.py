@@ -59,7 +59,7 @@ def test_graphed_equals_eager(babble: Duplex, cuda: FakeCuda):
 
 
 @torch.inference_mode()
-def test_a_graph_for_every_bucket_and_plan_in_one_pool(babble: Duplex, cuda: FakeCuda):
+def test_every_bucket_and_plan_has_a_graph_in_one_pool(babble: Duplex, cuda: FakeCuda):
     stepper = CudaGraphStepper(babble, babble.make_state(SLOTS), [1, 2, SLOTS])
     assert cuda.pools == ["pool"] * 6
     assert cuda.cudnn_sdp == [False]
@@ -95,7 +95,7 @@ def test_a_frame_can_be_read_while_the_next_step_runs(babble: Duplex, cuda: Fake
     assert not torch.equal(pending().pcm, before[3])
 
 
-def test_a_frame_is_waited_for_only_when_it_is_asked_for(babble: Duplex, cuda: FakeCuda):
+def test_the_host_waits_only_when_the_frame_is_requested(babble: Duplex, cuda: FakeCuda):
     """And is begun by an engine that knows no inference mode."""
     with torch.inference_mode():
         stepper = CudaGraphStepper(babble, babble.make_state(1), [1])

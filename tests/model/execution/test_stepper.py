@@ -1,4 +1,4 @@
-"""Whichever way a step is run, it is the step."""
+"""Steppers give the same frames as eager steps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from model.state import rows, tensors
 
 @pytest.mark.parametrize("is_traced", [True, False])
 @torch.inference_mode()
-def test_a_step_is_run_when_its_frame_is_asked_for(babble: Duplex, is_traced: bool):
+def test_a_step_runs_when_its_frame_is_requested(babble: Duplex, is_traced: bool):
     state, expected = babble.make_state(4), babble.make_state(4)
     stepper = make_stepper(babble, state, [1, 2, 4]) if is_traced else DirectStepper(babble, state, None)
     assert isinstance(stepper, DirectStepper) and bool(stepper._traced) == is_traced
@@ -35,7 +35,7 @@ def test_a_step_is_run_when_its_frame_is_asked_for(babble: Duplex, is_traced: bo
 
 
 @torch.inference_mode()
-def test_where_few_speak_the_others_are_neither_computed_nor_touched(babble: Duplex):
+def test_idle_rows_are_neither_computed_nor_changed_if_most_are_idle(babble: Duplex):
     state, expected = babble.make_state(6), babble.make_state(6)
     stepper = make_stepper(babble, state, [6])
     rng = torch.Generator().manual_seed(0)

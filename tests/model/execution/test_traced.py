@@ -1,4 +1,4 @@
-"""A traced step is the step."""
+"""A traced step equals the eager one."""
 
 from __future__ import annotations
 
@@ -56,5 +56,5 @@ def test_equals_the_step_bit_for_bit(babble: Duplex, traced: TracedStep, count: 
         (SamplingPlan(unbounded=False, penalised=False, padded=True), False),
     ],
 )
-def test_what_it_serves(plan: SamplingPlan, is_served: bool):
+def test_is_common_excludes_every_option(plan: SamplingPlan, is_served: bool):
     assert plan.is_common == is_served

@@ -49,7 +49,7 @@ def test_a_mode_without_sound_is_stepped_by_every_stepper(kind: str, cuda: FakeC
 
 
 @torch.inference_mode()
-def test_words_are_said_one_a_step_in_their_order():
+def test_the_fake_mode_says_one_word_a_step():
     reader = Reader()
     state = reader.make_state(1)
     given = [[7, 8], [9, 0], [0, 0], [0, 0]]

@@ -1,4 +1,4 @@
-"""Slots are strangers: what one caller gets depends on nobody else in the batch."""
+"""Slots are isolated from each other: a call does not depend on any other in the batch."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def call(duplex: Duplex, slots: int, callers: list[Caller], frames: int = FRAMES
 
 
 def test_neighbours_change_nothing(babble: Duplex):
-    """Bit for bit within one bucket, whoever joins, pauses or leaves."""
+    """Bit for bit within one bucket, while others join, pause or leave."""
     me = Caller(slot=1, seed=1)
     others = [
         Caller(0, 2, pauses=frozenset({3, 4, 9})),
@@ -110,7 +110,7 @@ def test_a_slot_used_again_is_fresh(babble: Duplex):
 
 @pytest.mark.parametrize("poison", ["temporal", "decoder"])
 @torch.inference_mode()
-def test_a_slot_that_breaks_breaks_alone(babble: Duplex, poison: str):
+def test_nan_in_one_slot_stays_in_that_slot(babble: Duplex, poison: str):
     """NaN or infinity in one slot is told of that slot only, its neighbours go on bit for bit, and clearing heals."""
     sound, broken = babble.make_state(3), babble.make_state(3)
     for state in (sound, broken):
@@ -135,14 +135,14 @@ def test_a_slot_that_breaks_breaks_alone(babble: Duplex, poison: str):
 
 
 @torch.inference_mode()
-def test_a_broken_head_is_noticed_in_the_step_that_it_breaks(babble: Duplex, monkeypatch: pytest.MonkeyPatch):
+def test_infinite_logits_are_reported_in_the_same_step(babble: Duplex, monkeypatch: pytest.MonkeyPatch):
     """Every logit counts, also that of a codebook after which nothing else is computed."""
     heads, state = babble.depth.heads, babble.make_state(1)
     monkeypatch.setattr(heads[-1], "forward", lambda x: torch.full((1, babble.config.audio_vocab), -torch.inf))
     assert not babble.step(DuplexInputs(torch.zeros(1, FRAME_SAMPLES)), state, None, PLAN).finite.any()
 
 
-def test_seeds_tell_calls_apart(babble: Duplex):
+def test_different_seeds_give_different_calls(babble: Duplex):
     """The same sound with another seed is another call; with the same seed it is the same."""
 
     def tokens(seed: int) -> Tensor:
@@ -157,7 +157,7 @@ def test_seeds_tell_calls_apart(babble: Duplex):
 
 
 @torch.inference_mode()
-def test_a_copied_slot_goes_on_alike(babble: Duplex):
+def test_a_copied_slot_continues_identically(babble: Duplex):
     state = babble.make_state(2)
     choose(state, 0, 3)
     pcm = torch.from_numpy(speech_like(12).astype(np.float32) / 32768).view(12, 1, FRAME_SAMPLES).expand(-1, 2, -1)
@@ -179,7 +179,7 @@ def test_views_share_the_state(babble: Duplex):
 
 
 @torch.inference_mode()
-def test_a_call_has_no_end(babble: Duplex):
+def test_a_call_longer_than_every_window_stays_finite(babble: Duplex):
     """Ten times every window: still speaking, still finite, and the state no larger."""
     state = babble.make_state(1)
     before = nbytes(state)

@@ -1,4 +1,4 @@
-"""Many known frames at once, and a slot's state kept for later: both leave what stepping would have left."""
+"""Prefill and snapshots leave the state that steps would have left."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def greedy_call(duplex: Duplex, state: DuplexState, slot: int, pcm: Tensor) -> t
 
 @pytest.mark.parametrize("cut", [[1], [2, 1, 3], [CONTEXT], [CONTEXT - 1, 3], [2 * CONTEXT + 5]])
 @torch.inference_mode()
-def test_prefill_leaves_what_steps_leave(duplex: Duplex, cut: list[int]):
+def test_prefill_leaves_the_state_of_steps(duplex: Duplex, cut: list[int]):
     """In one piece or several, within the window, up to its end and beyond."""
     stepped, prefilled = duplex.make_state(2), duplex.make_state(3)
     pcm = frames(sum(cut) + 8)
@@ -81,7 +81,7 @@ def test_prefill_leaves_what_steps_leave(duplex: Duplex, cut: list[int]):
 
 @pytest.mark.parametrize("length", [0, 7, CONTEXT + 20])
 @torch.inference_mode()
-def test_a_restored_slot_goes_on_alike(duplex: Duplex, length: int):
+def test_a_restored_slot_continues_identically(duplex: Duplex, length: int):
     """In another slot, over whatever was there; and what is not in use yet is not kept."""
     state = duplex.make_state(2)
     pcm = frames(length + 8)
