@@ -2,7 +2,9 @@
 
     Mimi encodes → delays → temporal transformer → text token → depth transformer → delays → Mimi decodes
 
-Knows slots, not callers. All that a slot remembers is in `DuplexState`.
+The model reads and samples streams of tokens: one of text, `dep_q` codebooks of its own voice, `user_q` codebooks of
+the user's. Streams are delayed against each other; a column is one token of each, at one position of the temporal
+transformer. S is the number of slots; all that the model remembers of them is in `DuplexState`. Knows no callers.
 """
 
 from __future__ import annotations
@@ -102,14 +104,14 @@ class Duplex(Mode[DuplexInputs, DuplexFrame]):
         longest: int | None = None,
     ) -> DuplexFrame:
         """See `Mode.step`."""
-        heard = self._encode(inputs.pcm, state, active)
-        column = self.delays.push_heard(heard[:, : self.config.user_q], state.delays)
-        hidden, text_logits = self.temporal(column[:, None], state.temporal, active, longest)
+        heard = self._encode(inputs.pcm, state, active)  # [S, codebooks]
+        column = self.delays.push_heard(heard[:, : self.config.user_q], state.delays)  # [S, 1 + n_q]
+        hidden, text_logits = self.temporal(column[:, None], state.temporal, active, longest)  # both [S, 1, …]
         logits = [text_logits[:, 0]]
-        text = self._sample_text(text_logits[:, 0].float(), state, active, plan)
-        audio = self.depth.generate(text, hidden[:, 0], self._audio_sampler(state, plan, logits))
+        text = self._sample_text(text_logits[:, 0].float(), state, active, plan)  # [S]
+        audio = self.depth.generate(text, hidden[:, 0], self._audio_sampler(state, plan, logits))  # [S, dep_q]
         self.delays.push_spoken(text, audio, state.delays, active)
-        tokens, spoken = self.delays.aligned(state.delays)
+        tokens, spoken = self.delays.aligned(state.delays)  # [S, 1 + dep_q], [S]
         spoken = spoken if active is None else spoken & active
         pcm = self.mimi.decode(tokens[:, None, 1:], state.decoder, _unless_full(spoken))
         finite = torch.cat([*logits, pcm], dim=1).sum(1).isfinite()  # a sum keeps every NaN and infinity

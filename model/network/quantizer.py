@@ -37,8 +37,8 @@ class ResidualQuantizer(nn.Module):
 
     def decode(self, codes: Tensor) -> Tensor:  # int64 [N, K] → [N, latent_dim]
         _, bins, dim = self.codebooks.shape
-        shelf = torch.arange(codes.shape[1], device=codes.device) * bins
-        vectors = F.embedding(codes + shelf, self.codebooks.view(-1, dim))
+        first_row = torch.arange(codes.shape[1], device=codes.device) * bins
+        vectors = F.embedding(codes + first_row, self.codebooks.view(-1, dim))
         return self.output_proj(vectors.sum(1))
 
 

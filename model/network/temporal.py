@@ -42,5 +42,5 @@ class Temporal(nn.Module):
 
     def _embed(self, tokens: Tensor) -> Tensor:
         text, audio = tokens[..., 0], tokens[..., 1:]
-        shelf = torch.arange(audio.shape[-1], device=tokens.device) * (self.audio_vocab + 1)
-        return F.embedding(audio + shelf, self.audio_embedding).sum(-2) + F.embedding(text, self.text_embedding)
+        first_row = torch.arange(audio.shape[-1], device=tokens.device) * (self.audio_vocab + 1)
+        return F.embedding(audio + first_row, self.audio_embedding).sum(-2) + F.embedding(text, self.text_embedding)
