@@ -1,8 +1,8 @@
-"""`python -m model.bench` = `parley bench`: how long a step takes here, by callers and by how full their windows are.
+"""`python -m model.bench`, also `parley bench`: how long a step takes here, by callers and by how full windows are.
 
 The shape is a checkpoint's or the published 7B's; the weights are random and made on the device, since a step's time
 does not depend on them. Steps run as they do in the server, one after another, every caller in each; stages are timed
-by themselves, without the recording or the graph that joins them. Knows no server and no sound.
+by themselves, outside the trace or graph that joins them. Knows no server and no sound.
 """
 
 from __future__ import annotations
@@ -23,32 +23,31 @@ from model.checkpoints.families import config_at
 from model.checkpoints.moshi_config import duplex_config
 from model.command_line import DTYPES, add_precision_flags, positive_int, print_to_any_terminal
 from model.errors import ModelError
-from model.execution.stepper import is_small, make_stepper
-from model.hardware.device import default_dtype, find_device, refuse_unfit, resolve_slots
+from model.execution.stepper import make_stepper
+from model.execution.timing import clocked, without_host
+from model.hardware.device import default_dtype, find_device, gpu_of, name_of, refuse_unfit, resolve_slots
 from model.hardware.footprint import work
-from model.hardware.gpus import known
 from model.hardware.roofline import FRAME_S, step_time
-from model.modes.duplex import Duplex, DuplexState
+from model.modes.duplex import Duplex, DuplexInputs, DuplexState
 from model.network.sampling import COMMON_PLAN
 from model.state import rows
 
 STAGES = ("encode", "temporal", "depth", "decode")
 _STAGE_RUNS = 10
-_WARM_UP_STEPS = 3
 
 Row = dict[str, Any]
 
 
 @torch.no_grad()
 def make_weights_(duplex: Duplex, device: torch.device) -> None:
-    """Give an outline memory on the device, and small random numbers."""
+    """Give a model on the meta device memory on `device`, and small random weights."""
     for part in (duplex.mimi, duplex.temporal, duplex.depth):
         part.to_empty(device=device)
         for parameter in part.parameters():
             if not parameter.is_floating_point():
                 parameter.random_(-127, 128)
             elif parameter.dim() == 1:
-                parameter.fill_(0.01)  # norms and scales: what is added stays small
+                parameter.fill_(0.01)  # norms and scales: small, so that sums stay finite
             else:
                 parameter.normal_(0, 0.02)
     duplex.to(device).eval()
@@ -56,7 +55,7 @@ def make_weights_(duplex: Duplex, device: torch.device) -> None:
 
 @torch.no_grad()
 def fill_(state: DuplexState, frames: int, positions_a_frame: int) -> None:
-    """Let every slot have heard so many frames, and choose as most callers do."""
+    """Put every slot `frames` frames into a call, with the sampling that most callers choose."""
     state.delays.offset.fill_(frames)
     state.temporal.length.fill_(frames)
     for codec in (state.encoder, state.decoder):
@@ -78,10 +77,8 @@ def measure(
     """One row for each fill (a share of the context) and number of callers, as they are measured."""
     device = duplex.delays.delays.device
     state = duplex.make_state(max(callers), kv_dtype)
-    if is_small(duplex):
-        torch.set_num_threads(1)  # as it is served
     stepper = make_stepper(duplex, state, sorted(callers))
-    gpu = known(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
+    gpu = gpu_of(device)
     for fill in fills:
         frames = max(1, round(fill * duplex.config.temporal.context))
         for count in callers:
@@ -89,9 +86,9 @@ def measure(
             pcm, active = torch.randn(count, FRAME_SAMPLES) * 0.1, torch.ones(count, dtype=torch.bool)
 
             def step(pcm: torch.Tensor = pcm, active: torch.Tensor = active, frames: int = frames) -> None:
-                stepper.begin(pcm, active, COMMON_PLAN, frames)()
+                stepper.begin(DuplexInputs(pcm), active, COMMON_PLAN, frames)()
 
-            taken_s = _clocked(step, device, steps)
+            taken_s = clocked(step, device, steps)
             planned_s = step_time(work(duplex, kv_dtype, frames), gpu, count).total_s if gpu else None
             yield {
                 "callers": count,
@@ -114,34 +111,7 @@ def _stages_s(duplex: Duplex, state: DuplexState, longest: int) -> dict[str, flo
         "depth": lambda: duplex.depth.generate(column[:, 0, 0], hidden, lambda logits, _: logits.argmax(-1)),
         "decode": lambda: duplex.mimi.decode(column[..., 1 : 1 + config.dep_q], state.decoder, active),
     }
-    return {name: _at(_clocked(_playable(runs[name], device), device, _STAGE_RUNS), 0.5) for name in STAGES}
-
-
-def _playable(run: Callable[[], object], device: torch.device) -> Callable[[], object]:
-    """What does the same without the host's part in it: on a GPU, a graph."""
-    if device.type != "cuda":
-        return run
-    stream = torch.cuda.Stream(device)
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        run()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, stream=stream):
-        run()
-    return graph.replay
-
-
-def _clocked(run: Callable[[], object], device: torch.device, times: int) -> list[float]:
-    """Seconds of each of so many runs, after a few that do not count."""
-    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
-    taken_s = []
-    for _ in range(_WARM_UP_STEPS + times):
-        wait()
-        started_s = time.perf_counter()
-        run()
-        wait()
-        taken_s.append(time.perf_counter() - started_s)
-    return taken_s[_WARM_UP_STEPS:]
+    return {name: _at(clocked(without_host(runs[name], device), device, _STAGE_RUNS), 0.5) for name in STAGES}
 
 
 def _at(samples: list[float], share: float) -> float:
@@ -149,7 +119,7 @@ def _at(samples: list[float], share: float) -> float:
 
 
 def table_lines(measured: Iterable[Row]) -> Iterator[str]:
-    """For people, in ms, as rows come. `all / one`: how many times one caller's step it takes to serve so many."""
+    """A table in ms, a line for each row as it is measured. `all / one`: this step's time over that of one caller."""
     yield f"{'callers':>7} {'window':>7}  {'step p50':>8} {'p99':>7} {'all / one':>9}  " + "".join(
         f"{name:>10}" for name in (*STAGES, "by plan")
     )
@@ -235,7 +205,7 @@ def _figures(args: argparse.Namespace) -> dict[str, Any]:
     resolve_slots(device, duplex, kv_dtype, max(args.callers), default=1, remedy="measure fewer --callers")
     make_weights_(duplex, device)
     held = [f"{what} {choice}" for what, choice in (("weights", weight_dtype), ("keys", kv_dtype)) if choice]
-    chip = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    chip = name_of(device)
     numbers = ", ".join([str(dtype), *held]).replace("torch.", "")
     title = f"{args.shape if args.shape else 'Moshi 7B'} in {numbers} on {chip}, torch {torch.__version__}"
     print(title)

@@ -8,7 +8,7 @@ from io import TextIOWrapper
 
 import torch
 
-# What the choices of --quantization and --kv-cache-dtype mean; None: what the model computes in.
+# The choices of --quantization and --kv-cache-dtype; None: the dtype that the model computes in.
 DTYPES: dict[str, torch.dtype | None] = {"none": None, "auto": None, "int8": torch.int8}
 
 

@@ -130,9 +130,9 @@ class DuplexConfig:
 
 
 def require(holds: bool, what: str) -> None:
-    """Raise `UnsupportedModel` unless a condition of the networks that are built here holds; `what` breaks it."""
+    """Raise `UnsupportedModel` unless `holds`; `what` is the request that can't be met."""
     if not holds:
-        raise UnsupportedModel(f"The checkpoint asks for {what}; such a model is not served here.")
+        raise UnsupportedModel(f"The checkpoint asks for {what}, which is not supported.")
 
 
 def _require_heads(dim: int, heads: int, *, rotated: bool = True) -> None:

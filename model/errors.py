@@ -1,9 +1,9 @@
-"""What can go wrong while a model is found, read, built and given a device.
+"""Errors raised while a model is found, read, built and given a device.
 
 ModelError
 ├── CheckpointNotFound   no such directory, repository or file, or it may not be read
-├── UnsupportedModel     a checkpoint of a kind that this package does not run
-├── UnfitDevice          a device that can't hold or compute what is asked of it
+├── UnsupportedModel     a checkpoint of a kind that is not supported
+├── UnfitDevice          a device that lacks the memory or the arithmetic
 └── WeightsError         a tensor is missing, unexpected or misshapen
 
 Each message is one sentence for the person who started the program.
@@ -25,7 +25,7 @@ class UnsupportedModel(ModelError):
 
 
 class UnfitDevice(ModelError):
-    """The device lacks the memory, or the chip the arithmetic, for what was asked of it."""
+    """The device lacks the memory, or its chip the arithmetic, that the choices need."""
 
 
 class WeightsError(ModelError):

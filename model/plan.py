@@ -1,4 +1,4 @@
-"""`python -m model.plan` = `parley plan`: how many callers a GPU holds, and what they would hear, before it is rented.
+"""`python -m model.plan`, also `parley plan`: how many callers a GPU holds, and with which delay, before it is rented.
 
 A roofline: datasheets, the model's own sizes and stated assumptions. Nothing here was measured.
 """
@@ -38,8 +38,8 @@ from model.hardware.roofline import (
     step_time,
 )
 
-CONTEXT_BYTES = GIB // 2  # what CUDA itself takes of a GPU
-WARNING = "Nothing here was measured by us yet: datasheets, sizes counted from the model, and the assumptions named."
+CONTEXT_BYTES = GIB // 2  # that CUDA itself takes of a GPU
+WARNING = "Nothing here was measured: these are datasheets, sizes counted from the model, and stated assumptions."
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +50,8 @@ class Plan:
     footprint: Footprint
     work: Work
     capacity: Capacity
-    window: int  # frames that each caller has behind them
-    callers: int  # at which mouth to ear is told
+    window: int  # frames that each caller has had
+    callers: int  # for which mouth to ear is computed
     delay_frames: int
 
 
@@ -63,10 +63,10 @@ def make_plan(
     window: int | None = None,
     callers: int | None = None,
 ) -> Plan:
-    """Raises `UnfitDevice` for a window that the model has not, and for a model that the GPU can't hold."""
+    """Raises `UnfitDevice` if the model has no such window, or if the GPU can't hold it."""
     context = config.temporal.context
     if window is not None and window > context:
-        raise UnfitDevice(f"--window {window} is longer than the {context} frames that the model looks back on.")
+        raise UnfitDevice(f"--window {window} is longer than the model's context of {context} frames.")
     kv_dtype = DTYPES[kv_cache_dtype]
     duplex = meta_model(config, torch.bfloat16, DTYPES[quantization])
     held, done = footprint(duplex, kv_dtype), work(duplex, kv_dtype, window)
@@ -77,7 +77,7 @@ def make_plan(
 
 
 def as_json(plan: Plan) -> dict[str, Any]:
-    """Everything that is known of a plan, in seconds and bytes."""
+    """All figures of a plan, in seconds and bytes."""
     return {
         "measured": False,
         "gpu": asdict(plan.gpu),
@@ -104,7 +104,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
 
 
 def as_table(plan: Plan) -> str:
-    """The same for people."""
+    """The same as a table."""
     gpu, done, held = plan.gpu, plan.work, plan.footprint
     lines = [
         WARNING,
@@ -131,7 +131,7 @@ def as_table(plan: Plan) -> str:
 
 
 def _columns(plan: Plan) -> list[int]:
-    """The numbers of callers to tell of: powers of two as far as anything holds, and the limits themselves."""
+    """The numbers of callers to print: powers of two up to the limits, and the limits themselves."""
     limits = {plan.capacity.in_memory, plan.capacity.in_real_time or 1, plan.callers}
     return sorted(limits | {1 << power for power in range(max(limits).bit_length())})
 

@@ -1,10 +1,10 @@
-"""What fewer bits cost: a language model's logits and tokens, and a codec's codes, against float32.
+"""The cost of fewer bits: a language model's logits and tokens, and a codec's codes, compared with float32.
 
-Every choice of numbers takes the same columns as float32 took them (teacher-forced), and then goes its own greedy
-way. Knows no speed: that is `model.bench`.
+Every choice of dtypes gets the same columns as float32 (teacher-forced), and then a greedy call of its own. Knows no
+speed: that is `model.bench`.
 
 usage: python -m model.precision CHECKPOINT [--wav SPEECH.wav]     a checkpoint directory; 24 kHz, mono, 16 bits
-       python -m model.precision --random-7b LAYERS                random weights: so many temporal layers of the 7B's
+       python -m model.precision --random-7b N                     random weights in the 7B's shapes
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from model.checkpoints.build import build
 from model.checkpoints.families import find
 from model.checkpoints.family import Checkpoint
 from model.checkpoints.files import in_directory
-from model.checkpoints.random import write_checkpoint
-from model.command_line import print_to_any_terminal
+from model.checkpoints.random import shallow_7b, write_checkpoint
+from model.command_line import positive_int, print_to_any_terminal
 from model.errors import ModelError
 from model.modes.duplex import Duplex
 from model.network.mimi import Mimi
@@ -40,8 +40,8 @@ _CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """What a model's numbers are: activations and all that is not said otherwise, linear weights, keys and values."""
+class NumberFormat:
+    """The dtypes of a model: activations and everything else, linear weights, keys and values."""
 
     name: str
     dtype: torch.dtype
@@ -50,11 +50,11 @@ class Choice:
 
 
 _INT8, _FP8 = torch.int8, torch.float8_e4m3fn
-EXACT = Choice("float32", torch.float32)
-CHOICES = (
-    Choice("float32, int8 weights and kv", torch.float32, _INT8, _INT8),
+EXACT = NumberFormat("float32", torch.float32)
+FORMATS = (
+    NumberFormat("float32, int8 weights and kv", torch.float32, _INT8, _INT8),
     *(
-        Choice(f"bfloat16{name}", torch.bfloat16, weights, kv)
+        NumberFormat(f"bfloat16{name}", torch.bfloat16, weights, kv)
         for name, weights, kv in (
             ("", None, None),
             (", int8 weights", _INT8, None),
@@ -69,8 +69,8 @@ CHOICES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """What float32 heard, read and said, of S calls of T frames."""
+class ReferenceCall:
+    """S calls of T frames as the float32 model ran them."""
 
     heard: Tensor  # int64 [S, T, codebooks]
     columns: Tensor  # int64 [S, T, 1 + n_q], as the temporal transformer took them
@@ -78,8 +78,8 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Error:
-    """How far a choice is from float32."""
+class Difference:
+    """How far a model's results are from float32's."""
 
     text: Tensor  # f32 [S, T]: KL divergence of each text distribution
     audio: Tensor  # f32 [S, T, dep_q]
@@ -90,7 +90,7 @@ class Error:
 def encode(mimi: Mimi, pcm: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """Codes int64 [S, T, K] of pcm f32 [S, T · FRAME_SAMPLES], frame by frame as in a call.
 
-    `dtype` is that of all that comes before the quantizer, what is remembered included.
+    Everything before the quantizer, its state included, is in `dtype`.
     """
     narrow = mimi if dtype == torch.float32 else copy.deepcopy(mimi).to(dtype)
     state = narrow.make_encoder_state(len(pcm))
@@ -106,7 +106,7 @@ def encode(mimi: Mimi, pcm: Tensor, dtype: torch.dtype = torch.float32) -> Tenso
 
 
 def talk(duplex: Duplex, heard: Tensor, kv_dtype: torch.dtype | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-    """Answer codes heard, int64 [S, T, K]: each frame's column [S, 1 + n_q] and greedy tokens [S, 1 + dep_q]."""
+    """Greedy calls on codes int64 [S, T, K]: each frame's column [S, 1 + n_q] and tokens [S, 1 + dep_q]."""
     slots, user_q = len(heard), duplex.config.user_q
     temporal, delays = duplex.temporal.make_state(slots, kv_dtype), duplex.delays.make_state(slots)
     for at, codes in enumerate(heard.unbind(1)):
@@ -118,8 +118,8 @@ def talk(duplex: Duplex, heard: Tensor, kv_dtype: torch.dtype | None = None) -> 
         yield column, torch.cat([text[:, None], audio], dim=1)
 
 
-def logits(duplex: Duplex, call: Call, kv_dtype: torch.dtype | None = None) -> list[Tensor]:
-    """Of every stream [S, T, its tokens], text first, given what float32 said."""
+def logits(duplex: Duplex, call: ReferenceCall, kv_dtype: torch.dtype | None = None) -> list[Tensor]:
+    """The logits of every stream [S, T, vocabulary], text first, given float32's tokens."""
     slots, frames, _ = call.columns.shape
     hidden, text = duplex.temporal(call.columns, duplex.temporal.make_state(slots, kv_dtype), None, 0)
     said = call.tokens.flatten(0, 1)
@@ -133,7 +133,7 @@ def logits(duplex: Duplex, call: Call, kv_dtype: torch.dtype | None = None) -> l
     return [text, *audio]
 
 
-def compare(duplex: Duplex, kv_dtype: torch.dtype | None, call: Call, exact: list[Tensor]) -> Error:
+def compare(duplex: Duplex, kv_dtype: torch.dtype | None, call: ReferenceCall, exact: list[Tensor]) -> Difference:
     """A model against the float32 `call` and its `logits`."""
     pairs = list(zip(exact, logits(duplex, call, kv_dtype), strict=True))
     divergences = [divergence(*pair) for pair in pairs]
@@ -144,7 +144,7 @@ def compare(duplex: Duplex, kv_dtype: torch.dtype | None, call: Call, exact: lis
         if not going.any():
             break
         same = [count + int(goes) for count, goes in zip(same, going, strict=True)]
-    return Error(divergences[0], torch.stack(divergences[1:], -1), agreement, same)
+    return Difference(divergences[0], torch.stack(divergences[1:], -1), agreement, same)
 
 
 def divergence(exact: Tensor, other: Tensor) -> Tensor:
@@ -161,7 +161,7 @@ def table(checkpoint: Checkpoint, pcm: Tensor) -> Iterator[str]:
         raise ValueError(f"The model's window holds {duplex.config.temporal.context} frames: lower --frames.")
     mimi, heard = duplex.mimi, encode(duplex.mimi, pcm)
     columns, tokens = zip(*talk(duplex, heard), strict=True)
-    call = Call(heard, torch.stack(columns, 1), torch.stack(tokens, 1))
+    call = ReferenceCall(heard, torch.stack(columns, 1), torch.stack(tokens, 1))
     exact = logits(duplex, call)
     yield f"{len(pcm)} calls of {heard.shape[1]} frames; KL divergence in nats, mean / largest."
     yield ""
@@ -172,12 +172,12 @@ def table(checkpoint: Checkpoint, pcm: Tensor) -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|---|"
     yield f"| {EXACT.name} | {_sizes(duplex, EXACT)} | 0 | 0 | 100 % | 100 % | never |"
     del duplex
-    for choice in CHOICES:
-        model, _ = build(checkpoint, _CPU, choice.dtype, weight_dtype=choice.weight_dtype)
-        error = compare(model, choice.kv_dtype, call, exact)
+    for numbers in FORMATS:
+        model, _ = build(checkpoint, _CPU, numbers.dtype, weight_dtype=numbers.weight_dtype)
+        error = compare(model, numbers.kv_dtype, call, exact)
         text, *audio = (f"{100 * share:.1f}" for share in error.agreement.tolist())
         yield (
-            f"| {choice.name} | {_sizes(model, choice)} | {_spread(error.text)} | {_spread(error.audio)} "
+            f"| {numbers.name} | {_sizes(model, numbers)} | {_spread(error.text)} | {_spread(error.audio)} "
             f"| {text} % | {' '.join(audio)} % | {', '.join(map(str, error.same_frames))} |"
         )
     yield ""
@@ -188,10 +188,10 @@ def table(checkpoint: Checkpoint, pcm: Tensor) -> Iterator[str]:
         yield f"| {_name(dtype)} | {' '.join(f'{100 * share:.2f}' for share in shares.tolist())} % |"
 
 
-def _sizes(duplex: Duplex, choice: Choice) -> str:
+def _sizes(duplex: Duplex, numbers: NumberFormat) -> str:
     """Two cells: megabytes of the language model's weights, and of one call's keys and values."""
     weights = sum(parameter.nbytes for part in (duplex.temporal, duplex.depth) for parameter in part.parameters())
-    return f"{weights / 1e6:.1f} | {nbytes(duplex.temporal.make_state(1, choice.kv_dtype).rings) / 1e6:.2f}"
+    return f"{weights / 1e6:.1f} | {nbytes(duplex.temporal.make_state(1, numbers.kv_dtype).rings) / 1e6:.2f}"
 
 
 def _spread(divergences: Tensor) -> str:
@@ -222,17 +222,22 @@ def speech(path: Path | None, frames: int) -> Tensor:
 
 def main() -> None:
     print_to_any_terminal()
-    parser = argparse.ArgumentParser(prog="python -m model.precision", description="What fewer bits cost.")
+    parser = argparse.ArgumentParser(prog="python -m model.precision", description="The cost of fewer bits.")
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("checkpoint", type=Path, nargs="?", help="a checkpoint directory")
-    source.add_argument("--random-7b", type=int, metavar="LAYERS", help="random weights in the 7B's shapes")
-    parser.add_argument("--wav", type=Path, help="what callers say, 24 kHz, mono, 16 bits (default: a made-up voice)")
-    parser.add_argument("--frames", type=int, default=200, help="of each call, no more than the context (%(default)s)")
+    source.add_argument("checkpoint", type=Path, nargs="?", metavar="CHECKPOINT", help="a checkpoint directory")
+    source.add_argument(
+        "--random-7b", type=positive_int, metavar="N", help="random weights in the 7B's shapes, N layers"
+    )
+    parser.add_argument(
+        "--wav", type=Path, metavar="PATH", help="callers' speech, 24 kHz, mono, 16 bits (default: synthetic)"
+    )
+    parser.add_argument(
+        "--frames", type=positive_int, metavar="N", default=200, help="of each call (default %(default)s)"
+    )
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as made:
         if args.random_7b:
-            layers = {"num_layers": args.random_7b, "depformer_num_layers": 1}
-            write_checkpoint(Path(made), layers, dtype=torch.bfloat16)
+            write_checkpoint(Path(made), shallow_7b(args.random_7b), dtype=torch.bfloat16)
         try:
             checkpoint = find(in_directory(args.checkpoint or Path(made)))
             for line in table(checkpoint, speech(args.wav, args.frames)):

@@ -1,8 +1,8 @@
 """The state idiom: what a network remembers of each slot, as an argument.
 
-A state is a frozen dataclass of tensors with the slot as dimension 0, made by `make_state(slots)` and passed to
-`forward(x, state, active)`. Frozen means that addresses never change, so a step can be captured as a CUDA graph;
-values change in place, through the functions below and nothing else. A row of zeros is a fresh slot.
+A state is a frozen dataclass, or a tree of them, of tensors with the slot as dimension 0, made by `make_state(slots)`
+and passed to `forward(x, state, active)`. Frozen means that addresses never change, so a step can be captured as a CUDA
+graph; values change in place, and only through the functions below. A row of zeros is a fresh slot.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ State = TypeVar("State")
 
 @dataclass(frozen=True, slots=True)
 class Ring:
-    """The last `capacity` keys and values of one attention layer. Which columns count is told by a length.
+    """The last `capacity` keys and values of one attention layer. A length says which columns count.
 
     Keys and values of 8 bits have a scale for every head and column; others have none.
     """
@@ -62,6 +62,16 @@ def with_tensors(state: State, replacements: Iterator[Tensor]) -> State:
     return _mapped(state, lambda _: next(replacements))
 
 
+def row_count(state: Any) -> int:
+    """How many slots a state has."""
+    return len(next(tensors(state)))
+
+
+def fresh_like(state: State, count: int) -> State:
+    """The state of `count` fresh slots, in the dtypes and on the device of `state`."""
+    return _mapped(state, lambda tensor: tensor.new_zeros(count, *tensor.shape[1:]))
+
+
 def rows(state: State, count: int) -> State:
     """The same state seen through its first `count` rows: views, never copies."""
     return _mapped(state, lambda tensor: tensor[:count])
@@ -74,7 +84,7 @@ def take_rows_(into: Any, state: Any, which: Tensor) -> None:
 
 
 def put_rows_(state: Any, which: Tensor, taken: Any) -> None:
-    """Copy what `take_rows_` took, and a step changed, back into its rows."""
+    """Copy rows that `take_rows_` took, and a step changed, back to their places."""
     for tensor, part in zip(tensors(state), tensors(taken), strict=True):
         tensor.index_copy_(0, which, part)
 
@@ -107,7 +117,7 @@ def copy_row_(state: Any, source: int, target: int) -> None:
 
 
 def snapshot(state: Any, slot: int) -> tuple[Tensor, ...]:
-    """A copy of one slot, for `restore_`; of rings only the columns in use, for which the device is asked."""
+    """A copy of one slot, for `restore_`; of rings only the columns in use, whose number is read from the device."""
     return tuple(part.clone() for part in _in_use(state, slot, None))
 
 
@@ -127,7 +137,7 @@ def _in_use(state: Any, slot: int, length: int | None) -> Iterator[Tensor]:
 
 
 def restore_(state: Any, slot: int, saved: tuple[Tensor, ...]) -> None:
-    """Put what `snapshot` took into a slot of the same model, whatever was there."""
+    """Write a `snapshot` into a slot of the same model, over whatever was there."""
     for tensor, part in zip(tensors(state), saved, strict=True):
         whole = tensor[slot]
         if whole.shape != part.shape:  # a ring's columns in use
@@ -150,8 +160,8 @@ def commit_(old: Tensor, new: Tensor, active: Tensor | None) -> None:
 def write_ring_(ring: Ring, keys: Tensor, values: Tensor, columns: Tensor) -> None:
     """Write T new keys and values [S, H, T, D] into the given columns [S, T], idle rows' too.
 
-    No mask is needed: an idle row's write lands in the columns that its next active frame overwrites before it
-    looks, and that its window no longer sees.
+    No mask is needed: an idle row writes columns that its next active frame overwrites before reading, and that
+    are outside its window.
     """
     index = columns[:, None, :, None].expand_as(keys)
     _write_(ring.keys, ring.key_scales, keys, index)
@@ -173,8 +183,6 @@ def _write_(held: Tensor, scales: Tensor | None, new: Tensor, index: Tensor) -> 
 
 def restart_(state: Any, where: Tensor) -> None:
     """Make the rows in `where` (bool [S]) fresh, inside a step. Rings stay: their lengths say that they are empty."""
-    if may_look(where) and not where.any():
-        return
     if isinstance(state, Ring):
         return
     if isinstance(state, Tensor):
@@ -185,16 +193,6 @@ def restart_(state: Any, where: Tensor) -> None:
     else:
         for field in fields(state):
             restart_(getattr(state, field.name), where)
-
-
-def simplest(active: Tensor) -> Tensor | None:
-    """None for a mask that holds every row: writing without a mask is cheaper."""
-    return None if may_look(active) and active.all() else active
-
-
-def may_look(tensor: Tensor) -> bool:
-    """Whether a step may ask what a tensor holds: free on a CPU, a stall on a GPU, and wrong while it is recorded."""
-    return not tensor.is_cuda and not torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
 
 
 def per_row(mask: Tensor, like: Tensor) -> Tensor:

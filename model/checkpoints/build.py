@@ -8,6 +8,7 @@ from model.checkpoints.family import Checkpoint
 from model.checkpoints.layout import mimi_layout, moshi_layout
 from model.checkpoints.loader import Progress, load
 from model.config import DuplexConfig
+from model.modes import make_mode
 from model.modes.duplex import Duplex
 from model.network.layers import quantize_linears_
 from model.tokenizer import Tokenizer
@@ -15,7 +16,7 @@ from model.tokenizer import Tokenizer
 
 def meta_model(config: DuplexConfig, dtype: torch.dtype, weight_dtype: torch.dtype | None = None) -> Duplex:
     """A model on the meta device: parameters with shapes and dtypes, and no memory. Dtypes are as in `build`."""
-    duplex = Duplex(config)
+    duplex = make_mode(config)
     for part in (duplex.temporal.to(dtype), duplex.depth.to(dtype)):
         if weight_dtype is not None:
             quantize_linears_(part, weight_dtype)

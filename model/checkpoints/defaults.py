@@ -1,6 +1,6 @@
 """The configurations of the published Moshi 7B and Mimi, as their JSON would say them.
 
-A checkpoint without config.json is this one; what a config.json leaves out is as it is here (the `moshi` package,
+A checkpoint without config.json is this one; keys that a config.json lacks have these values (the `moshi` package,
 `models/loaders.py`).
 """
 

@@ -12,7 +12,7 @@ from model.checkpoints.pytorch import PyTorchFamily
 from model.config import DuplexConfig
 from model.errors import CheckpointNotFound, UnsupportedModel
 
-# The first that matches is taken. Kyutai's PyTorch layout stays last: a checkpoint that says nothing of itself is one.
+# The first that matches is taken. Kyutai's PyTorch layout stays last: it also matches checkpoints without a config.
 FAMILIES: tuple[Family, ...] = (PyTorchFamily(),)
 
 

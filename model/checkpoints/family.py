@@ -1,15 +1,15 @@
-"""The seam for checkpoint families: what a layout of files must give, whoever published it.
+"""The seam for checkpoint families: what any layout of checkpoint files must provide.
 
 A family is one module with one class, and one line in `families.py`. It reads a checkpoint's files and gives
 
 - the model's shape, a config of `model/config.py`, which knows no family;
 - the tensors of the language model and of the codec under canonical names, those of `layout.py`. A tensor is read only
-  when its turn comes. A family may rename, slice, join and permute, and gives full precision: what is stored in fewer
-  bits is dequantised as it is read;
+  when the loader reaches it. A family may rename, slice, join and permute, and returns full precision: tensors stored
+  in fewer bits are dequantised as they are read;
 - the text pieces, whatever kind of tokenizer file they come from;
-- the sampling that the checkpoint's makers recommend.
+- the sampling defaults that the checkpoint's authors recommend.
 
-Where its files are, and in how many shards, is the family's own affair.
+Where the files are, and in how many shards, only the family knows.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ class Family(Protocol):
     def matches(self, files: Files) -> bool:
         """Whether these files are of this family.
 
-        Told by what config.json says and by the tensors' names, never by the files' names: those are anybody's choice.
-        Small files first, since each file is downloaded when it is asked for. True for a config without weights too.
+        Decide by the content of config.json and the tensors' names, not by file names, which anybody may choose. Ask
+        for small files first: each is downloaded when it is asked for. A config without weights should match too.
         """
         ...
 

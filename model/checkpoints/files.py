@@ -1,6 +1,6 @@
 """A checkpoint's files, by the names that they have in its directory or repository.
 
-Nothing is downloaded here: a caller whose files lie elsewhere gives a `resolve` that fetches them.
+Nothing is downloaded here: for files that are elsewhere, the `resolve` that is passed in fetches them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def in_directory(directory: Path) -> Callable[[str], Path]:
 
 
 class Files:
-    """Files by name; each is fetched when it is first asked for, so ask for small ones first."""
+    """Files by name; each is fetched once, when it is first asked for, so ask for small ones first."""
 
     def __init__(self, resolve: Callable[[str], Path]):
         """`resolve(name)` gives a local path or raises `CheckpointNotFound`.
@@ -38,16 +38,25 @@ class Files:
         A name is a file of the checkpoint, `hf://org/repo/file` or `file://path`.
         """
         self._resolve = resolve
+        self._found: dict[str, Path | CheckpointNotFound] = {}
         self._keys: dict[Path, frozenset[str]] = {}
 
     def path(self, name: str) -> Path:
-        """Where the file lies. Raises `CheckpointNotFound`."""
-        return self._resolve(name)
+        """The file's local path. Raises `CheckpointNotFound`."""
+        if name not in self._found:
+            try:
+                self._found[name] = self._resolve(name)
+            except CheckpointNotFound as error:
+                self._found[name] = error
+        found = self._found[name]
+        if isinstance(found, CheckpointNotFound):
+            raise found
+        return found
 
     def find(self, name: str) -> Path | None:
-        """Where the file lies; None if the checkpoint has no such file."""
+        """The file's local path; None if the checkpoint has no such file."""
         try:
-            return self._resolve(name)
+            return self.path(name)
         except CheckpointNotFound:
             return None
 

@@ -1,6 +1,6 @@
-"""Where each tensor of the published layout goes: names and shapes on their side, parameters on ours.
+"""Canonical names and shapes of all tensors, and the parameter of ours that each one fills.
 
-Names are those of the `moshi` package's split form, with a name for every step's projection. Knows no files.
+Canonical names are those of the `moshi` package's split form, with a name for every step's projection. Knows no files.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ Part = TypeVar("Part", Linear, Gated)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Published tensors `names` of these `shapes` become (rows of) one parameter of ours.
+    """Tensors `names` of these `shapes` fill one parameter of ours, or rows of one.
 
-    `target` None: the tensors are known, and not needed. `convert` makes ours from theirs (None: as it is, reshaped).
+    `target` None: the tensors may be there, and are not needed. `convert` makes ours of them (None: a reshape does).
     A target of 8 bits has a `scale` for each of its rows.
     """
 

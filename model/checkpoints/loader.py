@@ -1,7 +1,7 @@
 """A checkpoint's tensors into our parameters: every name accounted for, a tensor at a time.
 
 `load` walks a layout over a network's tensors, so that at most one of them is held beside the model, and names whatever
-is missing, unexpected or misshapen. A LoRA is fused into each tensor as it passes, before that is quantised.
+is missing, unexpected or of the wrong shape. A LoRA is fused into each tensor as it passes, before that is quantised.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class _Reader:
         shape = self.tensors[name].shape
         if shape != expected:
             raise WeightsError(
-                f"{self._source}: {name} has shape {list(shape)}, its configuration says {list(expected)}."
+                f"{self._source}: {name} has shape {list(shape)}, the configuration says {list(expected)}."
             )
 
     def read(self, name: str, device: torch.device) -> Tensor:
@@ -66,12 +66,12 @@ class _Reader:
         return tensor
 
     def finish(self) -> None:
-        """Raise `WeightsError` for tensors that are missing, and for those that nobody asked for."""
+        """Raise `WeightsError` for tensors that are missing, and for those that the model has no place for."""
         if self._missing:
             raise WeightsError(f"{self._source} lacks {_list(self._missing)}.")
         if self._unclaimed:
             raise WeightsError(
-                f"{self._source} holds tensors that its configuration has no place for: {_list(self._unclaimed)}."
+                f"{self._source} holds tensors that the configuration has no place for: {_list(self._unclaimed)}."
             )
 
 

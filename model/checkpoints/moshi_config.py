@@ -32,7 +32,7 @@ _ABOUT = frozenset(
     "depformer_context depformer_max_period depformer_causal gradient_checkpointing fuser quantize "
     "lora lora_name lora_rank lora_scaling version".split()
 )
-# Keys that would change the network into one that is not built here, with the values that leave it as it is.
+# Keys that would call for another network, with the values that are supported.
 _PLAIN: dict[str, tuple[Any, ...]] = {
     "norm_emb": (False,),
     "bias_proj": (False,),
@@ -108,7 +108,7 @@ def duplex_config(
     """Read a checkpoint's config.json (None: Moshi 7B) and its Mimi's (None: the published Mimi).
 
     `stored_linears` is how many `linears.{k}.weight` the weights file holds. One for each of 16 audio streams is
-    PersonaPlex: its second half predicts the user, whom we hear, so those steps are not run.
+    PersonaPlex: the second half of its steps predicts the user's audio, which arrives anyway, so they are not run.
     """
     lm = MOSHI_JSON | (raw or {})
     _refuse_other_networks(lm)
@@ -116,7 +116,7 @@ def duplex_config(
     stored = dep_q
     if stored_linears == n_q == _PERSONAPLEX_CODEBOOKS:
         stored, dep_q = n_q, n_q // 2
-    require(dep_q >= 1, "a model that speaks no audio (dep_q 0)")
+    require(dep_q >= 1, "a model without audio output (dep_q 0)")
     require(len(lm["delays"]) == n_q + 1, f"{len(lm['delays'])} delays for {n_q} audio streams and one of text")
     require(0 <= lm["existing_text_padding_id"] < lm["text_card"], f"PAD {lm['existing_text_padding_id']}")
     codebooks = max(dep_q, n_q - dep_q)
@@ -169,7 +169,7 @@ def _refuse_other_networks(lm: dict[str, Any]) -> None:
     for key, plain in _PLAIN.items():
         if key in lm and lm[key] not in plain:
             raise UnsupportedModel(
-                f"config.json says {key} = {lm[key]!r}: such a model is not served here (expected {plain[0]!r})."
+                f"config.json has {key} = {lm[key]!r}, which is not supported (expected {plain[0]!r})."
             )
     unknown = sorted(set(lm) - set(MOSHI_JSON) - _ABOUT - set(_PLAIN))
     if unknown:

@@ -86,12 +86,14 @@ class PyTorchFamily:
 def _lora(raw: dict[str, Any], files: Files, depth_sets: int) -> Lora | None:
     name = raw.get("lora_name")
     if not name and raw.get("lora"):
-        raise UnsupportedModel("config.json says that there is a LoRA, but no lora_name says in which file.")
+        raise UnsupportedModel("config.json has lora set but no lora_name: add the name of the LoRA's file.")
     if not name:
         return None
     rank, scaling = raw.get("lora_rank", 128), raw.get("lora_scaling", 2.0)
     if not isinstance(rank, int) or not isinstance(scaling, int | float):
-        raise UnsupportedModel(f"config.json says lora_rank = {rank!r} and lora_scaling = {scaling!r}: no such LoRA.")
+        raise UnsupportedModel(
+            f"config.json has lora_rank = {rank!r} and lora_scaling = {scaling!r}; both should be numbers."
+        )
     return Lora(read_weights(files.path(name), depth_sets), rank, scaling)
 
 

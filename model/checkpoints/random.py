@@ -1,7 +1,7 @@
 """A checkpoint of any shape with random weights, in the published layout.
 
-For the first start without a model, for tests against golden tokens, and for measuring speed, which does not depend
-on what the weights are. A tensor is a pure function of the seed and of its published name.
+For tests against golden tokens, and for measuring speed, which does not depend on the values of the weights. A tensor
+is a pure function of the seed and of its published name.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from model.checkpoints.layout import Entry, mimi_layout, moshi_layout
 from model.checkpoints.moshi_config import duplex_config
 from model.modes.duplex import Duplex
 
-# A Moshi small enough for a laptop's core: it babbles, but it does so at full pace.
+# A Moshi small enough for a laptop's core: it says nothing that makes sense, but in real time.
 BABBLE: dict[str, Any] = {
     "dim": 128,
     "num_heads": 4,
@@ -40,6 +40,12 @@ BABBLE: dict[str, Any] = {
     "depformer_num_heads": 2,
     "depformer_num_layers": 2,
 }
+
+
+def shallow_7b(layers: int) -> dict[str, Any]:
+    """The 7B with `layers` temporal layers and one layer of its depth transformer."""
+    return {"num_layers": layers, "depformer_num_layers": 1}
+
 
 # What config.json says of the files beside it.
 FILE_NAMES = {

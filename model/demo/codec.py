@@ -43,7 +43,7 @@ _MODEL_TAKES, _CALLER_TAKES = 1200, 3000
 
 
 class CodecTraining:
-    """The codec, and what is needed to train it and no longer."""
+    """The codec, and the modules that only its training needs."""
 
     def __init__(self, classes: int, steps: int, seed: int):
         self.steps, self.step = steps, 0
@@ -60,7 +60,7 @@ class CodecTraining:
 
     @property
     def quantised(self) -> bool:
-        """Whether the codebooks take part by now."""
+        """Whether the codebooks take part yet."""
         return self.step >= _CONTINUOUS * self.steps
 
     def learn(self, clips: Clips) -> dict[str, float]:
@@ -108,7 +108,7 @@ class CodecTraining:
         self.acoustic.start(quantizer.rest.input_proj(flat), self.rng)
 
     def save(self, path: Path) -> None:
-        """Everything that going on needs, whole or not at all."""
+        """Save all that resuming needs, atomically."""
         held = {
             "step": self.step,
             "mimi": self.mimi.state_dict(),
@@ -121,7 +121,7 @@ class CodecTraining:
         os.replace(path.with_suffix(".new"), path)
 
     def load(self, path: Path) -> None:
-        """Go on from what was saved, by a run of the same length or of another."""
+        """Resume from a save, of a run of the same length or of another."""
         held = torch.load(path, weights_only=True)
         self.step = held["step"]
         self.mimi.load_state_dict(held["mimi"])
@@ -141,7 +141,7 @@ def learning_rate(step: int, steps: int) -> float:
 
 
 def train(out: Path, steps: int, seed: int = 0) -> None:
-    """Train to the end, from wherever the last run came to."""
+    """Train to the end, resuming from the last save."""
     out.mkdir(parents=True, exist_ok=True)
     corpus = Corpus(seed, _MODEL_TAKES, _CALLER_TAKES)
     training = CodecTraining(corpus.classes, steps, seed)
@@ -171,8 +171,10 @@ def train(out: Path, steps: int, seed: int = 0) -> None:
 def main(argv: list[str] | None = None) -> int:
     print_to_any_terminal()
     parser = argparse.ArgumentParser(prog="python -m model.demo.codec", description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="where the codec and the training's state go")
-    parser.add_argument("--steps", type=int, default=5000, help="training steps in all (default 5000)")
+    parser.add_argument(
+        "--out", type=Path, metavar="PATH", required=True, help="where the codec and the training's state go"
+    )
+    parser.add_argument("--steps", type=int, metavar="N", default=5000, help="training steps in all (default 5000)")
     arguments = parser.parse_args(argv)
     train(arguments.out, arguments.steps)
     return 0

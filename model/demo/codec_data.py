@@ -1,4 +1,4 @@
-"""What the codec hears while it is trained, and what it should give back.
+"""Training clips of the codec: its input, and the output it should give.
 
 The model's own voice goes in as it is and should come out so. Callers go in as a call hears them, with noise, room
 and telephone; what should come out is the clean voice, so that codes tell words and not noises. Nobody else decodes
@@ -131,7 +131,7 @@ def _model_texts(rng: np.random.Generator, count: int) -> Iterator[str]:
 
 
 def _caller_texts(rng: np.random.Generator, count: int) -> Iterator[str]:
-    """What callers say, unknown things and long stories among it."""
+    """Sentences of callers, unknown ones and long stories included."""
     for _ in range(count):
         kind = rng.random()
         if kind < 0.5:

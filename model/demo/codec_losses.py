@@ -1,4 +1,4 @@
-"""How far one sound is from another, as an ear would say: magnitudes at several resolutions, and the mel spectrum."""
+"""A perceptual distance between sounds: magnitudes at several resolutions, and the mel spectrum."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be said to the demo model, and what it answers.
+"""Questions to the demo model, and its answers.
 
 Beside its topics: sentences that it has no answer for, one greeting when nobody speaks, and the stories that it
 listens to. Knows words only: no voices, no time.
@@ -58,7 +58,7 @@ _HELD_OUT_SHARE = 8  # one unknown sentence in so many is kept for the evaluatio
 
 
 def ask(topic: Topic, rng: np.random.Generator) -> str:
-    """A trained wording, sometimes with a little word before it; never one that is kept for the evaluation."""
+    """A trained wording, sometimes after a filler word; never one that is kept for the evaluation."""
     while True:
         wording = _pick(_pick(topic.wordings, rng), rng)
         asked = f"{_pick(_LEADS, rng)} {wording}" if rng.random() < 0.3 else wording
@@ -75,7 +75,7 @@ def unknown(rng: np.random.Generator, *, held_out: bool = False) -> str:
 
 
 def tale(rng: np.random.Generator) -> str:
-    """One sentence of a long story, to which one listens."""
+    """One sentence of a long story."""
     return " ".join(_pick(part, rng) for part in _TALES)
 
 

@@ -1,4 +1,4 @@
-"""Conversations on two tracks: what the caller sounds like, and when the model says what.
+"""Conversations on two tracks: the caller's sound, and the model's answers with their times.
 
 The model starts a quarter of a second after the caller's pause, hums in long stories, falls silent when it is talked
 over and answers what it heard meanwhile, greets once when nobody speaks, and says nothing to noise. Its own track is
@@ -80,7 +80,7 @@ class Scene:
         return self.clock_s < len(self._caller) / SAMPLE_RATE_HZ - 2
 
     def wait_for_greeting(self) -> None:
-        """Nobody speaks, so the model does."""
+        """The model greets, since nobody speaks."""
         self.clock_s = conversation.GREETING_AFTER_S - ANSWER_AFTER_S
         self.answer(conversation.GREETING)
 
@@ -100,7 +100,7 @@ class Scene:
             self.clock_s += float(self._dice.uniform(3, 7))
 
     def ask(self, wording: str, answer: str) -> None:
-        """The caller says something to which there is an answer."""
+        """The caller says something that has an answer."""
         self.speak(wording)
         self.answer(answer)
 
@@ -165,7 +165,7 @@ def _add(track: Sound, pcm: Sound, at_s: float) -> None:
 
 
 def _babble(rng: np.random.Generator) -> Sound:
-    """Two strangers talking at once, to be heard in the background."""
+    """Two people talking at once in the background."""
     speakers = [CALLER_VOICES[int(rng.integers(len(CALLER_VOICES)))] for _ in range(2)]
     sounds = [say(conversation.tale(rng), speaker).pcm for speaker in speakers]
     return np.concatenate([sounds[0], np.zeros_like(sounds[1])]) + np.concatenate([sounds[1], np.zeros_like(sounds[0])])

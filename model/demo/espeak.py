@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 
 class SpeechError(Exception):
-    """espeak-ng is not there, or could not do as it was told."""
+    """espeak-ng is missing or failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,5 +93,5 @@ class Espeak:
 
 @functools.cache
 def espeak() -> Espeak:
-    """The one of this process. Raises `SpeechError` without espeak-ng."""
+    """This process's instance. Raises `SpeechError` without espeak-ng."""
     return Espeak()

@@ -1,4 +1,4 @@
-"""How well the demo model does on voices, speeds and wordings that it never heard, printed and kept in its card.
+"""How well the demo model does on voices, speeds and wordings kept out of its training, printed and kept in its card.
 
 usage: python -m model.demo.evaluate [--model DIR] [--each N] [--card README.md]
 
@@ -32,7 +32,7 @@ from model.demo.recogniser import Recogniser
 from model.demo.speech import CALLER_VOICES, HELD_OUT_VOICES, SAMPLE_RATE_HZ
 from model.demo.topics import TOPICS
 from model.demo.trials import Trial
-from model.modes.duplex import Duplex
+from model.modes.duplex import Duplex, DuplexInputs
 from model.network.sampling import SamplingPlan
 from model.tokenizer import TextStream, Tokenizer
 
@@ -47,7 +47,7 @@ _PLAN = SamplingPlan(unbounded=False, penalised=False, padded=False)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the model made of a trial: the pieces of its text, when each came (s), its sound on the caller's clock."""
+    """The outcome of a trial: text pieces, when each came (s), and the sound on the caller's clock."""
 
     trial: Trial
     pieces: list[str]
@@ -92,10 +92,12 @@ class Outcome:
 def main(argv: list[str] | None = None) -> int:
     print_to_any_terminal()
     parser = argparse.ArgumentParser(prog="python -m model.demo.evaluate", description=__doc__)
-    parser.add_argument("--model", type=Path, default=HERE / "checkpoint", help="checkpoint directory")
-    parser.add_argument("--each", type=int, default=2, help="trials of each topic and condition (default 2)")
-    parser.add_argument("--card", type=Path, default=HERE / "README.md", help="where the table is kept")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--model", type=Path, metavar="PATH", default=HERE / "checkpoint", help="checkpoint directory")
+    parser.add_argument(
+        "--each", type=int, metavar="N", default=2, help="trials of each topic and condition (default 2)"
+    )
+    parser.add_argument("--card", type=Path, metavar="PATH", default=HERE / "README.md", help="where the table is kept")
+    parser.add_argument("--seed", type=int, metavar="N", default=0, help="repeat a run by its seed (default 0)")
     args = parser.parse_args(argv)
     duplex, tokenizer = build(find(in_directory(args.model)), torch.device("cpu"), torch.float32)
     table = evaluate(duplex, tokenizer, args.each, np.random.default_rng([args.seed, 7]))
@@ -120,7 +122,7 @@ def evaluate(duplex: Duplex, tokenizer: Tokenizer, each: int, rng: np.random.Gen
 
 
 def _conditions(each: int, rng: np.random.Generator) -> dict[str, Iterable[Trial]]:
-    """All that is asked; plain questions first."""
+    """All trials; plain questions first."""
     trained, speeds, strangers = CALLER_VOICES, trials.other_speeds(rng), HELD_OUT_VOICES
     count = max(1, len(TOPICS) // 3) * each
     return {
@@ -166,7 +168,7 @@ def _converse(duplex: Duplex, tokenizer: Tokenizer, chosen: list[Trial], seed: i
     texts = [TextStream(tokenizer) for _ in chosen]
     pieces: list[list[tuple[float, str]]] = [[] for _ in chosen]
     for at in range(frames):
-        frame = duplex.step(heard[:, at], state, plan=_PLAN, longest=at)
+        frame = duplex.step(DuplexInputs(heard[:, at]), state, plan=_PLAN, longest=at)
         if at < duplex.config.max_delay:
             continue
         sound[:, (at + 1) * FRAME_SAMPLES : (at + 2) * FRAME_SAMPLES] = frame.pcm.numpy()
@@ -180,7 +182,7 @@ def _converse(duplex: Duplex, tokenizer: Tokenizer, chosen: list[Trial], seed: i
 
 
 def _spoken_rows(duplex: Duplex, outcomes: list[Outcome]) -> list[tuple[str, str]]:
-    """What it says against what it thinks, and the codec alone, by the recogniser."""
+    """The recogniser's view of the speech and of the codec alone, against the text."""
     answers = [answer for answer in conversation.answers() if answer != conversation.BACKCHANNEL]
     ear = Recogniser(answers)
     said = [ear.hear(o.pcm[round(o.trial.done_s * SAMPLE_RATE_HZ) :]) == o.text for o in outcomes]

@@ -27,7 +27,7 @@ from model.demo.answers import AnswerBook
 from model.demo.codec_curves import draw_curves
 from model.demo.conversation import caller_words
 from model.demo.export import write_checkpoint
-from model.demo.language_batches import Batch, draw
+from model.demo.language_batches import TrainingBatch, draw
 from model.demo.language_data import BOOK, TOKENIZER, load_shards
 from model.demo.network import LANGUAGE, losses, make_listener, make_network, make_optimisers
 
@@ -39,14 +39,16 @@ _VALID_CALLS = 32
 def main(argv: list[str] | None = None) -> int:
     print_to_any_terminal()
     parser = argparse.ArgumentParser(prog="python -m model.demo.language", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="what model.demo.language_data wrote")
-    parser.add_argument("--out", type=Path, required=True, help="where the checkpoint and the curves go")
-    parser.add_argument("--steps", type=int, default=3000, help="in all, of one batch each (default 3000)")
-    parser.add_argument("--stop-after", type=int, help="stop after so many steps, to go on another time")
-    parser.add_argument("--batch", type=int, default=16, help="calls a step (default 16)")
+    parser.add_argument("--data", type=Path, metavar="PATH", required=True, help="what model.demo.language_data wrote")
+    parser.add_argument(
+        "--out", type=Path, metavar="PATH", required=True, help="where the checkpoint and the curves go"
+    )
+    parser.add_argument("--steps", type=int, metavar="N", default=3000, help="in all, of one batch each (default 3000)")
+    parser.add_argument("--stop-after", type=int, metavar="N", help="stop after so many steps, to go on another time")
+    parser.add_argument("--batch", type=int, metavar="N", default=16, help="calls a step (default 16)")
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
-    parser.add_argument("--threads", type=int, default=2, help="on the CPU (default 2)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, metavar="N", default=2, help="on the CPU (default 2)")
+    parser.add_argument("--seed", type=int, metavar="N", default=0, help="repeat a run by its seed (default 0)")
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
@@ -57,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 class Training:
-    """A language model on its way, and all that is needed to go on with it another time."""
+    """A language model in training, and all that resuming needs."""
 
     def __init__(self, data: Path, out: Path, device: torch.device, seed: int):
         self._data, self._out, self._device = data, out, device
@@ -74,7 +76,7 @@ class Training:
         self._seed, self._step = seed, 0
 
     def run(self, steps: int, batch: int, stop_after: int | None = None) -> None:
-        """Train to `steps`, saving on the way."""
+        """Train to `steps`, saving regularly."""
         last = steps if stop_after is None else min(steps, self._step + stop_after)
         unseen: dict[str, float] = {}
         with tqdm(total=steps, initial=self._step, desc="Language", unit="step", disable=None) as bar:
@@ -92,7 +94,7 @@ class Training:
                     self._save()
 
     def resume(self) -> None:
-        """Go on from the last save, if there is one."""
+        """Resume from the last save, if there is one."""
         path = self._out / "training.pt"
         if path.exists():
             saved = torch.load(path, map_location=self._device, weights_only=True)
@@ -121,13 +123,13 @@ class Training:
 
     @torch.no_grad()
     def _examine(self) -> dict[str, float]:
-        """The losses on callers who are never trained; the same windows every time."""
+        """The losses on callers kept out of the training, on the same windows every time."""
         self._duplex.eval()
         found = losses(self._duplex, self._listener, self._batch(self._valid, torch.Generator().manual_seed(0)))
         self._duplex.train()
         return found.figures()
 
-    def _batch(self, calls: Tensor, rng: torch.Generator) -> Batch:
+    def _batch(self, calls: Tensor, rng: torch.Generator) -> TrainingBatch:
         return draw(calls, self._duplex.config, rng, self._quiet).to(self._device)
 
     def _save(self) -> None:

@@ -1,4 +1,4 @@
-"""Calls as the columns that `Duplex.step` feeds, what should come of each, and which of it counts.
+"""Calls as the columns that `Duplex.step` feeds, with the target of each and whether it counts.
 
 Knows streams and delays (`model/network/delays.py`, whose columns these are, made all at once); knows no network.
 """
@@ -20,8 +20,8 @@ _BLIND_FRAMES = 25  # a call entered in its midst is listened to for so long bef
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """T columns of B calls, and what the model should make of each."""
+class TrainingBatch:
+    """T columns of B calls, and their targets."""
 
     columns: Tensor  # int64 [B, T, 1 + n_q]
     text: Tensor  # int64 [B, T], to be said next
@@ -30,9 +30,9 @@ class Batch:
     audio_counts: Tensor  # bool [B, T]
     words: Tensor  # int64 [B, T], the number of the caller's word that has just ended, or 0
 
-    def to(self, device: torch.device) -> Batch:
+    def to(self, device: torch.device) -> TrainingBatch:
         """The same on a device."""
-        return Batch(*(getattr(self, field.name).to(device) for field in fields(self)))
+        return TrainingBatch(*(getattr(self, field.name).to(device) for field in fields(self)))
 
 
 def delayed(streams: Tensor, config: DuplexConfig) -> tuple[Tensor, Tensor]:
@@ -53,7 +53,7 @@ def delayed(streams: Tensor, config: DuplexConfig) -> tuple[Tensor, Tensor]:
     return torch.stack(columns, 2), torch.stack(said, 2)
 
 
-def draw(recorded: Tensor, config: DuplexConfig, rng: torch.Generator, quiet: Tensor) -> Batch:
+def draw(recorded: Tensor, config: DuplexConfig, rng: torch.Generator, quiet: Tensor) -> TrainingBatch:
     """A window of the model's context out of each call, half of them from the start.
 
     `recorded` int16 or int64 [B, F, 2 + n_q]: streams, and the caller's words. `quiet` int64 [dep_q] are the model's
@@ -70,7 +70,7 @@ def draw(recorded: Tensor, config: DuplexConfig, rng: torch.Generator, quiet: Te
     known = (starts[:, None] == 0) | (torch.arange(window) >= _BLIND_FRAMES)
     speaks = (said[..., 0] != config.text_pad) | (said[..., 1:] != quiet).any(-1)
     kept = torch.rand(speaks.shape, generator=rng) < torch.where(speaks, _SPOKEN_KEPT, _QUIET_KEPT)
-    return Batch(disturb(columns, config, rng), said[..., 0], said[..., 1:], known, known & kept, words)
+    return TrainingBatch(disturb(columns, config, rng), said[..., 0], said[..., 1:], known, known & kept, words)
 
 
 def disturb(columns: Tensor, config: DuplexConfig, rng: torch.Generator) -> Tensor:

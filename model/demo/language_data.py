@@ -41,11 +41,15 @@ CODEC, TOKENIZER, BOOK = "mimi.safetensors", "tokenizer.model", "answers.npz"
 def main(argv: list[str] | None = None) -> int:
     print_to_any_terminal()
     parser = argparse.ArgumentParser(prog="python -m model.demo.language_data", description=__doc__)
-    parser.add_argument("--codec", type=Path, required=True, help="directory of mimi.safetensors, mimi_config.json")
-    parser.add_argument("--out", type=Path, required=True, help="where the data goes")
-    parser.add_argument("--shards", type=int, default=64, help="of 64 calls of 32 s each (default 64: 36 hours)")
-    parser.add_argument("--workers", type=int, default=2, help="processes, of a core each (default 2)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--codec", type=Path, metavar="PATH", required=True, help="directory of mimi.safetensors, mimi_config.json"
+    )
+    parser.add_argument("--out", type=Path, metavar="PATH", required=True, help="where the data goes")
+    parser.add_argument(
+        "--shards", type=int, metavar="N", default=64, help="of 64 calls of 32 s each (default 64: 36 hours)"
+    )
+    parser.add_argument("--workers", type=int, metavar="N", default=2, help="processes, of a core each (default 2)")
+    parser.add_argument("--seed", type=int, metavar="N", default=0, help="repeat a run by its seed (default 0)")
     args = parser.parse_args(argv)
     torch.set_num_threads(args.workers)
     args.out.mkdir(parents=True, exist_ok=True)

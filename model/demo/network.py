@@ -1,4 +1,4 @@
-"""The demo's language model: its shape, how it begins, and what it is trained on. The modules are those that serve."""
+"""The demo's language model: its shape, initial weights and losses. The modules are those that serve."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model.config import DuplexConfig
-from model.demo.language_batches import Batch
+from model.demo.language_batches import TrainingBatch
 from model.modes.duplex import Duplex
 
 # Over the published defaults; `card` and `text_card` come with the codec and the vocabulary.
@@ -54,7 +54,7 @@ class Losses:
 
 
 def make_network(config: DuplexConfig, device: torch.device, seed: int) -> Duplex:
-    """A model to train, but for its codec, which stays without memory."""
+    """A model to train; its codec stays on the meta device."""
     torch.manual_seed(seed)
     duplex = Duplex(config)
     for part in (duplex.temporal, duplex.depth):
@@ -73,14 +73,14 @@ def make_network(config: DuplexConfig, device: torch.device, seed: int) -> Duple
 
 
 def make_listener(duplex: Duplex, words: int, device: torch.device) -> nn.Linear:
-    """What tells the caller's word from the temporal transformer's output, and is thrown away after the training.
+    """Predicts the caller's word from the temporal transformer's output; dropped after the training.
 
     An answer alone teaches little about hearing: one choice among 70 in seconds of speech. Every word does."""
     return nn.Linear(duplex.config.temporal.dim, 1 + words, device=device)
 
 
-def losses(duplex: Duplex, listener: nn.Linear, batch: Batch) -> Losses:
-    """What the model makes of a batch: the columns are taken at once, from a fresh state."""
+def losses(duplex: Duplex, listener: nn.Linear, batch: TrainingBatch) -> Losses:
+    """The losses of a batch, whose columns are taken at once, from a fresh state."""
     temporal, depth, config = duplex.temporal, duplex.depth, duplex.config
     state = temporal.make_state(len(batch.columns))
     hidden, logits = temporal(batch.columns, state, None)

@@ -1,4 +1,4 @@
-"""An ear that is not the model's: pocketsphinx, told which sentences there are (needs the `demo` extra)."""
+"""A speech recogniser beside the model: pocketsphinx with a list of sentences (needs the `demo` extra)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Recogniser:
         self._decoder.activate_search("sentences")
 
     def hear(self, pcm: NDArray[np.float32]) -> str | None:
-        """The sentence in 24 kHz sound f32 [n]; None when it could not be made out."""
+        """The sentence in 24 kHz sound f32 [n]; None if it was not recognised."""
         sound = soxr.resample(pcm, SAMPLE_RATE_HZ, _RATE_HZ)
         padded = np.pad(sound, _RATE_HZ // 4)
         self._decoder.start_utt()

@@ -1,4 +1,4 @@
-"""The things that one can say to the demo model, in several wordings each, and its answers: data only.
+"""Everything that one can say to the demo model, in several wordings, with its answers: data only.
 
 Wordings are parted by bars with spaces around them; `(a|b|)` in one stands for a, b or nothing. Some wordings never
 enter the training, so that the evaluation can ask with them.

@@ -1,4 +1,4 @@
-"""What the evaluation asks: sounds that the training never held, and what should come of each."""
+"""Trials of the evaluation: sounds that are not in the training data, and the right answer to each."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def foreign(rng: np.random.Generator, samples: int) -> Sound:
 
 
 def nobody(pcm: Sound) -> Trial:
-    """A call in which nobody says anything to it: one greeting is expected."""
+    """A call without speech: one greeting is expected."""
     return Trial(pcm[: len(pcm) // FRAME_SAMPLES * FRAME_SAMPLES], conversation.GREETING, 0, 0)
 
 

@@ -1,61 +1,57 @@
-"""The same step, recorded once and played back without Python in between: for small models on a CPU.
+"""The same step, traced once and replayed without Python in between: for small models on a CPU.
 
-A small step is bound by the calls it makes, not by what they compute, and much of a call's price is Python's. A
-recording makes the same calls on the same state, bit for bit, for any number of rows. It is TorchScript's tracer, which
-PyTorch keeps but no longer grows: what it points to instead wants a C++ compiler on the machine that serves.
+A small step is bound by the calls that it makes, not by what they compute, and much of a call's price is Python's. A
+trace makes the same calls on the same state, bit for bit, for any number of rows. It is TorchScript's tracer, which
+PyTorch keeps but no longer develops: its successors need a C++ compiler on the machine that serves.
 """
 
 from __future__ import annotations
 
 import warnings
+from typing import Any, Generic
 
 import torch
 from torch import Tensor, nn
 
-from model.audio import FRAME_SAMPLES
-from model.modes.duplex import Duplex, DuplexState, Frame
-from model.network.attention import CHUNK_KEYS
+from model.modes.mode import FrameT, InputsT, Mode
 from model.network.sampling import COMMON_PLAN
-from model.state import tensors, with_tensors
+from model.state import fresh_like, tensors, with_tensors
 
 _ROWS = 2  # one would be taken for a constant
 
 
-class TracedStep:
-    """`Duplex.step` with an `active` mask, for calls that `COMMON_PLAN` serves."""
+class TracedStep(Generic[InputsT, FrameT]):
+    """`Mode.step` with an `active` mask and `COMMON_PLAN`."""
 
-    def __init__(self, duplex: Duplex, kv_dtype: torch.dtype | None = None):
-        """Record one step on a state of its own, with keys and values in `kv_dtype`; takes a second."""
-        scratch = duplex.make_state(_ROWS, kv_dtype)
-        inputs = (torch.zeros(_ROWS, FRAME_SAMPLES), torch.ones(_ROWS, dtype=torch.bool), *tensors(scratch))
-        step = _FlatStep(duplex, scratch).eval()
+    def __init__(self, mode: Mode[InputsT, FrameT], state: Any):
+        """Trace one step, which takes a second, on a fresh state like `state`. The mode `has_fixed_shapes`."""
+        inputs, scratch = mode.make_inputs(_ROWS), fresh_like(state, _ROWS)
+        example = (torch.ones(_ROWS, dtype=torch.bool), *tensors(inputs), *tensors(scratch))
+        # A first step makes what becomes part of the trace.
+        self._frame_type = type(mode.step(inputs, scratch, example[0], COMMON_PLAN))
+        step = _FlatStep(mode, inputs, scratch).eval()
         with warnings.catch_warnings():
-            # Of sizes that become constants: the model's may, and rows are never asked for by len(). Of its old age.
+            # The tracer warns of sizes that become constants, which the model's may, and of its own age.
             warnings.simplefilter("ignore")
-            step(*inputs)  # what is made at a first step becomes part of the recording
-            traced = torch.jit.trace(step, inputs, check_trace=False)
-            self._play = torch.jit.freeze(traced)
+            traced = torch.jit.trace(step, example, check_trace=False)
+            self._replay = torch.jit.freeze(traced)
 
-    @staticmethod
-    def fits(duplex: Duplex) -> bool:
-        """Whether a step reads its whole ring however short the calls are: then its shapes never change."""
-        return duplex.config.temporal.context <= CHUNK_KEYS
-
-    def __call__(self, pcm: Tensor, state: DuplexState, active: Tensor) -> Frame:
-        """As `Duplex.step`."""
-        # There is nothing to gain from optimising, and seconds to lose at the first frames.
+    def __call__(self, inputs: InputsT, state: Any, active: Tensor) -> FrameT:
+        """As `Mode.step`."""
+        # Optimising gains nothing here, and would take seconds at the first frames.
         with torch.jit.optimized_execution(False):  # pyright: ignore[reportPrivateImportUsage]
-            return Frame(*self._play(pcm, active, *tensors(state)))
+            return self._frame_type(*self._replay(active, *tensors(inputs), *tensors(state)))
 
 
 class _FlatStep(nn.Module):
     """The step as a function of tensors alone."""
 
-    def __init__(self, duplex: Duplex, like: DuplexState):
+    def __init__(self, mode: Mode[Any, Any], inputs: Any, state: Any):
         super().__init__()
-        self.duplex = duplex
-        self._like = like
+        self.mode = mode
+        self._inputs, self._state = inputs, state
 
-    def forward(self, pcm: Tensor, active: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        frame = self.duplex.step(pcm, with_tensors(self._like, iter(state)), active, COMMON_PLAN)
-        return frame.heard, frame.tokens, frame.spoken, frame.pcm, frame.finite
+    def forward(self, active: Tensor, *parts: Tensor) -> tuple[Tensor, ...]:
+        rest = iter(parts)
+        inputs, state = with_tensors(self._inputs, rest), with_tensors(self._state, rest)
+        return tuple(tensors(self.mode.step(inputs, state, active, COMMON_PLAN)))

@@ -1,1 +1,1 @@
-"""What a device is, what it can hold and how fast it could be: decided before a model is loaded."""
+"""Devices: which one to use, how much it holds, how fast it could be. All is decided before a model is loaded."""

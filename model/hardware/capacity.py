@@ -1,4 +1,4 @@
-"""How many callers a device takes, and what it can't do at all: decided before anything is loaded.
+"""How many callers a device takes, and which models it can't run at all: decided before anything is loaded.
 
 Works on plain numbers, free bytes and compute capabilities, so that it is tested without a GPU. Each refusal is one
 sentence that ends with what to do.
@@ -15,7 +15,7 @@ from model.hardware.footprint import Footprint
 from model.hardware.gpus import GIB
 
 BFLOAT16_SINCE = (8, 0)  # compute capability: Ampere
-# Beside weights and state: captured graphs and libraries' workspaces, and what an allocator can't use.
+# Beside weights and state: captured graphs and libraries' workspaces, and memory that the allocator can't use.
 RESERVE_BYTES = 3 * GIB // 2
 WORKING_BYTES = 16 << 20  # of a slot, within a step
 
@@ -36,7 +36,7 @@ class Capacity:
         return "memory" if self.callers == self.in_memory else "memory bandwidth"
 
     def __str__(self) -> str:
-        """As in "12 callers; memory is the limit"."""
+        """Such as "12 callers; memory is the limit"."""
         return f"{self.callers} {'caller' if self.callers == 1 else 'callers'}; {self.limit} is the limit"
 
 
@@ -89,7 +89,7 @@ def _runs_on(architecture: str, major: int, minor: int) -> bool:
 
 
 def why_no_cuda(built_for: str | None, problem: str) -> str:
-    """The sentence for a PyTorch that finds no GPU: its CUDA version (None: a CPU build), and what it complains of."""
+    """Why PyTorch finds no GPU. `built_for` is its CUDA version (None: a CPU build), `problem` its own complaint."""
     if built_for is None:
         return (
             "--device cuda was asked for, but PyTorch sees no NVIDIA GPU here; its CPU build never does. "

@@ -16,7 +16,7 @@ from model import kernels
 from model.errors import UnfitDevice
 from model.hardware.capacity import Capacity, refuse_old_chip, refuse_too_many, slots_in, why_no_cuda
 from model.hardware.footprint import footprint, work
-from model.hardware.gpus import GIB, known
+from model.hardware.gpus import GIB, Gpu, known
 from model.hardware.roofline import callers_in_real_time
 from model.modes.duplex import Duplex
 
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 def find_device(name: str) -> torch.device:
     """A device by its name; "auto" is a CUDA GPU if there is one, else the CPU. Raises `UnfitDevice`."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a driver that is too old; it is told below, with the way out
+        warnings.simplefilter("ignore")  # about a driver that is too old, which is reported below with what to do
         has_cuda = name in ("auto", "cuda") and torch.cuda.is_available()
     if name == "auto":
         if not has_cuda and "too old" in (problem := _cuda_problem()):
@@ -40,7 +40,7 @@ def find_device(name: str) -> torch.device:
 
 
 def _cuda_problem() -> str:
-    """What PyTorch has to say where it finds no GPU."""
+    """PyTorch's own explanation of why it finds no GPU."""
     try:
         torch.cuda.init()
     except (AssertionError, RuntimeError) as error:
@@ -49,12 +49,32 @@ def _cuda_problem() -> str:
 
 
 def default_dtype(device: torch.device) -> torch.dtype:
-    """What a language model computes in where nobody chooses."""
+    """The dtype of a language model by default."""
     return torch.float32 if device.type == "cpu" else torch.bfloat16
 
 
+def name_of(device: torch.device) -> str:
+    """A GPU's name as its driver gives it, or "CPU"."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
+
+
+def gpu_of(device: torch.device) -> Gpu | None:
+    """The datasheet of a device; None for one that is not in our table."""
+    return known(name_of(device)) if device.type == "cuda" else None
+
+
+def memory_in_use(device: torch.device) -> tuple[int, int] | None:
+    """Bytes that torch holds of a GPU, by its own books, and bytes that the GPU has; None without one.
+
+    The driver is not asked: it might wait for a step.
+    """
+    if device.type != "cuda":
+        return None
+    return torch.cuda.memory_reserved(device), torch.cuda.get_device_properties(device).total_memory
+
+
 def refuse_unfit(device: torch.device, dtype: torch.dtype) -> None:
-    """Raise `UnfitDevice` for a chip that can't compute in `dtype`, or not with this PyTorch and what is beside it."""
+    """Raise `UnfitDevice` if the chip can't compute in `dtype`, or not with this PyTorch and this compiler."""
     if device.type == "cuda":
         name, capability = torch.cuda.get_device_name(device), torch.cuda.get_device_capability(device)
         refuse_old_chip(name, capability, torch.cuda.get_arch_list(), bfloat16=dtype == torch.bfloat16)
@@ -72,12 +92,11 @@ def resolve_slots(
     needed = footprint(model, kv_dtype)
     if device.type == "cuda":
         free_bytes, total_bytes = torch.cuda.mem_get_info(device)
-        device_name = torch.cuda.get_device_name(device)
-        gpu = known(device_name)
+        gpu = gpu_of(device)
         in_real_time = callers_in_real_time(work(model, kv_dtype), gpu) if gpu else None
         capacity = Capacity(slots_in(free_bytes, needed), in_real_time)
-        where = f"{gpu.name if gpu else device_name} {total_bytes / GIB:.1f} GiB"
-        slots = asked or max(1, capacity.callers)  # the roofline is an estimate: it sends nobody away
+        where = f"{gpu.name if gpu else name_of(device)} {total_bytes / GIB:.1f} GiB"
+        slots = asked or max(1, capacity.callers)  # the roofline is an estimate, no reason to refuse to start
     else:
         free_bytes, where = _memory_bytes(device), f"This machine ({device.type})"
         capacity = Capacity(slots_in(free_bytes, needed, reserve_bytes=0), None)
@@ -97,7 +116,7 @@ def _tell(where: str, capacity: Capacity, slots: int, remedy: str) -> None:
 
 
 def _memory_bytes(device: torch.device) -> int:
-    """All that there is without CUDA. A CPU's memory is promised before it is there, and may be missed in mid-call."""
+    """All memory of a machine without CUDA: a CPU hands out more than is free, and may run out during a call."""
     if device.type == "mps":
         return torch.mps.recommended_max_memory()
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -36,9 +36,9 @@ class Footprint:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a step reads and computes, once and for each caller."""
+    """What a step reads and computes, in total and for each caller."""
 
-    weight_bytes: int  # of the language model, read once whoever calls; the depth steps' own included
+    weight_bytes: int  # of the language model, read once for all callers; weights of the depth steps included
     weight_flops: int  # on them, a caller
     key_bytes: int  # keys and values read back, a caller
     codec_bytes: int  # of the codec's weights
@@ -48,12 +48,12 @@ class Work:
 
 
 def footprint(duplex: Duplex, kv_dtype: torch.dtype | None = None) -> Footprint:
-    """What a model would hold; keys and values in `kv_dtype` (None: in the language model's dtype)."""
+    """What a model holds; keys and values in `kv_dtype` (None: in the language model's dtype)."""
     return Footprint(_nbytes(duplex.parameters()), nbytes(duplex.make_state(1, kv_dtype)))
 
 
 def work(duplex: Duplex, kv_dtype: torch.dtype | None = None, window: int | None = None) -> Work:
-    """What a step does when every caller has `window` frames behind them (None: the whole context)."""
+    """What a step does when every caller has had `window` frames (None: as many as the context holds)."""
     config = duplex.config
     context = config.temporal.context
     state = duplex.make_state(1, kv_dtype)
@@ -71,7 +71,7 @@ def work(duplex: Duplex, kv_dtype: torch.dtype | None = None, window: int | None
         key_bytes=nbytes(state.temporal.rings) * min(window or context, context) // context,
         codec_bytes=_nbytes(duplex.mimi.parameters()),
         codec_flops=codec_flops(duplex.mimi),
-        codec_key_bytes=nbytes(codec_rings),  # whose window is full after ten seconds
+        codec_key_bytes=nbytes(codec_rings),  # the codec's window is full after ten seconds
         kernels=kernels,
     )
 
@@ -86,7 +86,7 @@ def _read_parameters(duplex: Duplex) -> Iterator[nn.Parameter]:
         if depth.low_rank:
             yield from depth.low_rank[step].parameters()
         weights = config.depth.weight_of[step]
-        for layer in depth.layers:  # what steps share is read again: a pass over all layers outgrows every cache
+        for layer in depth.layers:  # shared weights are read again: a pass over all layers is larger than any cache
             for part in (layer.norm1, layer.in_proj[weights], layer.out_proj[weights], layer.norm2):
                 yield from part.parameters()
             yield from layer.gating[weights].parameters()

@@ -1,6 +1,6 @@
-"""The GPUs that we plan for: what their datasheets promise, and what a program finds of their memory.
+"""The GPUs to plan for: figures from their datasheets, and the memory that a program finds.
 
-Figures only. What of them a step can use is assumed in `model/hardware/roofline.py`.
+Figures only. The share of them that a step can use is assumed in `model/hardware/roofline.py`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ class Gpu:
     """One chip, with figures per second; matrix figures are dense, as datasheets often double them by sparsity."""
 
     name: str
-    device_name: str  # as the driver says it; the same chip in another form has another bus
-    memory_bytes: int  # what PyTorch finds, ECC and the driver's own share taken off
+    device_name: str  # as the driver gives it; the same chip on another board has another bandwidth
+    memory_bytes: int  # as PyTorch reports it, without ECC and the driver's share
     bandwidth_bytes_per_s: float
     f32_flop_per_s: float  # without tensor cores
     bf16_flop_per_s: float  # with them
@@ -46,5 +46,5 @@ GPUS: dict[str, Gpu] = {
 
 
 def known(device_name: str) -> Gpu | None:
-    """The chip that a driver calls so; None for one that is not in the table."""
+    """The chip with this driver name; None for one that is not in the table."""
     return next((gpu for gpu in GPUS.values() if gpu.device_name == device_name), None)

@@ -1,4 +1,4 @@
-"""How long a step takes on a GPU, by what it must read and compute: an estimate, not a measurement.
+"""How long a step takes on a GPU, from the bytes and arithmetic that it needs: an estimate, not a measurement.
 
 Arithmetic on plain numbers, without torch. Every assumption is a constant here, and `model/plan.py` prints it.
 """
@@ -12,10 +12,10 @@ from model.hardware.gpus import Gpu
 
 FRAME_S = 0.080
 STEP_LIMIT_S = 0.070  # of a frame; the rest is for the host, and for steps that take longer than others
-COPY_EFFICIENCY = 0.90  # what a copy reaches of a datasheet's bandwidth: 4.3 of 4.8 TB/s were measured on an H200
-KERNEL_EFFICIENCY = 0.85  # what a step's kernels reach of a copy
-TENSOR_EFFICIENCY = 0.5  # what matrix products of some dozen rows reach of a datasheet's bfloat16 arithmetic
-CODEC_EFFICIENCY = 0.25  # what the codec's many small products reach of its float32 arithmetic
+COPY_EFFICIENCY = 0.90  # share of a datasheet's bandwidth that a copy reaches: 4.3 of 4.8 TB/s were measured on an H200
+KERNEL_EFFICIENCY = 0.85  # share of a copy's bandwidth that a step's kernels reach
+TENSOR_EFFICIENCY = 0.5  # share of a datasheet's bfloat16 arithmetic, for products of some dozen rows
+CODEC_EFFICIENCY = 0.25  # share of its float32 arithmetic, for the codec's many small products
 KERNEL_GAP_S = 1.5e-6  # between two kernels of a captured graph, the short ones' own time included
 
 
@@ -39,7 +39,7 @@ def bus_bytes_per_s(gpu: Gpu) -> float:
 
 
 def step_time(work: Work, gpu: Gpu, callers: int) -> StepTime:
-    """One step for so many callers: of each part, what takes longer, reading or computing."""
+    """One step for `callers` callers. Each part takes as long as the slower of reading and computing."""
     bus, scalar, tensor = bus_bytes_per_s(gpu), gpu.f32_flop_per_s, gpu.bf16_flop_per_s
     products_s = callers * work.weight_flops / (tensor * TENSOR_EFFICIENCY)
     codec_flops_s = callers * work.codec_flops / (scalar * CODEC_EFFICIENCY)
@@ -60,17 +60,17 @@ def callers_in_real_time(work: Work, gpu: Gpu) -> int:
     return callers
 
 
-# What a voice passes besides the step, from mouth to ear.
+# The other delays between a voice and the answer.
 NETWORK_S = 0.030  # assumed, there and back
 PLAYOUT_S = 0.040  # the page's jitter buffer
 
 
 def mouth_to_ear_s(step_s: float, delay_frames: int) -> dict[str, float]:
-    """From a sound to the first that the model can say to it, term by term, where steps take `step_s`."""
+    """From a sound to the model's first possible answer, term by term, with steps of `step_s`."""
     return {
-        "frame": FRAME_S,  # is heard whole
-        "acoustic delay": delay_frames * FRAME_S,  # between the streams that one sound is made of
-        "wait": step_s / 2,  # for the step under way: half of one, on average
+        "frame": FRAME_S,  # a frame is complete only at its end
+        "acoustic delay": delay_frames * FRAME_S,  # between the streams of one sound
+        "wait": step_s / 2,  # for the current step: half of one, on average
         "step": step_s,
         "network": NETWORK_S,
         "playout": PLAYOUT_S,

@@ -3,16 +3,16 @@
 Decoding reads every key once and computes almost nothing, so its time is the bytes of the columns that hold something.
 The columns are split among programs (flash-decoding, https://crfm.stanford.edu/2023/10/12/flashdecoding.html), so that
 one caller fills the GPU too; each leaves its share of the softmax, and a second kernel joins the shares in their order.
-Splits follow from the ring's shape alone: what a slot reads, and in which order it adds, depends on its own length and
-never on its neighbours, bit for bit. A program whose slot is idle, or whose columns are still empty, returns before it
-reads a key.
+Splits follow from the ring's shape alone: which columns a slot reads, and in which order it adds, depends on its own
+length and never on its neighbours, bit for bit. A program whose slot is idle, or whose columns are still empty, returns
+before it reads a key.
 
 Why no tensor cores: each key meets one query, two operations a number. Plain multiply-adds keep up with the memory of
 every chip from Ampere to Blackwell, and keep scores, weights and sums in float32. What bounds a naive loop is latency:
 the compiler waits for each load. So tiles come through shared memory by asynchronous copies, 16 bytes a thread, two
 tiles of keys and values ahead.
 
-Knows rings, not who fills them: the new positions' keys and values are written before this is called.
+Reads rings only: the new positions' keys and values are written before this is called.
 """
 
 # pyright: reportCallIssue=false

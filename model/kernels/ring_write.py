@@ -1,7 +1,8 @@
-"""Rotary positions, and new keys and values into the ring, in one launch: what torch takes six to twenty for.
+"""Rotary positions, and new keys and values into the ring, in one launch instead of torch's six to twenty.
 
 One program takes one head of one new position: it turns the query and the key, rounds them as torch does, and writes
-key and value into their column, in 8 bits with a scale if the ring holds those. Little work: its price was launches.
+key and value into their column, in 8 bits with a scale if the ring holds those. It is little work; launches were its
+cost.
 """
 
 # pyright: reportCallIssue=false, reportGeneralTypeIssues=false
@@ -80,7 +81,7 @@ def _write(ring, scales, place, a, b, even, odd):
         a, b = a.to(tl.float32), b.to(tl.float32)
         is_integer: tl.constexpr = ring.dtype.element_ty == tl.int8
         scale = tl.max(tl.maximum(tl.abs(a), tl.abs(b)), 0) / (127.0 if is_integer else 448.0)
-        scale += tl.sum((a + b) * 0.0, 0)  # a maximum forgets NaN, and a slot that has one must be told
+        scale += tl.sum((a + b) * 0.0, 0)  # a maximum drops NaN, and a slot that has one must be reported
         a = tl.div_rn(a, tl.maximum(scale, _TINY))
         b = tl.div_rn(b, tl.maximum(scale, _TINY))
         if is_integer:

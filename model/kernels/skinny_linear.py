@@ -4,7 +4,7 @@ How it is laid out, and why. The arithmetic is free up to some hundred rows, so 
 
 - A program owns a few outputs over the whole depth. Tiles of its weight come through shared memory by asynchronous
   copies, 16 bytes a thread and several tiles ahead, so that even one program on a multiprocessor keeps tens of
-  kilobytes on their way: what Hopper and Blackwell need to reach their bandwidth, and many times what Ada (L4, L40S)
+  kilobytes in flight: enough for Hopper and Blackwell to reach their bandwidth, and many times more than Ada (L4, L40S)
   needs.
 - Rows are padded to the 16 that tensor cores take, also when there is one: the padding is neither read nor paid for,
   while plain multiply-adds cost as many instructions as there are rows, too many on Hopper and Blackwell at 8 bits

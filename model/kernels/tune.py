@@ -3,7 +3,7 @@
 For every large weight of the 7B and every number of rows, and for attention over full rings: microseconds, and which
 share of the bandwidth of a device copy the bytes that must be read make of it, beside torch. Each product and each
 ring is read from memory, not from cache: several copies take turns in one CUDA graph. With --sweep other tiles are
-tried too, and the best are printed: what `tiles_for` should say. Knows the shapes of one model, and nothing of serving.
+tried too, and the best are printed, for `tiles_for`. Knows the shapes of one model, and nothing of serving.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def main() -> None:
     """Print the table, and write it as JSON."""
     print_to_any_terminal()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--out", type=Path, help="write the rows there as JSON")
+    parser.add_argument("--out", type=Path, metavar="PATH", help="write the rows to this file as JSON")
     parser.add_argument("--sweep", action="store_true", help="try other tiles too; takes minutes")
     arguments = parser.parse_args()
     if not (torch.cuda.is_available() and available(torch.empty(0, device="cuda"))):

@@ -1,8 +1,10 @@
-"""Moshi, full duplex: one frame in and one frame out, for every slot at once.
+"""Moshi, full duplex: one frame of sound in and one frame of tokens and sound out, for every slot at once.
 
-    encode → push_heard → temporal → sample text → depth → push_spoken → aligned → decode
+    Mimi encodes → delays → temporal transformer → text token → depth transformer → delays → Mimi decodes
 
-Knows slots, not callers. All that a slot remembers is in `DuplexState`.
+The model reads and samples streams of tokens: one of text, `dep_q` codebooks of its own voice, `user_q` codebooks of
+the user's. Streams are delayed against each other; a column is one token of each, at one position of the temporal
+transformer. S is the number of slots; all that the model remembers of them is in `DuplexState`. Knows no callers.
 """
 
 from __future__ import annotations
@@ -11,17 +13,36 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from model import kernels
+from model.audio import FRAME_SAMPLES
 from model.config import DuplexConfig
+from model.modes.mode import Frame, Inputs, Mode
 from model.network import sampling
+from model.network.attention import reads_whole_ring
 from model.network.delays import Delays, DelayState
 from model.network.depth import Depth
 from model.network.mimi import Mimi, MimiDecoderState, MimiEncoderState
-from model.network.sampling import SamplingPlan, SamplingState
+from model.network.sampling import FrameSampler, SamplingPlan, SamplingState
 from model.network.temporal import Temporal
 from model.network.transformer import TransformerState
-from model.state import restart_, row, simplest
+from model.state import restart_
+
+
+@dataclass(frozen=True, slots=True)
+class DuplexInputs(Inputs):
+    """The sound of each slot's user."""
+
+    pcm: Tensor  # f32 [S, FRAME_SAMPLES]
+
+
+@dataclass(frozen=True, slots=True)
+class DuplexFrame(Frame):
+    """The newest frame that all of the model's streams have reached; `tokens` int64 [S, 1 + dep_q]."""
+
+    heard: Tensor  # int64 [S, codebooks], Mimi's codes of the inputs
+    pcm: Tensor  # f32 [S, FRAME_SAMPLES], the model's voice
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +56,7 @@ class DuplexState:
     sampling: SamplingState
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """What one step heard and said."""
-
-    heard: Tensor  # int64 [S, codebooks], the codes of the frame that came in
-    tokens: Tensor  # int64 [S, 1 + dep_q], text first: the newest frame that all streams have reached
-    spoken: Tensor  # bool [S]; False where the slot was idle, or its delays are still filling
-    pcm: Tensor  # f32 [S, FRAME_SAMPLES]; meaningless where nothing was spoken
-    finite: Tensor  # bool [S]; False where logits or sound are NaN or infinite: that slot's call can't go on
-
-
-class Duplex(nn.Module):
+class Duplex(Mode[DuplexInputs, DuplexFrame]):
     """The whole network."""
 
     text_streams: Tensor
@@ -59,75 +69,66 @@ class Duplex(nn.Module):
         self.temporal = Temporal(config)
         self.depth = Depth(config)
         self.delays = Delays(config)
-        # Each token stream of a frame has noise of its own.
+        # The number of each token stream, which gives it noise of its own.
         self.register_buffer("text_streams", torch.zeros(1, dtype=torch.int64), persistent=False)
         self.register_buffer("audio_streams", torch.arange(1, 1 + config.dep_q), persistent=False)
 
-    def make_state(self, slots: int, kv_dtype: torch.dtype | None = None) -> DuplexState:
-        """A fresh state, with the temporal transformer's keys and values in `kv_dtype` (None: the model's dtype).
+    def make_inputs(self, slots: int) -> DuplexInputs:
+        """A frame of silence."""
+        return DuplexInputs(torch.zeros(slots, FRAME_SAMPLES, device=self._device))
 
-        The codec's stay in float32: they are few, and codes must not change.
+    def make_state(self, slots: int, kv_dtype: torch.dtype | None = None) -> DuplexState:
+        """The state of fresh slots; the temporal transformer's keys and values in `kv_dtype` (None: the model's dtype).
+
+        The codec's stay in float32: they are few, and the codes must not change.
         """
         return DuplexState(
             self.mimi.make_encoder_state(slots),
             self.mimi.make_decoder_state(slots),
             self.temporal.make_state(slots, kv_dtype),
             self.delays.make_state(slots),
-            sampling.make_state(slots, self.delays.delays.device),
+            sampling.make_state(slots, self._device),
         )
+
+    @property
+    def has_fixed_shapes(self) -> bool:
+        """Whether attention reads the whole ring however short the calls are."""
+        return reads_whole_ring(self.config.temporal.context)
 
     def step(
         self,
-        pcm: Tensor,
+        inputs: DuplexInputs,
         state: DuplexState,
         active: Tensor | None = None,
         plan: SamplingPlan = SamplingPlan(),  # noqa: B008 - frozen
         longest: int | None = None,
-    ) -> Frame:
-        """One frame for every slot: pcm f32 [S, FRAME_SAMPLES]; rows that are not `active` (bool [S]) stay unmoved.
-
-        `longest` is the most frames that any live slot has heard (None: unknown), so that short calls read few keys.
-        """
-        heard = self._listen(pcm, state, active)
-        column = self.delays.push_heard(heard[:, : self.config.user_q], state.delays)
-        hidden, logits = self.temporal(column[:, None], state.temporal, active, longest)
-        drawn_from = [logits[:, 0]]
-        text = self._draw_text(logits[:, 0].float(), state, active, plan)
-        audio = self.depth.generate(text, hidden[:, 0], self._audio_draw(state, plan, drawn_from))
+    ) -> DuplexFrame:
+        """See `Mode.step`."""
+        heard = self._encode(inputs.pcm, state, active)  # [S, codebooks]
+        column = self.delays.push_heard(heard[:, : self.config.user_q], state.delays)  # [S, 1 + n_q]
+        hidden, text_logits = self.temporal(column[:, None], state.temporal, active, longest)  # both [S, 1, …]
+        logits = [text_logits[:, 0]]
+        text = self._sample_text(text_logits[:, 0].float(), state, active, plan)  # [S]
+        audio = self.depth.generate(text, hidden[:, 0], self._audio_sampler(state, plan, logits))  # [S, dep_q]
         self.delays.push_spoken(text, audio, state.delays, active)
-        tokens, spoken = self.delays.aligned(state.delays)
+        tokens, spoken = self.delays.aligned(state.delays)  # [S, 1 + dep_q], [S]
         spoken = spoken if active is None else spoken & active
-        pcm = self.mimi.decode(tokens[:, None, 1:], state.decoder, simplest(spoken))
-        finite = torch.cat([*drawn_from, pcm], dim=1).sum(1).isfinite()  # neither NaN nor infinity is lost in a sum
-        return Frame(heard, tokens, spoken, pcm, finite)
+        pcm = self.mimi.decode(tokens[:, None, 1:], state.decoder, _unless_full(spoken))
+        finite = torch.cat([*logits, pcm], dim=1).sum(1).isfinite()  # a sum keeps every NaN and infinity
+        return DuplexFrame(tokens, spoken, finite, heard, pcm)
 
-    def prefill(self, tokens: Tensor, state: DuplexState, slot: int) -> None:
-        """Live through T known frames of one slot, in one pass of the temporal transformer.
-
-        `tokens` int64 [T, 1 + n_q]: row t is what the slot says in the t-th step from here, text and own codes as
-        `Delays.push_spoken` takes them, and what it hears in it, the user's codes. Leaves what T such steps would leave
-        of temporal state and delays; codec and sampling stay as they are, since no sound is made and no token drawn.
-        Beyond the window's first filling columns go one by one: each takes the place of the oldest key, which those
-        before it still see. Asks the device how much the slot has heard.
-        """
-        one = row(state, slot)
-        columns = self.delays.push_known(tokens, one.delays)
-        heard = int(one.temporal.length)
-        room = max(0, self.config.temporal.context - heard)
-        for piece in (columns[:room], *columns[room:].split(1)):
-            if len(piece):
-                self.temporal(piece[None], one.temporal, None, heard)
-                heard += len(piece)
-
-    def _listen(self, pcm: Tensor, state: DuplexState, active: Tensor | None) -> Tensor:
+    def _encode(self, pcm: Tensor, state: DuplexState, active: Tensor | None) -> Tensor:
         codes = self.mimi.encode(pcm, state.encoder, active)
-        # The initial tokens hide the first frame; its left padding is applied again to the second, as it is in the
-        # reference server and so in what the model was trained to hear.
+        # The initial tokens hide a slot's first frame; its left padding is applied again to the second, as in the
+        # reference server and so in the sound that the model was trained on.
         first = state.delays.offset == 0
-        restart_(state.encoder, first if active is None else first & active)
+        first = first if active is None else first & active
+        if not kernels.host_can_read(first) or first.any():
+            restart_(state.encoder, first)
         return codes[:, 0]
 
-    def _draw_text(self, logits: Tensor, state: DuplexState, active: Tensor | None, plan: SamplingPlan) -> Tensor:
+    def _sample_text(self, logits: Tensor, state: DuplexState, active: Tensor | None, plan: SamplingPlan) -> Tensor:
+        """Text tokens int64 [S] for logits f32 [S, text_vocab_out], which may change."""
         choices, pad = state.sampling, self.config.text_pad
         if plan.penalised:
             sampling.penalise_(logits, choices)
@@ -136,26 +137,51 @@ class Duplex(nn.Module):
         else:
             if plan.padded:
                 sampling.add_pad_bias_(logits, pad, choices)
-            text = sampling.make_sampler(
-                choices.text_temperature, choices.text_top_k, choices.text_seed,
-                state.delays.offset, self.text_streams, self.config.text_vocab_out, plan.unbounded,
-            ).draw(logits, 0)  # fmt: skip
+            text = self._text_sampler(state, plan).draw(logits, 0)
         if plan.penalised:
             sampling.append_history_(text, pad, choices, active)
         return text
 
-    def _audio_draw(
-        self, state: DuplexState, plan: SamplingPlan, drawn_from: list[Tensor]
-    ) -> Callable[[Tensor, int], Tensor]:
-        """What draws the tokens of each codebook; the logits go into `drawn_from`."""
+    def _text_sampler(self, state: DuplexState, plan: SamplingPlan) -> FrameSampler:
         choices = state.sampling
-        rng = None if plan.greedy else sampling.make_sampler(
-            choices.audio_temperature, choices.audio_top_k, choices.audio_seed,
-            state.delays.offset, self.audio_streams, self.config.audio_vocab, plan.unbounded,
-        )  # fmt: skip
+        return sampling.make_sampler(
+            choices.text_temperature,
+            choices.text_top_k,
+            choices.text_seed,
+            state.delays.offset,
+            self.text_streams,
+            self.config.text_vocab_out,
+            plan.unbounded,
+        )
 
-        def draw(logits: Tensor, codebook: int) -> Tensor:
-            drawn_from.append(logits)
-            return rng.draw(logits.float(), codebook) if rng else logits.argmax(-1)
+    def _audio_sampler(
+        self, state: DuplexState, plan: SamplingPlan, logits_so_far: list[Tensor]
+    ) -> Callable[[Tensor, int], Tensor]:
+        """Samples a codebook's tokens from its logits, which it adds to `logits_so_far`."""
+        choices = state.sampling
+        sampler = None
+        if not plan.greedy:
+            sampler = sampling.make_sampler(
+                choices.audio_temperature,
+                choices.audio_top_k,
+                choices.audio_seed,
+                state.delays.offset,
+                self.audio_streams,
+                self.config.audio_vocab,
+                plan.unbounded,
+            )
 
-        return draw
+        def sample(logits: Tensor, codebook: int) -> Tensor:
+            logits_so_far.append(logits)
+            return sampler.draw(logits.float(), codebook) if sampler else logits.argmax(-1)
+
+        return sample
+
+    @property
+    def _device(self) -> torch.device:
+        return self.delays.delays.device
+
+
+def _unless_full(mask: Tensor) -> Tensor | None:
+    """None for a mask that holds every row: writing without a mask is cheaper."""
+    return None if kernels.host_can_read(mask) and mask.all() else mask

@@ -26,7 +26,7 @@ MASKED = -1e30  # finite, so that a fully masked chunk gives weights that are dr
 
 @dataclass(frozen=True, slots=True)
 class AttentionWindow:
-    """Where the frames of one step stand, worked out once for all layers."""
+    """Positions and visible columns of one step's frames, computed once for all layers."""
 
     rotation: Tensor  # complex64 [S, T, 1, 1, D/2]
     columns: Tensor  # int64 [S, T]: where the new keys go
@@ -78,9 +78,14 @@ def suits_kernel(x: Tensor, head_dim: int) -> bool:
     )
 
 
+def reads_whole_ring(capacity: int) -> bool:
+    """Whether a step reads the whole ring, however few of its columns hold something."""
+    return capacity <= CHUNK_KEYS
+
+
 def span_of(longest: int, frames: int, capacity: int) -> int:
     """How many columns a step must read when the longest live slot holds `longest` positions."""
-    if capacity <= CHUNK_KEYS:
+    if reads_whole_ring(capacity):
         return capacity
     needed = longest + frames
     return min(capacity, -(-needed // CHUNK_KEYS) * CHUNK_KEYS)
@@ -128,7 +133,7 @@ def attend(query: Tensor, ring: Ring, window: AttentionWindow) -> Tensor:
 def _attend(query: Tensor, ring: Ring, visible: Tensor) -> Tensor:
     """The same in torch, over the ring's first `span` columns."""
     span = visible.shape[-1]
-    if ring.keys.shape[2] <= CHUNK_KEYS:
+    if reads_whole_ring(ring.keys.shape[2]):
         keys = _read(ring.keys, ring.key_scales, query.dtype)
         values = _read(ring.values, ring.value_scales, query.dtype)
         return F.scaled_dot_product_attention(query, keys, values, visible)

@@ -64,7 +64,7 @@ class CausalConv1d(nn.Module):
 
 
 class CausalConvTranspose1d(nn.Module):
-    """An upsampling by `stride` with a kernel of twice that: each input speaks in its own step and in the next.
+    """An upsampling by `stride` with a kernel of twice that: each input adds to its own step and to the next.
 
     `weight` is [2 · stride · out, in], from the published [in, out, 2 · stride]. ELU is applied to the input.
     """
@@ -109,7 +109,7 @@ class Downsample(nn.Module):
         self.conv = CausalConv1d(channels, channels, 2 * stride, stride=stride, bias=False)
 
     def forward(self, x: Tensor, past: Tensor, started: Tensor, active: Tensor | None) -> Tensor:
-        """[S, T, C] → [S, T/stride, C]; `started` (bool [S]) tells whose past is real."""
+        """[S, T, C] → [S, T/stride, C]; `started` (bool [S]): the rows that have a past."""
         past.copy_(torch.where(per_row(started, past), past, x[:, :1]))
         commit_(started, torch.ones_like(started), active)
         return self.conv(x, past, active)

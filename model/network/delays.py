@@ -1,7 +1,7 @@
 """The delays between streams: a small ring of token columns for each slot (Moshi paper, section 3.4.4).
 
 Stream k lags `delays[k]` frames behind. At offset `o` (frames heard so far) the model reads column `o`, in which a
-stream that has not begun holds its initial token; what it then says belongs to column `o + 1`.
+stream that has not begun holds its initial token; the tokens that it then samples belong to column `o + 1`.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Delays(nn.Module):
     def push_heard(self, codes: Tensor, state: DelayState) -> Tensor:
         """Write the user's codes, int64 [S, user_q], and read the column the model takes, int64 [S, 1 + n_q].
 
-        Idle rows may write: what they write, their next active frame overwrites before anyone reads it.
+        Idle rows may write: their next active frame overwrites these codes before they are read.
         """
         at = (state.offset[:, None] + self.delays[self.first_user :]) % self.capacity
         state.columns[:, self.first_user :].scatter_(2, at[:, :, None], codes[:, :, None])
@@ -62,17 +62,17 @@ class Delays(nn.Module):
         return torch.where(state.offset[:, None] <= self.delays, self.initial, column)
 
     def push_spoken(self, text: Tensor, audio: Tensor, state: DelayState, active: Tensor | None) -> None:
-        """Write what was said, text int64 [S] and own codes int64 [S, dep_q], and step on.
+        """Write the sampled tokens, text int64 [S] and own codes int64 [S, dep_q], and advance the offset.
 
         Idle rows may write here too: column `offset + 1` is written again before it is read.
         """
-        said = torch.cat([text[:, None], audio], dim=1)
+        spoken = torch.cat([text[:, None], audio], dim=1)
         at = ((state.offset + 1) % self.capacity)[:, None, None].expand(-1, self.first_user, 1)
-        state.columns[:, : self.first_user].scatter_(2, at, said[:, :, None])
+        state.columns[:, : self.first_user].scatter_(2, at, spoken[:, :, None])
         commit_(state.offset, state.offset + 1, active)
 
     def push_known(self, tokens: Tensor, state: DelayState) -> Tensor:
-        """Push what is said and heard in T steps of one slot at once, and read the columns that the model takes.
+        """Push the spoken and heard tokens of T steps of one slot at once, and read the columns that the model takes.
 
         Tokens int64 [T, 1 + n_q], text first, then own, then the user's; a state of one row → int64 [T, 1 + n_q].
         """
@@ -81,7 +81,7 @@ class Delays(nn.Module):
         before = state.columns[0].T.gather(0, ((state.offset + steps) % self.capacity).expand_as(tokens))
         columns = torch.where(source >= 0, tokens.gather(0, source.clamp(min=0)), before)
         columns = torch.where(state.offset + steps <= self.delays, self.initial, columns)
-        last = slice(-self.capacity, None)  # what came before is written over
+        last = slice(-self.capacity, None)  # earlier columns would be overwritten
         at = (state.offset + steps + self.lag) % self.capacity
         state.columns[0].scatter_(1, at[last].T, tokens[last].T)
         state.offset.add_(len(tokens))

@@ -1,7 +1,7 @@
 """The depth transformer: within one frame, each codebook given the text and the codebooks before (Moshi paper, 3.4.1).
 
 Its keys live for one frame only, so it has no state between steps. Codebooks may have weights of their own, or
-share them by a schedule (`depformer_weights_per_step_schedule`).
+share them by a schedule (`DepthConfig.weight_of`).
 """
 
 from __future__ import annotations

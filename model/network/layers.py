@@ -11,9 +11,8 @@ from torch.nn import functional as F
 from model import kernels
 from model.config import NormKind
 from model.quantize import dequantize
-from model.state import may_look
 
-_SKINNY_ROWS = 16  # up to which a kernel takes norms and gates into its product; beyond, the product is what counts
+_SKINNY_ROWS = 16  # up to which a kernel includes norm and gate in its product; beyond, the product takes the time
 _LARGE = 1 << 18  # numbers in a weight that a CPU reads from memory
 
 
@@ -25,10 +24,10 @@ def empty(*shape: int) -> nn.Parameter:
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`F.linear`: [..., K] and [N, K] → [..., N].
 
-    Two rows, which one caller's codec has, a CPU multiplies two to four times as fast from the other side: so for
-    large weights, and never in a recording, which must do for any number of rows.
+    A CPU multiplies two rows, which one caller's codec has, two to four times as fast when the weight is on the left;
+    so it does for large weights, and never in a trace, which must serve any number of rows.
     """
-    if x.is_cpu and weight.numel() >= _LARGE and may_look(x) and x.numel() == 2 * x.shape[-1]:
+    if weight.numel() >= _LARGE and kernels.runs_eagerly_on_cpu(x) and x.numel() == 2 * x.shape[-1]:
         y = (weight @ x.flatten(0, -2).T).T.contiguous().unflatten(0, x.shape[:-1])
         return y if bias is None else y + bias
     return F.linear(x, weight, bias)
@@ -45,7 +44,7 @@ class RMSNorm(nn.Module):
         self._eps = torch.tensor(eps)
 
     def forward(self, x: Tensor) -> Tensor:  # [..., D]
-        if not x.is_cpu:
+        if kernels.has_fused_norm(x):
             return F.rms_norm(x, self.alpha.shape, self.alpha, self.eps)  # one kernel, float32 inside
         wide = x.float() if self.in_f32 else x
         size = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)  # fewer calls than F.rms_norm makes on a CPU
@@ -123,7 +122,7 @@ class Linear(nn.Module):
 
 
 def quantize_linears_(module: nn.Module, dtype: torch.dtype) -> None:
-    """Give every `Linear` below `module` room for 8 bits and scales instead of what it held.
+    """Give every `Linear` in `module` an 8-bit weight with scales instead of the one that it has.
 
     Heads too, as in published q8 checkpoints: of the error that 8 bits make, a tenth comes from them.
     To be called before memory is given and after `module.to(dtype)`, which would change these too.

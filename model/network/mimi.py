@@ -20,7 +20,7 @@ from model.network.transformer import StreamingTransformer, TransformerState
 
 @dataclass(frozen=True, slots=True)
 class MimiEncoderState:
-    """What the encoder remembers of each slot."""
+    """The encoder's state of each slot."""
 
     seanet: tuple[Tensor, ...]
     transformer: TransformerState
@@ -30,7 +30,7 @@ class MimiEncoderState:
 
 @dataclass(frozen=True, slots=True)
 class MimiDecoderState:
-    """What the decoder remembers of each slot."""
+    """The decoder's state of each slot."""
 
     upsample: Tensor  # [S, stride, C]
     transformer: TransformerState
@@ -57,14 +57,14 @@ class Mimi(nn.Module):
         return MimiEncoderState(
             self.encoder.make_state(slots),
             self.encoder_transformer.make_state(slots),
-            self.downsample.conv.make_state(slots) if self.downsample else self._nothing(slots),
+            self.downsample.conv.make_state(slots) if self.downsample else self._no_state(slots),
             torch.zeros(slots, dtype=torch.bool, device=self._device),
         )
 
     def make_decoder_state(self, slots: int) -> MimiDecoderState:
         """A fresh decoder state."""
         return MimiDecoderState(
-            self.upsample.make_state(slots) if self.upsample else self._nothing(slots),
+            self.upsample.make_state(slots) if self.upsample else self._no_state(slots),
             self.decoder_transformer.make_state(slots),
             self.decoder.make_state(slots),
         )
@@ -92,5 +92,5 @@ class Mimi(nn.Module):
     def _device(self) -> torch.device:
         return next(self.parameters()).device
 
-    def _nothing(self, slots: int) -> Tensor:
+    def _no_state(self, slots: int) -> Tensor:
         return torch.zeros(slots, 0, device=self._device)

@@ -14,7 +14,7 @@ from model.network.layers import Linear, empty
 
 
 class ResidualQuantizer(nn.Module):
-    """Codebooks that each quantise what the ones before left over, by Euclidean distance."""
+    """Codebooks that each quantise the residual of those before, by Euclidean distance."""
 
     def __init__(self, latent_dim: int, dim: int, codebooks: int, bins: int):
         super().__init__()
@@ -37,8 +37,8 @@ class ResidualQuantizer(nn.Module):
 
     def decode(self, codes: Tensor) -> Tensor:  # int64 [N, K] → [N, latent_dim]
         _, bins, dim = self.codebooks.shape
-        shelf = torch.arange(codes.shape[1], device=codes.device) * bins
-        vectors = F.embedding(codes + shelf, self.codebooks.view(-1, dim))
+        first_row = torch.arange(codes.shape[1], device=codes.device) * bins
+        vectors = F.embedding(codes + first_row, self.codebooks.view(-1, dim))
         return self.output_proj(vectors.sum(1))
 
 

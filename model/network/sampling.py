@@ -1,8 +1,9 @@
 """Drawing tokens: per-slot temperature, top-k and seed, and noise that any machine can repeat.
 
-The draw is `argmax(p / Exp(1))` over the top k of `softmax(logits / temperature)`, as in the reference, with the
-noise of a counter hash of (seed, step, stream, token id): a call repeats whatever its neighbours do. Temperature 0
-means the likeliest token. Everything is a tensor of slots; what the host knows of them all is in `SamplingPlan`.
+The draw is `argmax(p / Exp(1))` over the top k of `softmax(logits / temperature)`, as in the reference, with the noise
+of a counter hash of (seed, step, stream, token id): a call repeats whatever its neighbours do. Temperature 0 means the
+likeliest token. Choices are tensors, a value for each slot; `SamplingPlan` is what the host knows of all slots
+together.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ import torch
 from torch import Tensor
 
 MAX_TOP_K = 500  # a larger one is 0: the whole vocabulary
-HISTORY = 200  # how many pieces the repetition penalty may look back on
+HISTORY = 200  # how many text tokens the repetition penalty can cover
 
 
 @dataclass(frozen=True, slots=True)
 class SamplingState:
-    """Each slot's choices, and the pieces it said last."""
+    """Each slot's choices, and the text tokens that it said last."""
 
     text_temperature: Tensor  # f32 [S]
     text_top_k: Tensor  # int64 [S]; 0: all
@@ -27,15 +28,15 @@ class SamplingState:
     text_seed: Tensor  # int64 [S]
     audio_seed: Tensor  # int64 [S]
     pad_bonus: Tensor  # f32 [S]; P(PAD) is multiplied by its exponential
-    penalty: Tensor  # f32 [S]; divides positive and multiplies negative logits of pieces said lately
-    penalty_span: Tensor  # int64 [S]; how many pieces count as lately
-    history: Tensor  # int64 [S, HISTORY + 1], a ring of the pieces said and one column to write to
-    said: Tensor  # int64 [S], how many there were
+    penalty: Tensor  # f32 [S]; divides positive and multiplies negative logits of recent text tokens
+    penalty_span: Tensor  # int64 [S]; how many text tokens count as recent
+    history: Tensor  # int64 [S, HISTORY + 1], a ring of the text tokens said, and one column to write to
+    said: Tensor  # int64 [S], how many text tokens were said
 
 
 @dataclass(frozen=True, slots=True)
 class SamplingPlan:
-    """What the host knows of all live slots together, so that a step does no work that none of them asked for."""
+    """What all live slots' choices have in common, so that a step does no needless work."""
 
     greedy: bool = False  # every temperature is 0
     unbounded: bool = True  # some top k is 0: the whole vocabulary
@@ -44,16 +45,16 @@ class SamplingPlan:
 
     @property
     def is_common(self) -> bool:
-        """Whether `COMMON_PLAN` draws what these slots want."""
+        """Whether `COMMON_PLAN` samples correctly for these slots."""
         return not (self.unbounded or self.penalised or self.padded)
 
 
-# What almost every caller wants: steps are traced and captured with it.
+# The plan of almost every caller: steps are traced and captured with it.
 COMMON_PLAN = SamplingPlan(unbounded=False, penalised=False, padded=False)
 
 
 def make_state(slots: int, device: torch.device) -> SamplingState:
-    """A fresh state: greedy, no penalty to speak of until a caller's choices are written."""
+    """A fresh state, which samples greedily until a caller's choices are written."""
     f32 = [torch.zeros(slots, device=device) for _ in range(4)]
     i64 = [torch.zeros(slots, dtype=torch.int64, device=device) for _ in range(6)]
     history = torch.zeros(slots, HISTORY + 1, dtype=torch.int64, device=device)
@@ -62,12 +63,12 @@ def make_state(slots: int, device: torch.device) -> SamplingState:
 
 @dataclass(frozen=True, slots=True)
 class FrameSampler:
-    """What one frame's draws of one kind share, worked out once for all codebooks."""
+    """Samples the tokens of one frame: all that its streams share, computed once."""
 
     temperature: Tensor  # f32 [S, 1], above 0
     greedy: Tensor  # bool [S]
     excluded: Tensor  # bool [S, K]: ranks beyond a slot's top k
-    unbounded: Tensor | None  # bool [S]: who draws from the whole vocabulary; None: nobody
+    unbounded: Tensor | None  # bool [S]: the rows that sample from the whole vocabulary; None: no row
     noise: tuple[Tensor, ...]  # of each stream, f32 [S, V]
     considered: int  # how many of the likeliest tokens: K
 
@@ -88,10 +89,10 @@ def make_sampler(
 ) -> FrameSampler:
     """The rng of one frame: all [S] but `streams` int64 [N], which number the noise of each draw.
 
-    `unbounded` says that some slot's top_k is 0: it draws from the whole vocabulary.
+    `unbounded`: some slot's top_k is 0, so it samples from the whole vocabulary.
     """
-    # As many for everyone, whatever the neighbours want: topk orders equals by how many it is asked for, and logits
-    # that were bfloat16 are often equal.
+    # The same for every slot, whatever its neighbours chose: how topk orders equal logits depends on how many it is
+    # asked for, and logits that were bfloat16 are often equal.
     considered = min(MAX_TOP_K, vocabulary)
     ranks = torch.arange(considered, device=top_k.device)
     limit = torch.where(top_k > 0, top_k, vocabulary)
@@ -119,7 +120,7 @@ def gumbel(keys: Tensor, ids: Tensor) -> Tensor:
 
 
 def penalise_(logits: Tensor, state: SamplingState) -> None:
-    """Make the pieces that each slot said lately less likely, in place: logits f32 [S, V]."""
+    """Make each slot's recent text tokens less likely, in place: logits f32 [S, V]."""
     columns = torch.arange(HISTORY + 1, device=logits.device)
     age = (state.said[:, None] - 1 - columns) % (HISTORY + 1)
     lately = age < torch.minimum(state.said, state.penalty_span)[:, None]
@@ -145,7 +146,7 @@ def _mix(x: Tensor) -> Tensor:
     """The high bits of SplitMix64's finaliser (Steele, Lea and Flood, 2014) over int64, whose products wrap around."""
     x = x + -7046029254386353131
     x = (x ^ _shift(x, 30)) * -4658895280553007687
-    return (x ^ _shift(x, 27)) * -7723592293110705685  # whose last shift would change low bits only
+    return (x ^ _shift(x, 27)) * -7723592293110705685  # its last shift would change low bits only
 
 
 def _shift(x: Tensor, bits: int) -> Tensor:

@@ -12,7 +12,7 @@ from model.network.transformer import StreamingTransformer, TransformerState
 
 
 class Temporal(nn.Module):
-    """Embeds columns of tokens, takes them through the transformer, and says what the text might be."""
+    """Embeds columns of tokens, runs the transformer over them, and gives the logits of the text token."""
 
     def __init__(self, config: DuplexConfig):
         super().__init__()
@@ -42,5 +42,5 @@ class Temporal(nn.Module):
 
     def _embed(self, tokens: Tensor) -> Tensor:
         text, audio = tokens[..., 0], tokens[..., 1:]
-        shelf = torch.arange(audio.shape[-1], device=tokens.device) * (self.audio_vocab + 1)
-        return F.embedding(audio + shelf, self.audio_embedding).sum(-2) + F.embedding(text, self.text_embedding)
+        first_row = torch.arange(audio.shape[-1], device=tokens.device) * (self.audio_vocab + 1)
+        return F.embedding(audio + first_row, self.audio_embedding).sum(-2) + F.embedding(text, self.text_embedding)

@@ -1,8 +1,7 @@
-"""Moshi as a `Runner`: the only module of the server that imports torch and `model`.
+"""A model as a `Runner`: the only module of the server that imports torch and `model`.
 
-Numpy comes in, numpy goes out; between them one `Duplex.step` over the smallest view of the state that holds every
-live slot, run by whatever is fastest on the device. All that changes a slot goes to the device in the order in which
-it is asked for. Owner: engine thread.
+Numpy arrays come in and go out. Between them a stepper runs one step over the smallest view of the state that holds
+every live slot. Changes of slots reach the device in the order in which they are asked for. Owner: engine thread.
 """
 
 from __future__ import annotations
@@ -23,9 +22,9 @@ from model.checkpoints.build import build, meta_model_of
 from model.checkpoints.families import find
 from model.command_line import DTYPES
 from model.errors import CheckpointNotFound, ModelError
-from model.execution.stepper import is_small, make_stepper
-from model.hardware.device import default_dtype, find_device, refuse_unfit, resolve_slots
-from model.modes.duplex import Duplex, Frame
+from model.execution.stepper import make_stepper
+from model.hardware.device import default_dtype, find_device, memory_in_use, refuse_unfit, resolve_slots
+from model.modes.duplex import Duplex, DuplexFrame, DuplexInputs
 from model.network.sampling import COMMON_PLAN, SamplingPlan
 from model.state import clear_row_, copy_row_
 from model.tokenizer import TextStream, Tokenizer
@@ -47,7 +46,7 @@ _DEMO_CHECKPOINT = files("model.demo") / "checkpoint"
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """One step's outcome as numpy arrays: what `StepResult` says, and the tokens behind it."""
+    """One step's frame as numpy arrays: that of `StepResult`, and the tokens behind it."""
 
     pcm: NDArray[np.float32]  # [rows, FRAME_SAMPLES]
     spoken: NDArray[np.bool_]  # [rows]
@@ -63,7 +62,7 @@ def load_runner(
     quantization: Quantization = "none",
     kv_cache_dtype: KvCacheDtype = "auto",
 ) -> ModelRunner:
-    """Find, download if need be, and load a model. Raises `ModelUnavailable`: a sentence for the operator.
+    """Find, download if need be, and load a model. Raises `ModelUnavailable` with a sentence for the operator.
 
     `model` is a checkpoint directory, a Hugging Face repo id (perhaps with @revision) or "demo". `device` and
     `dtype` may be "auto": a CUDA GPU if there is one, else the CPU; bfloat16 on a GPU and float32 on a CPU. `slots`
@@ -88,13 +87,13 @@ def load_runner(
     except ModelError as error:
         raise ModelUnavailable(str(error)) from error
     except BadParameter as error:
-        raise ModelUnavailable(f"The checkpoint's config.json recommends what cannot be: {error}") from error
+        raise ModelUnavailable(f"Invalid lm_gen_config in the checkpoint's config.json: {error}") from error
     except RuntimeError as error:  # torch.OutOfMemoryError is one; a CPU's allocator has none of its own
         if not _is_out_of_memory(error):
             raise
         raise ModelUnavailable(
-            f"{model} with {slots} slots does not fit into this machine's memory: lower --slots, of which each holds a "
-            f"whole conversation's keys, or {remedy}."
+            f"{model} with {slots} slots does not fit into this machine's memory: lower --slots, since each slot holds "
+            f"a conversation's keys and values, or {remedy}."
         ) from error
 
 
@@ -112,9 +111,7 @@ class ModelRunner:
         self._texts = [TextStream(tokenizer) for _ in range(slots)]
         self._params: list[SessionParams | None] = [None] * slots
         self._frames = np.zeros(slots, np.int64)  # how many each slot has heard
-        self._plan = COMMON_PLAN  # as most callers choose: it is what is warmed up
-        if is_small(duplex):
-            torch.set_num_threads(1)  # a second one costs more than it gives
+        self._plan = COMMON_PLAN  # of most callers, and so warmed up
         self._stepper = make_stepper(duplex, self._state, buckets(slots))
 
     def warm_up(self) -> None:
@@ -127,7 +124,7 @@ class ModelRunner:
 
     @torch.inference_mode()
     def start(self, slot: int, params: SessionParams) -> None:
-        """Make a slot fresh and give it a caller's choices."""
+        """Make a slot fresh and set a caller's parameters."""
         clear_row_(self._state, slot)
         choices = self._state.sampling
         choices.text_temperature[slot] = params.text_temperature
@@ -143,13 +140,13 @@ class ModelRunner:
 
     @torch.inference_mode()
     def stop(self, slot: int) -> None:
-        """Keep nothing of a caller who is gone."""
+        """Clear a slot whose call has ended."""
         clear_row_(self._state, slot)
         self._seat(slot, None)
 
     @torch.inference_mode()
     def move(self, source: int, target: int) -> None:
-        """Let a call go on in another slot."""
+        """Continue a call in another slot."""
         copy_row_(self._state, source, target)
         text, frames = self._texts[source], self._frames[source]
         self._seat(target, self._params[source])
@@ -179,32 +176,29 @@ class ModelRunner:
         said = Spoken(frame.pcm.numpy(), frame.spoken.numpy(), frame.tokens.numpy(), frame.heard.numpy())
         return said, self._pieces(frame)
 
-    def _begin(self, batch: Batch) -> Callable[[], Frame]:
+    def _begin(self, batch: Batch) -> Callable[[], DuplexFrame]:
         heard = self._frames[: len(batch.active)]
         longest = int(heard.max())
         heard += batch.active
         return self._stepper.begin(
-            torch.from_numpy(batch.pcm), torch.from_numpy(batch.active), self._plan, longest=longest
+            DuplexInputs(torch.from_numpy(batch.pcm)), torch.from_numpy(batch.active), self._plan, longest
         )
 
-    def _pieces(self, frame: Frame) -> list[str]:
+    def _pieces(self, frame: DuplexFrame) -> list[str]:
         texts = zip(self._texts, frame.tokens[:, 0].tolist(), frame.spoken.tolist(), strict=False)
         return [text.push(token) if spoke else "" for text, token, spoke in texts]
 
     def device_memory(self) -> DeviceMemory | None:
-        """What torch holds of the GPU, by torch's own books: asking the driver might wait for a step."""
-        device = self._state.sampling.text_seed.device
-        if device.type != "cuda":
-            return None
-        total_bytes = torch.cuda.get_device_properties(device).total_memory
-        return DeviceMemory(torch.cuda.memory_reserved(device), total_bytes)
+        """How much of the GPU torch holds; None without a GPU."""
+        found = memory_in_use(self._state.sampling.text_seed.device)
+        return DeviceMemory(*found) if found else None
 
     def close(self) -> None:
         """Nothing to give back but memory, which goes with the runner."""
 
 
 def _plan(params: list[SessionParams]) -> SamplingPlan:
-    """What all callers' choices have in common."""
+    """What all callers' parameters have in common."""
     return SamplingPlan(
         greedy=all(p.text_temperature == 0 and p.audio_temperature == 0 for p in params),
         unbounded=any(p.text_topk == 0 or p.audio_topk == 0 for p in params),
@@ -214,7 +208,7 @@ def _plan(params: list[SessionParams]) -> SamplingPlan:
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether there was too little of it; CUDA speaks of an "illegal memory access" too."""
+    """Whether memory ran out; CUDA's "illegal memory access" is another error."""
     return any(words in str(error) for words in ("out of memory", "allocate memory", "ALLOC_FAILED"))
 
 
@@ -226,7 +220,7 @@ def _remedy(quantization: Quantization, kv_cache_dtype: KvCacheDtype) -> str:
 
 
 def _checked(resolve: Resolve) -> Resolve:
-    """The same resolver in the words of `model`."""
+    """The same resolver with `model`'s error for a missing file."""
 
     def checked(name: str) -> Path:
         try:

@@ -1,4 +1,4 @@
-"""What only a GPU settles about the kernels: 7B shapes, and a graph that follows lengths and masks as they change."""
+"""Kernels on a real GPU: the 7B's shapes, and a graph that follows changing lengths and masks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random checkpoints, written once a test run."""
+"""Random checkpoints, written once a test run; `torch.cuda` where there is none."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from model import kernels
 from model.checkpoints.build import build
 from model.checkpoints.families import find
 from model.checkpoints.files import in_directory
 from model.checkpoints.random import write_checkpoint
+from model.execution import cuda_graphs
 from model.modes.duplex import Duplex
 from tests.golden.cases import CASES
+from tests.model.execution.fake_cuda import FakeCuda
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -47,3 +50,14 @@ def babble(babble_directory: Path) -> Duplex:
     """The small model that is served when there is no other."""
     duplex, _ = build(find(in_directory(babble_directory)), torch.device("cpu"), torch.float32)
     return duplex
+
+
+@pytest.fixture
+def cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
+    cuda = FakeCuda()
+    for name in ("CUDAGraph", "Stream", "Event", "current_stream", "stream", "graph_pool_handle", "graph"):
+        monkeypatch.setattr(torch.cuda, name, getattr(cuda, name))
+    monkeypatch.setattr(torch.backends.cuda, "enable_cudnn_sdp", cuda.cudnn_sdp.append)
+    monkeypatch.setattr(cuda_graphs, "_pinned", torch.zeros_like)
+    monkeypatch.setattr(kernels, "host_can_read", lambda tensor: False)  # as on a GPU
+    return cuda

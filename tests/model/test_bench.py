@@ -1,4 +1,4 @@
-"""`parley bench` as people call it. Its figures are not judged: that is for the people who read them."""
+"""`parley bench` as a command; its figures are not judged."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from model.bench import STAGES, fill_, main, make_weights_
 from model.checkpoints.build import meta_model
 from model.checkpoints.families import config_at
+from model.modes.duplex import DuplexInputs
 
 
 def test_rows_for_people_and_for_programs(babble_directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -38,13 +39,13 @@ def test_rows_for_people_and_for_programs(babble_directory: Path, tmp_path: Path
 
 
 @torch.inference_mode()
-def test_what_is_measured_is_a_step_that_speaks(babble_directory: Path):
+def test_the_measured_step_is_in_the_middle_of_a_call(babble_directory: Path):
     """A call in its midst, with numbers that are some: not a first frame, and no NaN."""
     duplex = meta_model(config_at(babble_directory), torch.float32)
     make_weights_(duplex, torch.device("cpu"))
     state = duplex.make_state(2)
     fill_(state, 30, duplex.mimi.config.downsample)
-    frame = duplex.step(torch.randn(2, 1920), state)
+    frame = duplex.step(DuplexInputs(torch.randn(2, 1920)), state)
     assert frame.spoken.all()
     assert frame.finite.all()
     assert (state.temporal.length == 31).all()
@@ -58,7 +59,7 @@ def test_what_is_measured_is_a_step_that_speaks(babble_directory: Path):
         (["--rows", "nowhere.json"], "nowhere.json"),
     ],
 )
-def test_what_cannot_be_measured_is_one_sentence(
+def test_an_impossible_measurement_is_one_sentence(
     flags: list[str], told: str, babble_directory: Path, capsys: pytest.CaptureFixture[str]
 ):
     shape = [] if flags == ["nowhere"] else [str(babble_directory)]

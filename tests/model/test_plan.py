@@ -1,4 +1,4 @@
-"""`parley plan` as people call it."""
+"""`parley plan` as a command."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def planned(capsys: pytest.CaptureFixture[str], *flags: str) -> dict:
     return json.loads(capsys.readouterr().out)
 
 
-def test_the_table_says_what_it_assumes_and_that_nothing_was_measured(capsys: pytest.CaptureFixture[str]):
+def test_the_table_states_its_assumptions(capsys: pytest.CaptureFixture[str]):
     assert main(["--gpu", "l4", "--quantization", "int8", "--kv-cache-dtype", "int8", "--callers", "4"]) == 0
     told = capsys.readouterr().out
     first, *_ = told.splitlines()
@@ -67,17 +67,17 @@ def test_any_checkpoint_can_be_planned_for(capsys: pytest.CaptureFixture[str], b
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--window", "4000"], "longer than the 3000 frames"),
+        (["--window", "4000"], "longer than the model's context of 3000 frames"),
         (["--model", "./nowhere"], "no checkpoint directory"),
     ],
 )
-def test_what_cannot_be_is_one_sentence(capsys: pytest.CaptureFixture[str], flags: list[str], said: str):
+def test_an_impossible_plan_is_one_sentence(capsys: pytest.CaptureFixture[str], flags: list[str], said: str):
     assert main(["--gpu", "l4", *flags]) == 1
     [line] = capsys.readouterr().err.splitlines()
     assert said in line
 
 
-def test_a_model_that_is_too_large_says_so(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+def test_a_model_that_is_too_large_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path):
     config = tmp_path / "config.json"
     config.write_text(json.dumps({"num_layers": 64}))
     assert main(["--gpu", "l4", "--model", str(config)]) == 1
@@ -86,7 +86,7 @@ def test_a_model_that_is_too_large_says_so(capsys: pytest.CaptureFixture[str], t
 
 
 @pytest.mark.parametrize(("row", "quantization"), [("bfloat16", "none"), ("8-bit weights, keys and values", "int8")])
-def test_the_readme_says_what_the_plan_says(row: str, quantization: str):
+def test_the_readme_agrees_with_the_plan(row: str, quantization: str):
     config = duplex_config(None, None)
     planned = [
         make_plan(gpu, config, quantization, "int8" if quantization == "int8" else "auto").capacity.callers

@@ -1,4 +1,4 @@
-"""The table of error: it tells nothing from nothing, little from much, and is printed whole."""
+"""The precision tables: float32 differs by nothing from itself, fewer bits differ more, every row is printed."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from model.checkpoints.families import find
 from model.checkpoints.files import in_directory
 from model.checkpoints.random import BABBLE, write_checkpoint
 from model.modes.duplex import Duplex
-from model.precision import CHOICES, Call, compare, divergence, encode, logits, speech, talk
+from model.precision import FORMATS, ReferenceCall, compare, divergence, encode, logits, speech, talk
 
 FRAMES = 12
 
 
 @pytest.fixture(scope="module")
-def call(babble: Duplex) -> Call:
+def call(babble: Duplex) -> ReferenceCall:
     with torch.inference_mode():
         heard = encode(babble.mimi, speech(None, FRAMES))
         columns, tokens = zip(*talk(babble, heard), strict=True)
-    return Call(heard, torch.stack(columns, 1), torch.stack(tokens, 1))
+    return ReferenceCall(heard, torch.stack(columns, 1), torch.stack(tokens, 1))
 
 
 @torch.inference_mode()
-def test_float32_does_not_differ_from_itself(babble: Duplex, call: Call):
+def test_float32_does_not_differ_from_itself(babble: Duplex, call: ReferenceCall):
     """All columns at once, or one by one: the same but for the last bits."""
     error = compare(babble, None, call, logits(babble, call))
     assert error.text.max() == error.audio.max() == 0
@@ -44,7 +44,7 @@ def test_float32_does_not_differ_from_itself(babble: Duplex, call: Call):
 
 
 @torch.inference_mode()
-def test_fewer_bits_differ_more(babble: Duplex, babble_directory: Path, call: Call):
+def test_fewer_bits_differ_more(babble: Duplex, babble_directory: Path, call: ReferenceCall):
     exact = logits(babble, call)
     kv = {dtype: compare(babble, dtype, call, exact) for dtype in (torch.int8, torch.float8_e4m3fn)}
     assert 0 < kv[torch.int8].audio.mean() < kv[torch.float8_e4m3fn].audio.mean() < 0.1
@@ -61,7 +61,7 @@ def test_divergence():
 
 
 @torch.inference_mode()
-def test_codes_are_a_calls(babble: Duplex):
+def test_codes_equal_those_of_a_call(babble: Duplex):
     pcm = speech(None, FRAMES)
     state = babble.mimi.make_encoder_state(len(pcm))
     frames = [babble.mimi.encode(frame, state, None)[:, 0] for frame in pcm.split(FRAME_SAMPLES, dim=1)]
@@ -82,8 +82,8 @@ def test_the_whole_table(
     monkeypatch.setattr(sys, "argv", ["precision", str(babble_directory), "--frames", "4", "--wav", str(spoken)])
     precision.main()
     rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
-    assert len(rows) == 3 + len(CHOICES) + 4
-    assert {row.count("|") for row in rows[: 3 + len(CHOICES)]} == {9}
+    assert len(rows) == 3 + len(FORMATS) + 4
+    assert {row.count("|") for row in rows[: 3 + len(FORMATS)]} == {9}
     assert rows[3].startswith("| float32, int8 weights and kv | ")
 
 
@@ -97,7 +97,7 @@ def test_random_layers_of_the_7b(monkeypatch: pytest.MonkeyPatch, capsys: pytest
         write_checkpoint(directory, BABBLE | lm, dtype=dtype)
 
     monkeypatch.setattr(precision, "write_checkpoint", write)
-    monkeypatch.setattr(precision, "CHOICES", CHOICES[:1])
+    monkeypatch.setattr(precision, "FORMATS", FORMATS[:1])
     monkeypatch.setattr(sys, "argv", ["precision", "--random-7b", "2", "--frames", "3"])
     precision.main()
     assert "| float32, int8 weights and kv | " in capsys.readouterr().out
@@ -107,7 +107,7 @@ def test_random_layers_of_the_7b(monkeypatch: pytest.MonkeyPatch, capsys: pytest
 @pytest.mark.parametrize(
     ("arguments", "sentence"), [(["nowhere"], "no checkpoint directory"), (["--frames", "300"], "window holds 250")]
 )
-def test_what_can_t_be_measured_is_said(
+def test_bad_arguments_are_explained(
     babble_directory: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], sentence: str
 ):
     source = [str(babble_directory)] if arguments[0].startswith("--") else []

@@ -1,4 +1,4 @@
-"""Eight bits a number: how far off they may be, what comes back exactly, and what a model makes of them."""
+"""8-bit numbers: their error, exact round trips, and a model that holds them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from model.checkpoints.build import build
 from model.checkpoints.families import find
 from model.checkpoints.files import in_directory
 from model.execution.traced import TracedStep
-from model.modes.duplex import Duplex, DuplexState
+from model.modes.duplex import Duplex, DuplexInputs, DuplexState
 from model.network.layers import Linear
 from model.network.sampling import COMMON_PLAN, SamplingPlan
 from model.quantize import EIGHT_BIT, dequantize, quantize
@@ -35,7 +35,7 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.int8, 0.5 / 127), (torch.float8_e4m3fn, 2**-4)])
-def test_no_number_is_further_off_than_its_bits_allow(dtype: torch.dtype, bound: float):
+def test_quantisation_error_is_within_half_a_step(dtype: torch.dtype, bound: float):
     """Int8 is off by half a step of its row's largest number; fp8 by half a step of the number's own binade."""
     numbers = noise(50, 64) * noise(50, 1, seed=1).exp()
     off = (dequantize(*quantize(numbers, dtype), torch.float32) - numbers).abs()
@@ -45,7 +45,7 @@ def test_no_number_is_further_off_than_its_bits_allow(dtype: torch.dtype, bound:
 
 
 @pytest.mark.parametrize("dtype", EIGHT_BIT, ids=str)
-def test_rows_of_eight_bits_come_back_exactly(dtype: torch.dtype):
+def test_8_bit_rows_round_trip_exactly(dtype: torch.dtype):
     bits, scale = quantize(noise(20, 64), dtype)
     again, scale_again = quantize(dequantize(bits, scale, torch.float32), dtype)
     assert torch.equal(bits.float(), again.float())
@@ -53,7 +53,7 @@ def test_rows_of_eight_bits_come_back_exactly(dtype: torch.dtype):
 
 
 @pytest.mark.parametrize("dtype", EIGHT_BIT, ids=str)
-def test_zeros_stay_zeros_and_what_is_not_a_number_is_not_hidden(dtype: torch.dtype):
+def test_zeros_stay_zeros_and_nan_stays_nan(dtype: torch.dtype):
     numbers = noise(4, 8)
     numbers[0] = 0
     numbers[1, 3], numbers[2, 5] = torch.nan, torch.inf
@@ -64,7 +64,7 @@ def test_zeros_stay_zeros_and_what_is_not_a_number_is_not_hidden(dtype: torch.dt
     assert back[3].isfinite().all()
 
 
-def test_every_linear_of_the_language_model_is_in_eight_bits(small: tuple[Duplex, torch.dtype], babble: Duplex):
+def test_every_linear_of_the_language_model_is_in_8_bits(small: tuple[Duplex, torch.dtype], babble: Duplex):
     duplex, dtype = small
     for part in (duplex.temporal, duplex.depth):
         linears = [module for module in part.modules() if isinstance(module, Linear)]
@@ -80,7 +80,8 @@ def run(duplex: Duplex, state: DuplexState, frames: int) -> torch.Tensor:
     pcm = torch.from_numpy(speech_like(frames).astype(np.float32) / 32768).view(frames, 1, FRAME_SAMPLES)
     slots = len(state.delays.offset)
     with torch.inference_mode():
-        return torch.stack([duplex.step(frame.expand(slots, -1), state, None, GREEDY).tokens for frame in pcm])
+        every = (DuplexInputs(frame.expand(slots, -1)) for frame in pcm)
+        return torch.stack([duplex.step(inputs, state, None, GREEDY).tokens for inputs in every])
 
 
 def test_hidden_states_stay_near(small: tuple[Duplex, torch.dtype], babble: Duplex):
@@ -106,12 +107,13 @@ def test_a_slot_in_eight_bits_is_cleared_and_copied_whole(small: tuple[Duplex, t
 
 
 @torch.inference_mode()
-def test_a_recorded_step_in_eight_bits(small: tuple[Duplex, torch.dtype]):
+def test_a_traced_step_in_8_bits_equals_the_eager_one(small: tuple[Duplex, torch.dtype]):
     duplex, _ = small
     states = [duplex.make_state(1, torch.int8), duplex.make_state(1, torch.int8)]
-    recorded = TracedStep(duplex, torch.int8)
+    traced = TracedStep(duplex, duplex.make_state(1, torch.int8))
     active = torch.ones(1, dtype=torch.bool)
     for frame in torch.from_numpy(speech_like(5).astype(np.float32) / 32768).view(5, 1, FRAME_SAMPLES):
-        ours, theirs = duplex.step(frame, states[0], active, COMMON_PLAN), recorded(frame, states[1], active)
+        inputs = DuplexInputs(frame)
+        ours, theirs = duplex.step(inputs, states[0], active, COMMON_PLAN), traced(inputs, states[1], active)
         assert torch.equal(ours.tokens, theirs.tokens)
         assert torch.equal(ours.pcm, theirs.pcm)

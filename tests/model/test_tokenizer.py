@@ -1,4 +1,4 @@
-"""Tokens become words, and only whole characters."""
+"""Tokens become words, in whole characters only."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_padding_does_not_break_a_character(tokenizer: Tokenizer):
     assert [stream.push(byte(first)), stream.push(3), *[stream.push(byte(value)) for value in rest]] == ["", "", "é"]
 
 
-def test_a_character_that_never_ends(tokenizer: Tokenizer):
+def test_an_unfinished_character_is_replaced(tokenizer: Tokenizer):
     stream = TextStream(tokenizer)
     word = next(t for t in range(260, 500) if str(tokenizer.piece(t)).startswith(" "))
     assert stream.push(byte(0xE2)) == ""
@@ -52,6 +52,6 @@ def test_a_character_that_never_ends(tokenizer: Tokenizer):
     said.encode()
 
 
-def test_no_such_tokenizer(tmp_path: Path):
+def test_a_missing_tokenizer_is_named(tmp_path: Path):
     with pytest.raises(CheckpointNotFound, match="can't be read"):
         read_pieces(tmp_path / "none.model")

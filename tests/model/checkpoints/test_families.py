@@ -19,6 +19,7 @@ from model.checkpoints.files import in_directory
 from model.checkpoints.pieces import read_pieces
 from model.checkpoints.random import write_checkpoint
 from model.errors import CheckpointNotFound, UnsupportedModel, WeightsError
+from model.modes.duplex import DuplexInputs
 from tests.golden.cases import speech_like
 from tests.model.checkpoints.toy_family import SHARDS, ToyFamily, convert
 
@@ -49,11 +50,11 @@ def said(checkpoint: Checkpoint) -> tuple[torch.Tensor, str]:
     duplex, tokenizer = build(checkpoint, torch.device("cpu"), torch.float32)
     state = duplex.make_state(1)
     pcm = torch.from_numpy(speech_like(20).astype(np.float32) / 32768)
-    tokens = torch.cat([duplex.step(frame[None], state).tokens for frame in pcm.split(FRAME_SAMPLES)])
+    tokens = torch.cat([duplex.step(DuplexInputs(frame[None]), state).tokens for frame in pcm.split(FRAME_SAMPLES)])
     return tokens, "".join(str(tokenizer.piece(token)) for token in tokens[:, 0].tolist())
 
 
-def test_a_toy_family_says_what_the_published_layout_says(published: Path, toy: Path):
+def test_a_toy_family_gives_the_tokens_of_the_published_layout(published: Path, toy: Path):
     theirs, ours = find(in_directory(published)), find(in_directory(toy))
     assert ours.config == theirs.config == config_at(toy)
     assert ours.sampling == {"temp": 0.5}
@@ -80,6 +81,19 @@ def test_the_bytes_to_read_are_those_of_the_files(published: Path):
     assert sum(read) == checkpoint.nbytes
 
 
+def test_each_file_is_fetched_once(published: Path):
+    fetched: list[str] = []
+    resolve = in_directory(published)
+
+    def noted(name: str) -> Path:
+        fetched.append(name)
+        return resolve(name)
+
+    find(noted)
+    names = ["config.json", "mimi.safetensors", "mimi_config.json", "model.safetensors", "tokenizer.model"]
+    assert sorted(fetched) == names
+
+
 def mlx(directory: Path) -> None:
     tensors = load_file(directory / "model.safetensors")
     names = {"out_norm.alpha": "out_norm.weight", "depformer_in.0.weight": "depformer.slices.0.linear_in.weight"}
@@ -102,14 +116,14 @@ def transformers(directory: Path) -> None:
     ("spoil", "told"),
     [(mlx, "named for MLX"), (gguf, "a GGUF file"), (unknown, "in an unknown layout"), (transformers, "Transformers")],
 )
-def test_other_families_are_told_where_to_go(changed, spoil, told: str):
+def test_unsupported_families_are_refused_by_name(changed, spoil, told: str):
     directory = changed("config.json", lambda config: None)
     spoil(directory)
     with pytest.raises(UnsupportedModel, match=rf"{told}.*kyutai/moshiko-pytorch-q8"):
         find(in_directory(directory))
 
 
-def test_no_such_place(tmp_path: Path):
+def test_a_missing_directory_is_named(tmp_path: Path):
     with pytest.raises(CheckpointNotFound, match="no checkpoint directory"):
         config_at(tmp_path / "nowhere")
     with pytest.raises(CheckpointNotFound, match=r"has no file model\.safetensors"):

@@ -1,4 +1,4 @@
-"""Every tensor is accounted for, and a file that is not right says so by name."""
+"""The loader accounts for every tensor and names whatever is wrong with a file."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_an_unexpected_tensor_is_named(changed):
         load(changed("model.safetensors", lambda tensors: tensors.update({"extra_heads.0.weight": torch.ones(2)})))
 
 
-def test_a_misshapen_tensor_is_named(changed):
+def test_a_tensor_of_the_wrong_shape_is_named(changed):
     def widen(tensors: dict) -> None:
         tensors["linears.2.weight"] = torch.zeros(300, 64)
 
@@ -75,14 +75,14 @@ def test_old_mimi_names(changed, babble: Duplex):
     assert torch.equal(mimi.quantizer.rest.codebooks, babble.mimi.quantizer.rest.codebooks)
 
 
-def test_codebooks_that_are_not_used_may_lie_in_the_file(babble_directory: Path, tmp_path: Path):
+def test_unused_codebooks_may_be_in_the_file(babble_directory: Path, tmp_path: Path):
     from model.checkpoints.random import small_mimi
 
     write_checkpoint(tmp_path, mimi=small_mimi(256, codebooks=32))
     assert len(load(tmp_path).mimi.quantizer.rest.codebooks) == 7
 
 
-def test_a_file_cut_short(changed):
+def test_a_truncated_file_is_reported(changed):
     directory = changed("config.json", lambda config: None)
     path = directory / "model.safetensors"
     path.write_bytes(path.read_bytes()[:100_000])
@@ -137,7 +137,7 @@ def test_a_q8_checkpoint_loads_as_it_is(changed, babble_directory: Path):
         ),
     ],
 )
-def test_a_q8_checkpoint_that_is_not_whole_is_named(changed, spoil: Callable[[dict], object], names: str):
+def test_an_incomplete_q8_checkpoint_is_named(changed, spoil: Callable[[dict], object], names: str):
     with pytest.raises(WeightsError, match=names):
         load(changed("model.safetensors", lambda tensors: (in_q8(tensors), spoil(tensors))))
 
@@ -214,7 +214,7 @@ def test_a_lora_that_does_not_fit_is_named(with_lora):
         load(with_lora(lora_scaling=None))
 
 
-def test_no_such_file(changed, tmp_path: Path):
+def test_a_missing_file_is_named(changed, tmp_path: Path):
     with pytest.raises(CheckpointNotFound, match="no checkpoint directory"):
         in_directory(tmp_path / "nowhere")
     with pytest.raises(CheckpointNotFound, match=r"no file other\.safetensors"):

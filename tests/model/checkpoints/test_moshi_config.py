@@ -45,7 +45,7 @@ def test_other_networks_are_refused(changed, key: str, value: object):
         load(changed("config.json", lambda config: config.update({key: value})))
 
 
-def test_what_is_no_configuration(changed):
+def test_an_unreadable_configuration_is_named(changed):
     directory = changed("config.json", lambda config: None)
     for text in ("[1]", "{", ""):
         (directory / "config.json").write_text(text)

@@ -1,4 +1,4 @@
-"""The demo model as it is committed: small, published in layout, answering, and unmoved by what is not a question."""
+"""The committed demo model: small, in the published layout, answers questions and ignores other sounds."""
 
 from __future__ import annotations
 

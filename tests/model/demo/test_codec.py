@@ -1,4 +1,4 @@
-"""The codec trains in the weights that serve, learns, goes on exactly where it stopped, and loads as published."""
+"""The codec's training: it learns, resumes exactly, and writes a loadable checkpoint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be said to the demo model is rich enough, and evaluated on what is kept from it."""
+"""The demo's wordings: enough of them, and those for the evaluation are never trained."""
 
 from __future__ import annotations
 

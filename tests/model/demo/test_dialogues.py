@@ -1,4 +1,4 @@
-"""Calls are drawn as they should go: who speaks when, and what of it reaches the data."""
+"""Drawn calls: who speaks when, and which part of it reaches the data."""
 
 from __future__ import annotations
 

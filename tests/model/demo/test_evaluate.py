@@ -1,4 +1,4 @@
-"""Trials ask what was never trained, and outcomes are timed and judged rightly."""
+"""Trials ask untrained wordings; outcomes are timed and judged correctly."""
 
 from __future__ import annotations
 

@@ -25,6 +25,7 @@ from model.demo.network import make_network
 from model.demo.speech import CALLER_VOICES
 from model.demo.trials import Trial
 from model.demo.words import PAD, train_tokenizer
+from model.modes.duplex import DuplexInputs
 from tests.golden.cases import speech_like
 
 TINY = {
@@ -80,7 +81,7 @@ def test_codes_are_those_that_a_call_hears(codec: Path):
     state = duplex.make_state(1)
     with torch.inference_mode():
         frames = torch.from_numpy(pcm).unflatten(1, (-1, FRAME_SAMPLES))
-        heard = [duplex.step(frames[:, at], state).heard[0] for at in range(12)]
+        heard = [duplex.step(DuplexInputs(frames[:, at]), state).heard[0] for at in range(12)]
     codes = encode(duplex.mimi, pcm)
     assert np.array_equal(codes[0, 1:], torch.stack(heard[1:]).numpy())
     assert decode(duplex.mimi, codes).shape == pcm.shape

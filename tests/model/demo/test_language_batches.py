@@ -1,4 +1,4 @@
-"""Training columns are those that serving feeds, token for token."""
+"""Training columns equal those of serving, token for token."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A recorded step is the step."""
+"""A traced step equals the eager one."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import torch
 
 from model.audio import FRAME_SAMPLES
 from model.execution.traced import TracedStep
-from model.modes.duplex import Duplex
+from model.modes.duplex import Duplex, DuplexInputs
 from model.network.sampling import COMMON_PLAN, SamplingPlan
 from model.state import clear_row_, rows, tensors
 
 
 @pytest.fixture(scope="module")
-def recorded(babble: Duplex) -> TracedStep:
+def traced(babble: Duplex) -> TracedStep:
     with torch.inference_mode():
-        return TracedStep(babble)
+        return TracedStep(babble, babble.make_state(1))
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 8])
 @torch.inference_mode()
-def test_equals_the_step_bit_for_bit(babble: Duplex, recorded: TracedStep, count: int):
+def test_equals_the_step_bit_for_bit(babble: Duplex, traced: TracedStep, count: int):
     """Tokens, sound and all that is remembered, with callers who pause, come anew, or are greedy."""
     rng = torch.Generator().manual_seed(count)
     states = [babble.make_state(8), babble.make_state(8)]
@@ -34,7 +34,8 @@ def test_equals_the_step_bit_for_bit(babble: Duplex, recorded: TracedStep, count
         if tick == 8:
             for state in states:
                 clear_row_(state, count - 1)
-        ours, theirs = babble.step(pcm, eager, active, COMMON_PLAN), recorded(pcm, played, active)
+        inputs = DuplexInputs(pcm)
+        ours, theirs = babble.step(inputs, eager, active, COMMON_PLAN), traced(inputs, played, active)
         assert torch.equal(ours.spoken, theirs.spoken)
         assert torch.equal(ours.heard[active], theirs.heard[active])
         assert torch.equal(ours.tokens[ours.spoken], theirs.tokens[ours.spoken])
@@ -55,5 +56,5 @@ def test_equals_the_step_bit_for_bit(babble: Duplex, recorded: TracedStep, count
         (SamplingPlan(unbounded=False, penalised=False, padded=True), False),
     ],
 )
-def test_what_it_serves(plan: SamplingPlan, is_served: bool):
+def test_is_common_excludes_every_option(plan: SamplingPlan, is_served: bool):
     assert plan.is_common == is_served

@@ -1,4 +1,4 @@
-"""What is decided before anything is loaded, on plain numbers."""
+"""Capacity and refusals, from plain numbers, before anything is loaded."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BUILT_FOR = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120", "compute_12
     ("free_gib", "footprint", "slots"),
     [(21.5, MOSHI, 3), (21.5, SMALLER, 15), (139.2, MOSHI, 82), (139.2, SMALLER, 165), (15, MOSHI, 0), (2, MOSHI, 0)],
 )
-def test_slots_that_fit(free_gib: float, footprint: Footprint, slots: int):
+def test_slots_in_counts_whole_slots(free_gib: float, footprint: Footprint, slots: int):
     assert slots_in(int(free_gib * GIB), footprint) == slots
 
 
@@ -35,11 +35,11 @@ def test_slots_that_fit(free_gib: float, footprint: Footprint, slots: int):
         (3, 0, "0 callers; memory bandwidth is the limit"),
     ],
 )
-def test_the_smaller_limit_is_said(memory: int, bus: int | None, said: str):
+def test_capacity_names_the_smaller_limit(memory: int, bus: int | None, said: str):
     assert str(Capacity(memory, bus)) == said
 
 
-def test_what_does_not_fit_is_refused_with_the_way_out():
+def test_too_many_slots_are_refused_with_the_remedy():
     refuse_too_many(3, 3, int(21.5 * GIB), MOSHI, "L4", "add --kv-cache-dtype int8")
     with pytest.raises(
         UnfitDevice, match=r"^L4 has 21\.5 GiB free.* 3 slots of 1\.48 GiB, not 8: lower --slots to 3, or add"
@@ -52,11 +52,11 @@ def test_what_does_not_fit_is_refused_with_the_way_out():
 
 
 @pytest.mark.parametrize("capability", [(8, 0), (8, 9), (9, 0), (10, 0), (10, 3), (12, 1), (13, 0)])
-def test_chips_that_will_do(capability: tuple[int, int]):
+def test_new_enough_chips_are_accepted(capability: tuple[int, int]):
     refuse_old_chip("a GPU", capability, BUILT_FOR, bfloat16=True)
 
 
-def test_chips_that_will_not():
+def test_chips_without_support_are_refused():
     refuse_old_chip("Tesla T4", (7, 5), BUILT_FOR, bfloat16=False)
     with pytest.raises(UnfitDevice, match=r"^Tesla T4 has .* 7\.5, too old for bfloat16.*--dtype float16"):
         refuse_old_chip("Tesla T4", (7, 5), BUILT_FOR, bfloat16=True)
@@ -83,7 +83,7 @@ def test_why_there_is_no_gpu(built_for: str | None, problem: str, said: str):
     assert re.search(said, why_no_cuda(built_for, problem))
 
 
-def test_drivers_names_lead_to_the_table():
+def test_gpus_are_found_by_driver_name():
     assert known("NVIDIA L4") is GPUS["l4"]
     assert known("NVIDIA L40S") is GPUS["l40s"]
     assert known("NVIDIA H100 PCIe") is None  # whose bus is slower than the one we know

@@ -1,4 +1,4 @@
-"""Which device is taken, and what is said where it won't do, with what PyTorch would say of a GPU put there."""
+"""The choice of a device, and why one is refused; PyTorch's answers about GPUs are stand-ins."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def slots(
         (replace(L4, name="NVIDIA Unheard-of"), 15, "NVIDIA Unheard-of 22.0 GiB: 15 callers; memory is the limit"),
     ],
 )
-def test_a_gpu_takes_what_fits_and_says_so(
+def test_a_gpu_gets_the_slots_that_fit_and_logs_them(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     light_moshi: Duplex,
@@ -82,7 +82,7 @@ def test_a_gpu_takes_what_fits_and_says_so(
     assert caplog.messages == [said]
 
 
-def test_one_slot_is_made_where_the_roofline_sees_none(
+def test_one_slot_is_made_if_the_roofline_allows_none(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, moshi: Duplex
 ):
     L4.put(monkeypatch)
@@ -95,7 +95,7 @@ def test_one_slot_is_made_where_the_roofline_sees_none(
     )
 
 
-def test_what_is_asked_for_is_made_if_it_fits(monkeypatch: pytest.MonkeyPatch, moshi: Duplex):
+def test_requested_slots_are_made_if_they_fit(monkeypatch: pytest.MonkeyPatch, moshi: Duplex):
     L4.put(monkeypatch)
     assert slots(moshi, asked=3) == 3
     with pytest.raises(
@@ -107,7 +107,7 @@ def test_what_is_asked_for_is_made_if_it_fits(monkeypatch: pytest.MonkeyPatch, m
         slots(moshi)
 
 
-def test_a_cpu_has_its_usual_number(monkeypatch: pytest.MonkeyPatch, babble: Duplex, moshi: Duplex):
+def test_a_cpu_gets_the_default_number_of_slots(monkeypatch: pytest.MonkeyPatch, babble: Duplex, moshi: Duplex):
     cpu = torch.device("cpu")
     assert slots(babble, device=cpu) == 8
     assert slots(babble, asked=20, device=cpu) == 20
@@ -118,7 +118,7 @@ def test_a_cpu_has_its_usual_number(monkeypatch: pytest.MonkeyPatch, babble: Dup
         slots(moshi, asked=8, device=cpu)
 
 
-def test_a_gpu_is_taken_where_there_is_one(monkeypatch: pytest.MonkeyPatch):
+def test_auto_selects_a_gpu_if_there_is_one(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert find_device("auto").type == "cpu"
     L4.put(monkeypatch)
@@ -126,7 +126,7 @@ def test_a_gpu_is_taken_where_there_is_one(monkeypatch: pytest.MonkeyPatch):
     assert find_device("cpu").type == "cpu"
 
 
-def test_no_gpu_is_one_sentence(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
+def test_a_missing_gpu_is_explained_in_one_sentence(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
     def complain() -> None:
         raise RuntimeError("The NVIDIA driver on your system is too old (found version 11040). Please update.")
 
@@ -151,7 +151,7 @@ def test_an_old_chip_is_refused_in_bfloat16_only(monkeypatch: pytest.MonkeyPatch
     refuse_unfit(torch.device("cpu"), torch.bfloat16)
 
 
-def test_a_missing_compiler_is_told_before_a_model_is_downloaded(monkeypatch: pytest.MonkeyPatch):
+def test_a_missing_compiler_is_reported_before_a_download(monkeypatch: pytest.MonkeyPatch):
     def build(driver: object) -> None:
         raise subprocess.CalledProcessError(1, ["gcc", "main.c"])
 

@@ -1,4 +1,4 @@
-"""What is counted on an outline is what a real model holds, reads and computes."""
+"""Sizes and work counted on a meta model equal those of a real one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from model.checkpoints.build import build, meta_model, meta_model_of
 from model.checkpoints.families import config_at, find
 from model.checkpoints.files import in_directory
 from model.hardware.footprint import codec_flops, footprint, work
-from model.modes.duplex import Duplex
+from model.modes.duplex import Duplex, DuplexInputs
 from model.state import nbytes
 from tests.golden.cases import CASES
 
@@ -24,7 +24,7 @@ def built(directory: Path, bits: torch.dtype | None = None) -> Duplex:
 
 
 @pytest.mark.parametrize("bits", [None, torch.int8])
-def test_an_outline_weighs_what_is_built(babble_directory: Path, bits: torch.dtype | None):
+def test_a_meta_model_has_the_size_of_the_built_one(babble_directory: Path, bits: torch.dtype | None):
     duplex = built(babble_directory, bits)
     light = meta_model_of(find(in_directory(babble_directory)), torch.float32, bits)
     assert all(parameter.is_meta for parameter in light.parameters())
@@ -48,12 +48,12 @@ def products(monkeypatch: pytest.MonkeyPatch) -> list[tuple[torch.Tensor, int]]:
 
 
 @pytest.mark.parametrize("case", ["babble", "long_delays", "personaplex"])
-def test_read_is_what_a_step_multiplies_by(
+def test_bytes_read_are_those_of_the_weights_multiplied_by(
     checkpoints: Callable[[str], Path], products: list[tuple[torch.Tensor, int]], case: str
 ):
     duplex = built(checkpoints(case))
     with torch.inference_mode():
-        duplex.step(torch.zeros(1, FRAME_SAMPLES), duplex.make_state(1))
+        duplex.step(DuplexInputs(torch.zeros(1, FRAME_SAMPLES)), duplex.make_state(1))
     language = {parameter.data_ptr() for part in (duplex.temporal, duplex.depth) for parameter in part.parameters()}
     read = sum(weight.nbytes for weight, _ in products if weight.data_ptr() in language)
     assert read < work(duplex).weight_bytes < read * 1.05  # which are the norms
@@ -76,7 +76,7 @@ def test_a_short_call_reads_its_own_keys_only(babble: Duplex):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_every_shape_has_an_outline(checkpoints: Callable[[str], Path], case: str):
+def test_every_shape_has_a_meta_model(checkpoints: Callable[[str], Path], case: str):
     directory = checkpoints(case)
     config = config_at(directory)
     assert config == config_at(directory / "config.json")

@@ -99,7 +99,7 @@ def test_kyutais_recogniser_is_possible(gpu: Gpu, streams: int, faster: float):
 
 
 @pytest.mark.parametrize("gpu", GPUS.values(), ids=list(GPUS))
-def test_the_limit_is_the_last_step_that_is_in_time(gpu: Gpu):
+def test_callers_in_real_time_is_the_last_step_within_the_limit(gpu: Gpu):
     most = callers_in_real_time(moshi("int8", "int8"), gpu)
     assert most > 0
     assert step_time(moshi("int8", "int8"), gpu, most).total_s <= STEP_LIMIT_S

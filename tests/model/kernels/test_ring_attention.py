@@ -56,7 +56,7 @@ def poison(numbers: Tensor, scales: Tensor | None, unseen: Tensor) -> None:
         (torch.float32, 1, 2_300, 128, (2_200,)),  # more shares than are joined at once
     ],
 )
-def test_sees_what_torch_sees_and_nothing_else(
+def test_ring_attention_reads_visible_columns_only(
     dtype: torch.dtype, frames: int, capacity: int, dim: int, lengths: tuple[int, ...], device: torch.device
 ):
     heads, length = 2, torch.tensor(lengths, device=device)

@@ -13,7 +13,7 @@ from model.state import make_ring, write_ring_
 
 @pytest.mark.parametrize("held", [torch.float32, torch.bfloat16, *EIGHT_BIT])
 @pytest.mark.parametrize("frames", [1, 2])
-def test_writes_what_torch_writes(held: torch.dtype, frames: int, device: torch.device):
+def test_ring_write_equals_torch(held: torch.dtype, frames: int, device: torch.device):
     slots, heads, dim, capacity = 2, 2, 16, 5
     computed = torch.bfloat16 if held == torch.bfloat16 else torch.float32
     qkv = torch.randn(slots, frames, 3, heads, dim, device=device).to(computed)

@@ -1,4 +1,4 @@
-"""Products of a few rows against float64: dtypes, odd sizes, norms, gates, and rows that do not feel each other."""
+"""Products of a few rows against float64: dtypes, odd sizes, norms, gates, and rows isolated from each other."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_tiles_fit_every_chip(outputs: int, weight_bytes: int):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.int8])
-def test_a_row_does_not_feel_the_others(dtype: torch.dtype, device: torch.device):
+def test_a_rows_result_does_not_depend_on_the_others(dtype: torch.dtype, device: torch.device):
     weight, scale = held(40, 200, dtype, device)
     x = torch.randn(16, 200, device=device).bfloat16()
     alone = [skinny_linear(x[:rows], weight, scale)[0] for rows in (1, 3, 16)]

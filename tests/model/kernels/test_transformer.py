@@ -1,4 +1,4 @@
-"""A transformer whose every product, norm, rotation and look is a kernel's, against the same one in torch."""
+"""A transformer with every product, norm, rotation and attention in a kernel, against the same one in torch."""
 
 from __future__ import annotations
 

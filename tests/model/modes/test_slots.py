@@ -1,4 +1,4 @@
-"""Slots are strangers: what one caller gets depends on nobody else in the batch."""
+"""Slots are isolated from each other: a call does not depend on any other in the batch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from model.audio import FRAME_SAMPLES
-from model.modes.duplex import Duplex, DuplexState
+from model.modes.duplex import Duplex, DuplexInputs, DuplexState
 from model.network.sampling import SamplingPlan
 from model.state import clear_row_, copy_row_, nbytes, rows, tensors
 from tests.golden.cases import speech_like
@@ -61,7 +61,7 @@ def call(duplex: Duplex, slots: int, callers: list[Caller], frames: int = FRAMES
                 active[c.slot] = True
                 speakers.append(c)
                 heard[c.seed] += 1
-        frame = duplex.step(pcm, state, active, PLAN, max(heard.values()))
+        frame = duplex.step(DuplexInputs(pcm), state, active, PLAN, max(heard.values()))
         for c in speakers:
             if frame.spoken[c.slot]:
                 said[c.seed].append((frame.tokens[c.slot].clone(), frame.pcm[c.slot].clone()))
@@ -69,7 +69,7 @@ def call(duplex: Duplex, slots: int, callers: list[Caller], frames: int = FRAMES
 
 
 def test_neighbours_change_nothing(babble: Duplex):
-    """Bit for bit within one bucket, whoever joins, pauses or leaves."""
+    """Bit for bit within one bucket, while others join, pause or leave."""
     me = Caller(slot=1, seed=1)
     others = [
         Caller(0, 2, pauses=frozenset({3, 4, 9})),
@@ -110,7 +110,7 @@ def test_a_slot_used_again_is_fresh(babble: Duplex):
 
 @pytest.mark.parametrize("poison", ["temporal", "decoder"])
 @torch.inference_mode()
-def test_a_slot_that_breaks_breaks_alone(babble: Duplex, poison: str):
+def test_nan_in_one_slot_stays_in_that_slot(babble: Duplex, poison: str):
     """NaN or infinity in one slot is told of that slot only, its neighbours go on bit for bit, and clearing heals."""
     sound, broken = babble.make_state(3), babble.make_state(3)
     for state in (sound, broken):
@@ -126,7 +126,7 @@ def test_a_slot_that_breaks_breaks_alone(babble: Duplex, poison: str):
         if tick == 6:
             for state in (sound, broken):
                 clear_row_(state, 1)
-        ours, theirs = babble.step(frame, sound, None, PLAN), babble.step(frame, broken, None, PLAN)
+        ours, theirs = (babble.step(DuplexInputs(frame), one, None, PLAN) for one in (sound, broken))
         assert ours.finite.all()
         assert theirs.finite.tolist() == [True, not 3 <= tick < 6, True]
         whole = [0, 1, 2] if tick < 3 or tick >= 6 else [0, 2]
@@ -135,14 +135,14 @@ def test_a_slot_that_breaks_breaks_alone(babble: Duplex, poison: str):
 
 
 @torch.inference_mode()
-def test_a_broken_head_is_noticed_in_the_step_that_it_breaks(babble: Duplex, monkeypatch: pytest.MonkeyPatch):
+def test_infinite_logits_are_reported_in_the_same_step(babble: Duplex, monkeypatch: pytest.MonkeyPatch):
     """Every logit counts, also that of a codebook after which nothing else is computed."""
     heads, state = babble.depth.heads, babble.make_state(1)
     monkeypatch.setattr(heads[-1], "forward", lambda x: torch.full((1, babble.config.audio_vocab), -torch.inf))
-    assert not babble.step(torch.zeros(1, FRAME_SAMPLES), state, None, PLAN).finite.any()
+    assert not babble.step(DuplexInputs(torch.zeros(1, FRAME_SAMPLES)), state, None, PLAN).finite.any()
 
 
-def test_seeds_tell_calls_apart(babble: Duplex):
+def test_different_seeds_give_different_calls(babble: Duplex):
     """The same sound with another seed is another call; with the same seed it is the same."""
 
     def tokens(seed: int) -> Tensor:
@@ -150,22 +150,22 @@ def test_seeds_tell_calls_apart(babble: Duplex):
             state = babble.make_state(1)
             choose(state, 0, seed)
             pcm = torch.from_numpy(speech_like(8).astype(np.float32) / 32768).split(FRAME_SAMPLES)
-            return torch.cat([babble.step(frame[None], state, None, PLAN).tokens for frame in pcm])
+            return torch.cat([babble.step(DuplexInputs(frame[None]), state, None, PLAN).tokens for frame in pcm])
 
     assert torch.equal(tokens(7), tokens(7))
     assert not torch.equal(tokens(7), tokens(8))
 
 
 @torch.inference_mode()
-def test_a_copied_slot_goes_on_alike(babble: Duplex):
+def test_a_copied_slot_continues_identically(babble: Duplex):
     state = babble.make_state(2)
     choose(state, 0, 3)
     pcm = torch.from_numpy(speech_like(12).astype(np.float32) / 32768).view(12, 1, FRAME_SAMPLES).expand(-1, 2, -1)
     for frame in pcm[:6]:
-        babble.step(frame, state, torch.tensor([True, False]), PLAN)
+        babble.step(DuplexInputs(frame), state, torch.tensor([True, False]), PLAN)
     copy_row_(state, 0, 1)
     for frame in pcm[6:]:
-        tokens = babble.step(frame, state, None, PLAN).tokens
+        tokens = babble.step(DuplexInputs(frame), state, None, PLAN).tokens
         assert torch.equal(tokens[0], tokens[1])
 
 
@@ -179,14 +179,14 @@ def test_views_share_the_state(babble: Duplex):
 
 
 @torch.inference_mode()
-def test_a_call_has_no_end(babble: Duplex):
+def test_a_call_longer_than_every_window_stays_finite(babble: Duplex):
     """Ten times every window: still speaking, still finite, and the state no larger."""
     state = babble.make_state(1)
     before = nbytes(state)
     pcm = torch.from_numpy(speech_like(50).astype(np.float32) / 32768).view(50, 1, FRAME_SAMPLES)
     tokens = []
     for tick in range(520):  # Mimi's window here is 25 frames
-        frame = babble.step(pcm[tick % 50], state, None, SamplingPlan(greedy=True, penalised=False), tick)
+        frame = babble.step(DuplexInputs(pcm[tick % 50]), state, None, SamplingPlan(greedy=True, penalised=False), tick)
         assert frame.pcm.isfinite().all()
         tokens.append(frame.tokens)
     assert nbytes(state) == before

@@ -20,7 +20,7 @@ def plain(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, conte
 
 
 @pytest.mark.parametrize("context", [7, 64, CHUNK_KEYS + 60])
-def test_a_ring_is_a_window(context: int):
+def test_attention_over_a_ring_equals_a_sliding_window(context: int):
     count, heads, dim = 2 * context + 5, 2, 8
     queries, keys, values = torch.randn(3, heads, count, dim, generator=torch.Generator().manual_seed(0))
     ring = Ring(torch.zeros(1, heads, context, dim), torch.zeros(1, heads, context, dim))
@@ -37,7 +37,7 @@ def test_a_ring_is_a_window(context: int):
 
 @pytest.mark.parametrize(("dtype", "near"), [(torch.int8, 0.05), (torch.float8_e4m3fn, 0.15)])
 @pytest.mark.parametrize("context", [64, CHUNK_KEYS + 60])
-def test_a_ring_in_eight_bits(context: int, dtype: torch.dtype, near: float):
+def test_attention_over_an_8_bit_ring_is_near_exact(context: int, dtype: torch.dtype, near: float):
     """Each head and column has its own scale: one loud key spoils no other."""
     heads, dim, frames = 2, 32, 8
     rng = torch.Generator().manual_seed(0)
@@ -74,7 +74,7 @@ def test_a_longer_neighbour_changes_no_bit(dtype: torch.dtype):
     assert torch.equal(outcomes[0], outcomes[2])
 
 
-def test_two_positions_at_once_see_what_the_reference_sees():
+def test_two_positions_at_once_attend_as_in_the_reference():
     """All keys of a frame are written before anyone looks: in a full ring, the first of a pair misses one."""
     context = 6
     steps = rotary_steps(8, 10_000, torch.device("cpu"))

@@ -1,4 +1,4 @@
-"""Products that are taken another way must be the same products."""
+"""Products computed from the other side equal plain ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from model.network.layers import linear
 
 @pytest.mark.parametrize("shape", [(1, 2), (2, 1), (2,), (1, 3)])
 @pytest.mark.parametrize("has_bias", [True, False])
-def test_a_product_with_a_large_weight(shape: tuple[int, ...], has_bias: bool):
+def test_linear_with_a_large_weight_equals_float64(shape: tuple[int, ...], has_bias: bool):
     rng = torch.Generator().manual_seed(0)
     x, weight = torch.randn(*shape, 512, generator=rng), torch.randn(1024, 512, generator=rng)
     bias = torch.randn(1024, generator=rng) if has_bias else None

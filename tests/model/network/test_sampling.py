@@ -1,4 +1,4 @@
-"""Draws follow the distribution they should, and repeat."""
+"""Samples follow the right distribution and repeat."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_temperature_0_is_greedy():
 
 
 @pytest.mark.parametrize("vocabulary", [50, 2048])
-def test_a_neighbour_who_wants_everything_changes_nothing(vocabulary: int):
+def test_a_neighbour_with_every_option_changes_nothing(vocabulary: int):
     """Not even where logits that were bfloat16 are equal."""
     logits = torch.randn(64, vocabulary, generator=torch.Generator().manual_seed(0)).bfloat16().float()
     args = (torch.full((64,), 0.9), torch.full((64,), 40), torch.arange(64), torch.arange(64), torch.tensor([0]))
@@ -84,11 +84,11 @@ def penalised(history: list[int], span: int, penalty: float = 2.0, pad: int = 3)
     return logits[0]
 
 
-def test_penalty_falls_on_what_was_said():
+def test_penalty_lowers_recent_tokens():
     assert penalised([0, 1, 1], span=10).tolist() == [1.0, -4.0, 4.0, 1.0, -1.0, 6.0]
 
 
-def test_penalty_forgets_and_skips_padding():
+def test_penalty_ignores_old_tokens_and_padding():
     assert penalised([0, 1, 3, 3, 5], span=2).tolist() == [2.0, -4.0, 4.0, 1.0, -1.0, 3.0]
     assert penalised([0] + [1] * HISTORY, span=HISTORY).tolist()[0] == 2.0
     assert penalised([0] + [1] * (HISTORY - 1) + [3] * 5, span=HISTORY).tolist()[0] == 1.0

@@ -1,4 +1,4 @@
-"""A call has no end: windows and windows of it equal the plain formula over all of it, hours into it too."""
+"""Calls without end: many windows of a transformer equal the plain formula over all positions."""
 
 from __future__ import annotations
 

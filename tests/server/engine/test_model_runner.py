@@ -1,4 +1,4 @@
-"""The Moshi runner: choices reach the model, text comes out whole, and what can't be loaded says why."""
+"""The model runner: parameters reach the model, text comes out whole, and load errors say why."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ def talk(runner: ModelRunner, slot: int, rows: int, **choices: float) -> tuple[s
     return text, np.concatenate(pcm)
 
 
-def test_the_machines_own_memory_is_no_gpus(runner: ModelRunner):
+def test_device_memory_without_a_gpu_is_none(runner: ModelRunner):
     assert runner.device_memory() is None
 
 
-def test_what_a_caller_gets(runner: ModelRunner):
+def test_a_call_gets_sound_and_text(runner: ModelRunner):
     text, pcm = talk(runner, 0, 1, **GREEDY)
     assert len(pcm) == 17 * FRAME_SAMPLES  # one frame less: the acoustic codes' delay
     assert np.isfinite(pcm).all()
@@ -75,7 +75,7 @@ def test_a_slot_is_fresh_after_the_warm_up_and_after_a_call(runner: ModelRunner)
     np.testing.assert_array_equal(first[1], again[1])
 
 
-def test_what_most_callers_choose_is_warmed_up(babble: str, monkeypatch: pytest.MonkeyPatch):
+def test_the_common_plan_is_warmed_up(babble: str, monkeypatch: pytest.MonkeyPatch):
     runner = load_runner(babble, 2, "cpu", "auto")
     begin, plans = runner._stepper.begin, []
 
@@ -101,12 +101,12 @@ def test_what_most_callers_choose_is_warmed_up(babble: str, monkeypatch: pytest.
         {"audio_seed": 9},
     ],
 )
-def test_every_choice_counts(runner: ModelRunner, choice: dict[str, float]):
+def test_every_parameter_changes_the_call(runner: ModelRunner, choice: dict[str, float]):
     usual, chosen = talk(runner, 0, 1), talk(runner, 0, 1, **choice)
     assert not np.array_equal(usual[1], chosen[1])
 
 
-def test_a_neighbours_choices_do_not_count(runner: ModelRunner):
+def test_a_neighbours_parameters_change_nothing(runner: ModelRunner):
     runner.start(1, SessionParams.model_validate(GREEDY))
     usual = talk(runner, 0, 2, text_topk=5)
     runner.start(1, SessionParams.model_validate({"text_topk": 0, "pad_mult": -2.0, "repetition_penalty": 1.5}))
@@ -151,7 +151,7 @@ def test_a_slot_is_fresh_after_its_caller_moved(runner: ModelRunner):
     assert not runner._plan.penalised
 
 
-def test_who_is_gone_costs_nothing(runner: ModelRunner):
+def test_a_stopped_slot_keeps_nothing(runner: ModelRunner):
     """What a caller asked for ends with the call, and nothing of it stays in memory."""
     from model.state import tensors
 
@@ -181,7 +181,7 @@ def recommending(source: str, target: Path, lm_gen_config: object) -> str:
     return str(target)
 
 
-def test_what_a_checkpoints_makers_recommend_is_the_default(babble: str, tmp_path: Path):
+def test_sampling_defaults_come_from_lm_gen_config(babble: str, tmp_path: Path):
     said = {"temp": 0.3, "temp_text": 0.2, "top_k": 40, "top_k_text": 5, "cfg_coef": 1.0}
     card = load_runner(recommending(babble, tmp_path / "some", said), 1, "cpu", "auto").card
     params = SessionParams.from_query({**card.params, "audio_topk": "60"})
@@ -193,12 +193,12 @@ def test_what_a_checkpoints_makers_recommend_is_the_default(babble: str, tmp_pat
 
 
 @pytest.mark.parametrize("said", [{"temp": 7}, {"top_k": "many"}, {"top_k_text": None}, ["temp"]])
-def test_what_cannot_be_recommended_is_said_at_start(babble: str, tmp_path: Path, said: object):
-    with pytest.raises(ModelUnavailable, match=r"config\.json recommends what cannot be: \w+ should"):
+def test_invalid_lm_gen_config_is_refused_at_start(babble: str, tmp_path: Path, said: object):
+    with pytest.raises(ModelUnavailable, match=r"Invalid lm_gen_config in the checkpoint.s config\.json: \w+ should"):
         load_runner(recommending(babble, tmp_path / "wrong", said), 1, "cpu", "auto")
 
 
-def test_the_demo_says_what_it_is(runner: ModelRunner):
+def test_the_demo_shows_its_notice(runner: ModelRunner):
     demo = load_runner("demo", 1, "cpu", "auto")
     assert demo.card.demo and not runner.card.demo
     assert "knows a few dozen phrases; not Moshi" in demo.card.notice
@@ -214,7 +214,7 @@ def test_the_demo_says_what_it_is(runner: ModelRunner):
         ("demo", "cuda", "no NVIDIA GPU"),
     ],
 )
-def test_what_is_not_there_is_said(model: str, device: str, sentence: str):
+def test_a_missing_model_or_device_is_named(model: str, device: str, sentence: str):
     import torch
 
     if device != "cpu" and getattr(torch, device).is_available():
@@ -223,7 +223,7 @@ def test_what_is_not_there_is_said(model: str, device: str, sentence: str):
         load_runner(model, 1, device, "auto")
 
 
-def test_fewer_bits_are_spoken_with_too(babble: str):
+def test_an_int8_model_speaks(babble: str):
     runner = load_runner(babble, "auto", "cpu", "auto", "int8", "int8")
     assert runner.slots == 8
     ring = runner._state.temporal.rings[0]
@@ -250,7 +250,7 @@ def test_more_slots_than_memory_are_refused_at_start(monkeypatch: pytest.MonkeyP
         ("CUDA error: an illegal memory access was encountered", False),
     ],
 )
-def test_only_a_lack_of_memory_is_called_so(
+def test_only_out_of_memory_errors_are_translated(
     babble: str, monkeypatch: pytest.MonkeyPatch, problem: str, is_memory: bool
 ):
     def build(*_: object) -> None:
@@ -262,6 +262,6 @@ def test_only_a_lack_of_memory_is_called_so(
         load_runner(babble, 2, "cpu", "auto")
 
 
-def test_an_empty_directory(tmp_path: Path):
+def test_an_empty_directory_is_refused(tmp_path: Path):
     with pytest.raises(ModelUnavailable, match="has no file"):
         load_runner(str(tmp_path), 1, "cpu", "auto")

@@ -1,4 +1,4 @@
-"""Many known frames at once, and a slot's state kept for later: both leave what stepping would have left."""
+"""Prefill and snapshots leave the state that steps would have left."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from model.checkpoints.build import build
 from model.checkpoints.families import find
 from model.checkpoints.files import in_directory
 from model.checkpoints.random import BABBLE, write_checkpoint
-from model.modes.duplex import Duplex, DuplexState
+from model.modes.duplex import Duplex, DuplexInputs, DuplexState
+from model.modes.prompt import prefill
 from model.network.sampling import SamplingPlan
 from model.state import nbytes, restore_, row, snapshot, tensors
 from tests.golden.cases import speech_like
@@ -42,7 +43,7 @@ def greedy_call(duplex: Duplex, state: DuplexState, slot: int, pcm: Tensor) -> t
     active = torch.arange(len(state.delays.offset)) == slot
     delays, lived, said = duplex.delays, [], []
     for frame in pcm:
-        step = duplex.step(frame.expand(len(active), -1), state, active, GREEDY)
+        step = duplex.step(DuplexInputs(frame.expand(len(active), -1)), state, active, GREEDY)
         at = state.delays.offset[slot] % delays.capacity  # the column that was written last
         own = state.delays.columns[slot, : delays.first_user, at]
         lived.append(torch.cat([own, step.heard[slot, : duplex.config.user_q]]))
@@ -52,13 +53,13 @@ def greedy_call(duplex: Duplex, state: DuplexState, slot: int, pcm: Tensor) -> t
 
 @pytest.mark.parametrize("cut", [[1], [2, 1, 3], [CONTEXT], [CONTEXT - 1, 3], [2 * CONTEXT + 5]])
 @torch.inference_mode()
-def test_prefill_leaves_what_steps_leave(duplex: Duplex, cut: list[int]):
+def test_prefill_leaves_the_state_of_steps(duplex: Duplex, cut: list[int]):
     """In one piece or several, within the window, up to its end and beyond."""
     stepped, prefilled = duplex.make_state(2), duplex.make_state(3)
     pcm = frames(sum(cut) + 8)
     lived, _ = greedy_call(duplex, stepped, 1, pcm[: sum(cut)])
     for piece in lived.split(cut):
-        duplex.prefill(piece, prefilled, 2)
+        prefill(duplex, piece, prefilled, 2)
 
     for name in ("columns", "offset"):
         here, there = getattr(stepped.delays, name)[1], getattr(prefilled.delays, name)[2]
@@ -80,12 +81,12 @@ def test_prefill_leaves_what_steps_leave(duplex: Duplex, cut: list[int]):
 
 @pytest.mark.parametrize("length", [0, 7, CONTEXT + 20])
 @torch.inference_mode()
-def test_a_restored_slot_goes_on_alike(duplex: Duplex, length: int):
+def test_a_restored_slot_continues_identically(duplex: Duplex, length: int):
     """In another slot, over whatever was there; and what is not in use yet is not kept."""
     state = duplex.make_state(2)
     pcm = frames(length + 8)
     for frame in pcm[:length]:
-        duplex.step(frame.expand(2, -1), state, torch.tensor([False, True]), GREEDY)
+        duplex.step(DuplexInputs(frame.expand(2, -1)), state, torch.tensor([False, True]), GREEDY)
     saved = snapshot(state, 1)
     whole = nbytes(row(state, 1))
     assert nbytes(saved) < whole if length < CONTEXT else nbytes(saved) == whole
