@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from model.checkpoint import config_at, outline
@@ -95,7 +96,7 @@ def measure(
             yield {
                 "callers": count,
                 "frames": frames,
-                "step_s": {"p50": _at(taken_s, 0.5), "p99": _at(taken_s, 0.99), "max": max(taken_s)},
+                "step_s": dict(zip(("p50", "p99", "max"), np.percentile(taken_s, (50, 99, 100)).tolist(), strict=True)),
                 "stages_s": _stages_s(duplex, rows(state, count), frames),
                 "planned_s": planned_s,
             }
@@ -113,7 +114,7 @@ def _stages_s(duplex: Duplex, state: DuplexState, longest: int) -> dict[str, flo
         "depth": lambda: duplex.depth.generate(column[:, 0, 0], hidden, lambda logits, _: logits.argmax(-1)),
         "decode": lambda: duplex.mimi.decode(column[..., 1 : 1 + config.dep_q], state.decoder, active),
     }
-    return {name: _at(_clocked(_playable(runs[name], device), device, _STAGE_RUNS), 0.5) for name in STAGES}
+    return {name: float(np.median(_clocked(_playable(runs[name], device), device, _STAGE_RUNS))) for name in STAGES}
 
 
 def _playable(run: Callable[[], object], device: torch.device) -> Callable[[], object]:
@@ -141,10 +142,6 @@ def _clocked(run: Callable[[], object], device: torch.device, times: int) -> lis
         wait()
         taken_s.append(time.perf_counter() - started_s)
     return taken_s[_WARM_UP_STEPS:]
-
-
-def _at(samples: list[float], share: float) -> float:
-    return sorted(samples)[min(len(samples) - 1, int(share * len(samples)))]
 
 
 def table_lines(measured: Iterable[Row]) -> Iterator[str]:
