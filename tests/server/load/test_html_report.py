@@ -1,4 +1,4 @@
-"""The report of runs that are made up: whole, quiet and safe. What it looks like was looked at in a browser."""
+"""The HTML report of synthetic runs: it is well formed, fetches nothing and escapes what a server says."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from server.audio.framing import FRAME_S
 from server.load import chart
 from server.load.figures import summary
-from server.load.report import write_report
+from server.load.html_report import write_html
 from server.load.series import over_time
 from tests.server.load.records import record
 
@@ -42,17 +42,17 @@ class Page(HTMLParser):
 
 
 def run(callers: list[int], turnaround_s: float = 0.03, **more: Any) -> dict[str, Any]:
-    """The results of a run of these steps, two seconds each; with n callers all takes n times as long."""
+    """The results of a run of these load steps, two seconds each; n callers have n times the turnaround."""
     steps, calls = [], []
     for number, n in enumerate(callers):
         from_s = 2.0 * number
         sent_at = 100 + from_s + np.arange(25) * FRAME_S
         made = [record(sent_at + 0.01 * k, turnaround_s=turnaround_s * n, caller=k) for k in range(n)]
         times = {"callers": n, "from_s": from_s, "to_s": from_s + 2}
-        steps.append({**summary(made, most_lag=0), **times, "held": turnaround_s * n < 0.08, "server": None})
+        steps.append({**summary(made, max_lag=0), **times, "passed": turnaround_s * n < 0.08, "server": None})
         calls += made
     return {
-        **summary(calls, most_lag=0),
+        **summary(calls, max_lag=0),
         "url": "ws://here/api/chat",
         "form": "ogg",
         "seconds": "2",
@@ -61,21 +61,21 @@ def run(callers: list[int], turnaround_s: float = 0.03, **more: Any) -> dict[str
         "made_at": "2026-11-22T12:00:00+00:00",
         "steps": steps,
         "over_time": over_time(calls, 100, 100 + 2.0 * len(callers)),
-        "found": None,
+        "search": None,
         **more,
     }
 
 
 def report(figures: dict[str, Any], other: dict[str, Any] | None = None) -> str:
     file = io.StringIO()
-    write_report(file, figures, other)
+    write_html(file, figures, other)
     html = file.getvalue()
     assert not re.search(r"\b(nan|inf|None|Undefined)\b", html)
     assert not re.search(r"https?://|url\(|@import", html)  # nothing to fetch
     return html
 
 
-def test_a_simple_run_has_its_curves_and_no_steps() -> None:
+def test_a_simple_run_has_plots_and_no_table() -> None:
     html = report(run([4], turnaround_s=0.015))
     page = Page(html)
     assert page.tags.count("svg") == 3
@@ -84,48 +84,48 @@ def test_a_simple_run_has_its_curves_and_no_steps() -> None:
     assert "before" not in html.partition("<body>")[2]
 
 
-def test_a_ramp_has_a_curve_by_callers_a_table_and_the_verdict() -> None:
-    found = {"bar": "p99 ≤ 80 ms", "callers": 2, "failed_at": 4, "ended_by": "the model"}
-    html = report(run([1, 2, 4], found=found))
+def test_a_ramp_has_a_plot_by_callers_a_table_and_a_verdict() -> None:
+    found = {"target": "p99 ≤ 80 ms", "callers": 2, "failed_at": 4, "bottleneck": "the model"}
+    html = report(run([1, 2, 4], search=found))
     page = Page(html)
     assert page.tags.count("svg") == 4
     assert page.tags.count("tr") == 4
-    assert "Holds 2 callers" in html
-    assert "At 4 it is ended by the model." in html
-    assert html.count('class="broke"') == 1
+    assert "Sustains 2 callers" in html
+    assert "Bottleneck at 4 callers: the model." in html
+    assert html.count('class="missed"') == 1
 
 
 SERVER = {"step_ms": {"p50": 7.0, "p99": 9.0}, "loop_lag_ms": {"p50": 0.5, "p99": 3.0}, "cpu_share": 0.42}
 
 
-def test_what_the_server_tells_is_shown_where_it_tells_it() -> None:
+def test_server_figures_are_shown_where_they_belong_to_one_load_step() -> None:
     alone = run([4])
     alone["steps"][0]["server"] = SERVER
     alone["over_time"] = [row | {"step_p50_ms": 7.0} for row in alone["over_time"]]
     html = report(alone, run([4]))
     Page(html)
-    assert "<dt>model&#39;s step, p99</dt><dd>9 ms</dd>" in html
-    assert "<dt>server&#39;s core</dt><dd>42 %</dd>" in html
+    assert "<dt>model step, p99</dt><dd>9 ms</dd>" in html
+    assert "<dt>server CPU</dt><dd>42%</dd>" in html
     assert html.count('class="curve step"') == 1
     ramp = run([1, 2])
     for step in ramp["steps"]:
         step["server"] = SERVER
     html = report(ramp)
     assert "<h1>Up to 2 callers, " in html
-    assert "event loop late" not in html  # of which step?
+    assert "event loop lag, p99" not in html  # of which load step?
     assert html.count('class="curve step"') == 1 and html.count('circle class="step"') == 2
 
 
-def test_another_run_is_shown_beside_it() -> None:
+def test_an_earlier_run_is_shown_beside_it() -> None:
     html = report(run([1, 2, 4]), run([1, 4], turnaround_s=0.05))
     Page(html)
     assert html.count('class="curve other"') == 2
     assert "<small>before 200 ms</small>" in html
-    assert "<td><small>50 ms</small></td>" in html
-    assert "<td><small>–</small></td>" in html  # it had no step of two callers
+    assert "<th>p99 before</th>" in html and "<td>50.0</td>" in html
+    assert "<td>-</td>" in html  # the earlier run had no load step of two callers
 
 
-def test_another_run_that_was_much_slower_is_within_the_picture() -> None:
+def test_a_much_slower_earlier_run_stays_within_the_plot() -> None:
     other = run([1, 2], turnaround_s=5)
     other["over_time"] = [row | {"turnaround_p99_ms": 5e3} for row in other["over_time"]]
     html = report(run([1, 2]), other)
@@ -135,10 +135,10 @@ def test_another_run_that_was_much_slower_is_within_the_picture() -> None:
     assert min(heights) > 0 and max(heights) < chart.HEIGHT
 
 
-def test_what_a_server_says_is_text_and_nothing_else() -> None:
+def test_what_a_server_says_is_escaped() -> None:
     figures = run([1], failures={HOSTILE: 1}, failed=1, url=f"ws://here/{HOSTILE}", with_faults=summary([]))
     file = io.StringIO()
-    write_report(file, figures)
+    write_html(file, figures)
     tags = Page(file.getvalue()).tags
     assert "script" not in tags
     assert "img" not in tags
@@ -146,23 +146,23 @@ def test_what_a_server_says_is_text_and_nothing_else() -> None:
 
 @pytest.mark.parametrize(
     ("failed_at", "said"),
-    [(1, "Holds not one caller"), (8, "Does not hold 8 callers"), (None, "No step came to its end")],
+    [(1, "Does not sustain 1 caller"), (8, "Does not sustain 8 callers"), (None, "No load step was completed")],
 )
 def test_a_search_that_found_nothing_says_what_was_tried(failed_at: int | None, said: str) -> None:
-    found = {"bar": "p99 ≤ 80 ms", "callers": 0, "failed_at": failed_at, "ended_by": failed_at and "its slots"}
-    html = report({**run([failed_at or 1]), "found": found})
+    found = {"target": "p99 ≤ 80 ms", "callers": 0, "failed_at": failed_at, "bottleneck": failed_at and "the slots"}
+    html = report({**run([failed_at or 1]), "search": found})
     assert f"<h1>{said}</h1>" in html
-    assert ("Fewer were not tried." in html) is (failed_at == 8)
-    assert "More were not tried." not in html
+    assert ("Fewer callers were not tried." in html) is (failed_at == 8)
+    assert "More callers were not tried." not in html
 
 
-def test_a_run_that_was_interrupted_before_its_first_step() -> None:
+def test_a_run_interrupted_before_its_first_load_step() -> None:
     html = report({**run([3]), "steps": []})
     assert "<h1>3 callers, 90 ms at p99</h1>" in html
 
 
 @pytest.mark.parametrize("other", [None, run([2])])
-def test_a_run_in_which_nothing_was_heard(other: dict[str, Any] | None) -> None:
+def test_a_run_without_a_single_answer(other: dict[str, Any] | None) -> None:
     rows = over_time([], 100, 101)
     assert rows[0]["turnaround_p50_ms"] is None
     Page(report({**run([1]), **summary([]), "over_time": rows}, other))
