@@ -1,4 +1,4 @@
-"""One well-behaved caller of a real, small Moshi, whose tokens are written down as the model chooses them."""
+"""One well-behaved caller of a real, small Moshi, whose tokens are recorded as the model samples them."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from model.random_checkpoint import write_checkpoint
 from server.engine.batch import Batch, StepResult
 from server.engine.moshi_runner import MoshiRunner, load_runner
 from server.engine.runner import Pending
-from tests.chaos.caller import Ledger
+from tests.chaos.caller import CallTally
 from tests.server.conftest import Served
 from tests.server.phone import dial, speech
 
-SEED = 4711  # nobody else's
-MOVES_EVERY_FRAMES = 10
+SEED = 4711  # of no other caller
+FRAMES_PER_CONNECTION = 10
 
 
-class Witness:
-    """A runner that remembers what one caller was told."""
+class ControlCaller:
+    """A runner that records one caller's tokens, and that caller."""
 
     def __init__(self, directory: Path, slots: int) -> None:
-        """`directory` takes a checkpoint of random weights, which have something to say to everything."""
+        """Writes a checkpoint of random weights into `directory`; they answer any input."""
         write_checkpoint(directory)
         self.runner = load_runner(str(directory), slots, "cpu", "float32")
         self.tokens: list[list[int]] = []
-        self.company = 0  # the most callers that were stepped with it
-        self.moved = 0  # times, to another line
+        self.company = 0  # the most other callers in a step with it
+        self.moves = 0  # to another connection
         self.runner.submit = self._submit  # type: ignore[method-assign]
 
     def plain(self) -> MoshiRunner:
-        """The runner as it was."""
+        """The runner without the recording."""
         del self.runner.submit
         return self.runner
 
@@ -48,25 +48,25 @@ class Witness:
         return lambda: result
 
     async def converse(
-        self, served: Served, frames: int, while_running: asyncio.Task[Ledger] | None = None, frames_in_all: int = 0
+        self, served: Served, frames: int, while_running: asyncio.Task[CallTally] | None = None, frames_in_all: int = 0
     ) -> list[list[int]]:
-        """Say `frames` over and over, each once the one before was answered; the tokens.
+        """Send `frames` repeatedly, each after the previous one was answered. Returns the tokens.
 
-        Once, or until `frames_in_all` were said, or for as long as something runs beside. Moves to another line, which
-        takes the call over, again and again.
+        Sends them once, or until `frames_in_all` were sent, or for as long as `while_running`. Every
+        FRAMES_PER_CONNECTION frames, another connection takes the call over.
         """
         self.tokens, self.company = [], 0
         sounds = speech(frames)
         at, query = 0, f"?events=1&seed={SEED}"
-        async with AsyncExitStack() as lines:
+        async with AsyncExitStack() as connections:
             while at < max(frames, frames_in_all) or (while_running and not while_running.done()):
-                phone = await lines.enter_async_context(dial(served.chat + query))
+                phone = await connections.enter_async_context(dial(served.chat + query))
                 await phone.greeting()
                 query = f"?events=1&resume={(await phone.event('ready'))['resume']}"
-                self.moved += at > 0
-                for _ in range(MOVES_EVERY_FRAMES):
+                self.moves += at > 0
+                for _ in range(FRAMES_PER_CONNECTION):
                     await phone.say(sounds[at % frames])
-                    if at:  # to the first one nothing is said: the delays fill
+                    if at:  # the first one has no answer: the delays fill
                         await phone.hear()
                     at += 1
         return self.tokens

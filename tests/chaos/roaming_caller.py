@@ -1,4 +1,5 @@
-"""A caller on the move: speaks at the pace of speech, dials again when the line breaks, clicks to measure the delay."""
+"""A caller who moves between networks: speaks in real time, reconnects when the connection breaks, clicks to measure
+the delay."""
 
 from __future__ import annotations
 
@@ -18,11 +19,11 @@ _CLICK = (0.5 * np.sin(np.arange(FRAME_SAMPLES) / 6)).astype(np.float32)
 _LOUD = 0.1
 
 
-class Traveller:
-    """One conversation with the echo, over as many sockets as it takes."""
+class RoamingCaller:
+    """One conversation with the echo, over as many connections as it takes."""
 
     def __init__(self, chat: str) -> None:
-        self.calls: list[str] = []  # the id that each greeting named
+        self.calls: list[str] = []  # the call id of each connection
         self.ends: list[str] = []  # why the server ended it
         self._chat = chat
         self._token: str | None = None
@@ -30,14 +31,14 @@ class Traveller:
         self._came_back = asyncio.Event()
 
     async def delay_s(self, clicks: int = 5) -> float:
-        """From saying to hearing, the shortest of a few."""
+        """From sending a click to receiving it: the minimum of several."""
         delays_s: list[float] = []
         for _ in range(clicks):
             self._came_back.clear()
-            said_at = time.perf_counter()
+            sent_at = time.perf_counter()
             self._clicks = True
             await self._came_back.wait()
-            delays_s.append(time.perf_counter() - said_at)
+            delays_s.append(time.perf_counter() - sent_at)
             await asyncio.sleep(3 * FRAME_S)  # until the click has passed
         return min(delays_s)
 
@@ -75,12 +76,12 @@ class Traveller:
 
 
 @asynccontextmanager
-async def travelling(chat: str) -> AsyncIterator[Traveller]:
-    """A traveller who talks for as long as the block lasts."""
-    traveller = Traveller(chat)
-    talking = asyncio.create_task(traveller.talk())
+async def roaming_caller(chat: str) -> AsyncIterator[RoamingCaller]:
+    """A caller who talks while the block lasts."""
+    caller = RoamingCaller(chat)
+    talking = asyncio.create_task(caller.talk())
     try:
-        yield traveller
+        yield caller
     finally:
         talking.cancel()
         with suppress(asyncio.CancelledError):
