@@ -24,10 +24,10 @@ from tests.bench import (
     scaling,
 )
 from tests.bench.processes import ROOT, BenchError
-from tests.bench.report import Part, machine, table
+from tests.bench.report import BenchPart, machine, table
 from tests.bench.workbench import Workbench
 
-PARTS: dict[str, Callable[[Workbench], Part]] = {
+PARTS: dict[str, Callable[[Workbench], BenchPart]] = {
     "frame": frame.measure,
     "callers": callers.measure,
     "scaling": scaling.measure,
@@ -73,11 +73,11 @@ def main() -> int:
     return 0 if all(part.is_met for part in parts.values()) else 1
 
 
-def _measured(name: str, bench: Workbench) -> Part:
+def _measured(name: str, bench: Workbench) -> BenchPart:
     try:
         return PARTS[name](bench)
     except (BenchError, OSError) as error:
-        return Part(name, failure=str(error))
+        return BenchPart(name, failure=str(error))
 
 
 def _names(text: str) -> list[str]:

@@ -21,7 +21,7 @@ from server.engine.engine import Engine
 from server.engine.runner import Pending
 from server.sessions.params import SessionParams
 from server.sessions.session import Session
-from tests.bench.report import BenchRow, Part
+from tests.bench.report import BenchPart, BenchRow
 from tests.bench.workbench import Workbench
 from tests.fakes import FakeBridge, FakeClock
 
@@ -32,7 +32,7 @@ _SILENCE = np.zeros(FRAME_SAMPLES, np.float32)
 
 
 @dataclass(frozen=True, slots=True)
-class StepTimes:
+class SimulatedModel:
     """How long a step takes, by the number of rows computed and the number of those that hold a frame."""
 
     name: str
@@ -53,15 +53,15 @@ class StepTimes:
 _DEMO_MS = {1: 12.1, 2: 11.2, 4: 15.3, 8: 23.1, 16: 34.6}
 MODELS = (
     # measured, see model/README.md: with idle rows computed, and as served (a few rows copied apart, 0.3 ms each)
-    StepTimes("demo, all rows", (4, 8, 16), _DEMO_MS, 0.0, is_apart=False),
-    StepTimes("demo", (1, 2, 4, 8, 16), _DEMO_MS, 0.3, is_apart=True),
+    SimulatedModel("demo, all rows", (4, 8, 16), _DEMO_MS, 0.0, is_apart=False),
+    SimulatedModel("demo", (1, 2, 4, 8, 16), _DEMO_MS, 0.3, is_apart=True),
     # `parley plan --gpu h200`: weights and launches once, keys and codec for each active row
-    StepTimes("7B, H200 by the plan", (1, 4, 16, 64), {1: 5.9}, 0.485, is_apart=False),
+    SimulatedModel("7B, H200 by the plan", (1, 4, 16, 64), {1: 5.9}, 0.485, is_apart=False),
 )
 
 
 class _Timed(EchoRunner):
-    def __init__(self, slots: int, model: StepTimes, clock: FakeClock) -> None:
+    def __init__(self, slots: int, model: SimulatedModel, clock: FakeClock) -> None:
         super().__init__(slots)
         self._model, self._clock = model, clock
         self.busy_s = 0.0
@@ -93,7 +93,7 @@ class BatchingResult:
         return f"{p50:.0f} · {p99:.0f} ms, busy {self.busy_share:.0%}, {per_used:.1f} rows per row used"
 
 
-def measure(bench: Workbench) -> Part:
+def measure(bench: Workbench) -> BenchPart:
     bench.say("waiting for fuller batches, on a virtual clock")
     rows, figures = [], {}
     for model in MODELS:
@@ -106,10 +106,10 @@ def measure(bench: Workbench) -> Part:
                     "rows_per_used": result.rows / len(result.turnaround_ms),
                     "busy_share": result.busy_share,
                 }
-    return Part("Waiting for fuller batches: turnaround p50 · p99, and how busy the device is", rows, figures)
+    return BenchPart("Waiting for fuller batches: turnaround p50 · p99, and how busy the device is", rows, figures)
 
 
-def simulate(model: StepTimes, callers: int, wait_s: float) -> BatchingResult:
+def simulate(model: SimulatedModel, callers: int, wait_s: float) -> BatchingResult:
     """Simulate `callers` for `TALK_S`."""
     clock, bridge, result = FakeClock(), FakeBridge(), BatchingResult()
     runner = _Timed(callers, model, clock)

@@ -6,7 +6,7 @@ from server.load.measured_call import HANDSHAKE_TIMEOUT_S
 from tests.bench import reference
 from tests.bench.calls import Figures, call, call_rows
 from tests.bench.parley import parley, timings_ms
-from tests.bench.report import BenchRow, Part
+from tests.bench.report import BenchPart, BenchRow
 from tests.bench.workbench import Workbench
 
 CALLERS = 8
@@ -16,7 +16,7 @@ MAX_SERVER_MS = 3.0
 MAX_RESIDENT_BYTES = 1.2e9
 
 
-def measure(bench: Workbench) -> Part:
+def measure(bench: Workbench) -> BenchPart:
     bench.say(f"{CALLERS} callers on Parley")
     with parley(bench.checkpoint, bench.file("callers-parley.log"), slots=CALLERS) as server:
         ours = call(server, CALLERS, TALK_S)
@@ -26,7 +26,7 @@ def measure(bench: Workbench) -> Part:
         bench.say(f"{CALLERS} callers on the reference")
         with reference.reference(bench.checkpoint, bench.file("callers-reference.log")) as server:
             theirs = call(server, CALLERS, TALK_S)
-    return Part(
+    return BenchPart(
         title=f"{CALLERS} callers for {TALK_S:.0f} s, one thread",
         rows=[*call_rows(ours, theirs, MAX_LATE), *_server_rows(timings, resident_bytes)],
         figures={"parley": ours, "timings_ms": timings, "resident_bytes": resident_bytes, "reference": theirs},

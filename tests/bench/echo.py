@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from tests.bench.calls import Figures, call, call_rows
 from tests.bench.parley import parley
 from tests.bench.processes import BenchServer
-from tests.bench.report import BenchRow, Part
+from tests.bench.report import BenchPart, BenchRow
 from tests.bench.workbench import Workbench
 
 CALLERS = 64
@@ -21,7 +21,7 @@ MAX_GROWTH_BYTES = 4e6  # over the last ten thousand frames: 400 bytes a frame w
 _SAMPLE_S = 0.5
 
 
-def measure(bench: Workbench) -> Part:
+def measure(bench: Workbench) -> BenchPart:
     bench.say(f"{CALLERS} callers on the echo")
     with parley("echo", bench.file("echo.log"), slots=CALLERS) as server:
         cpu_before_s = server.cpu_s()
@@ -29,7 +29,7 @@ def measure(bench: Workbench) -> Part:
         core_share = (server.cpu_s() - cpu_before_s) / TALK_S
     settled_bytes = sizes[len(sizes) // 3]
     grown_bytes = sizes[-1] - settled_bytes
-    return Part(
+    return BenchPart(
         title=f"{CALLERS} callers on the echo for {TALK_S} s",
         rows=[
             *call_rows(figures, None, max_late=0),

@@ -11,7 +11,7 @@ from __future__ import annotations
 from tests.bench import reference
 from tests.bench.calls import call
 from tests.bench.parley import parley, timings_ms
-from tests.bench.report import BenchRow, Part
+from tests.bench.report import BenchPart, BenchRow
 from tests.bench.workbench import Workbench
 
 TALK_S = 20
@@ -20,12 +20,12 @@ TIMES_FASTER = 3.0
 FrameTimes = dict[str, float]  # p50 in ms, by "server" and by "caller"
 
 
-def measure(bench: Workbench) -> Part:
+def measure(bench: Workbench) -> BenchPart:
     ours = _on_parley(bench)
     theirs: dict[str, FrameTimes] = {}
     if reference.is_installed():
         theirs = {dtype: _on_reference(bench, dtype) for dtype in ("bfloat16", "float32")}
-    return Part(
+    return BenchPart(
         title=f"A frame: one caller for {TALK_S} s, one thread, p50",
         rows=[row for by in ("server", "caller") for row in _rows(by, ours, theirs)],
         figures={"parley_ms": ours, "reference_ms": theirs},

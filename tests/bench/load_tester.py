@@ -9,7 +9,7 @@ import sys
 
 from tests.bench.calls import Figures, call
 from tests.bench.processes import serving
-from tests.bench.report import BenchRow, Part
+from tests.bench.report import BenchPart, BenchRow
 from tests.bench.workbench import Workbench
 
 CALLERS = 200
@@ -18,13 +18,13 @@ MAX_LATE_MS = 10.0  # p99
 FORMS = {"ogg": "Ogg pages", "raw": "raw packets"}
 
 
-def measure(bench: Workbench) -> Part:
+def measure(bench: Workbench) -> BenchPart:
     figures: dict[str, Figures] = {}
     for form in FORMS:
         bench.say(f"{CALLERS} callers of parley load, in {FORMS[form]}")
         with serving([sys.executable, "-m", "tests.bench.light_echo"], bench.file(f"load-tester-{form}.log")) as server:
             figures[form] = call(server, CALLERS, TALK_S, form)
-    return Part(
+    return BenchPart(
         title=f"The load tester itself: {CALLERS} callers from one process for {TALK_S} s",
         rows=[row for form in FORMS for row in _rows(FORMS[form], figures[form])],
         figures=figures,

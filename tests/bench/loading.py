@@ -18,7 +18,7 @@ import torch
 from model.checkpoint import build, find, in_directory
 from model.random_checkpoint import write_checkpoint
 from tests.bench.processes import run_alone
-from tests.bench.report import BenchRow, Part
+from tests.bench.report import BenchPart, BenchRow
 from tests.bench.workbench import Workbench
 
 SHAPE = {"dim": 2048, "num_heads": 16, "num_layers": 4}  # of a 7B otherwise: 1.0 billion parameters
@@ -26,11 +26,11 @@ MAX_EXTRA_BYTES = 2**30
 TIMEOUT_S = 120
 
 
-def measure(bench: Workbench) -> Part:
+def measure(bench: Workbench) -> BenchPart:
     bench.say("writing a checkpoint of 2 GB")
     directory = bench.file("large")
     write_checkpoint(directory, SHAPE, dtype=torch.bfloat16)
-    part = Part(f"Loading {(directory / 'model.safetensors').stat().st_size / 1e9:.2f} GB of bfloat16")
+    part = BenchPart(f"Loading {(directory / 'model.safetensors').stat().st_size / 1e9:.2f} GB of bfloat16")
     for dtype in ("bfloat16", "float32"):
         bench.say(f"loading it as {dtype}")
         loaded, peak_bytes = run_alone(__spec__.name, str(directory), dtype, within_s=TIMEOUT_S)

@@ -16,7 +16,7 @@ from server.audio.framing import FRAME_SAMPLES
 from server.engine.batch import Batch
 from server.engine.moshi_runner import load_runner
 from tests.bench.processes import run_alone, status_bytes
-from tests.bench.report import BenchRow, Part
+from tests.bench.report import BenchPart, BenchRow
 from tests.bench.workbench import Workbench
 
 FRAMES = 10_000
@@ -27,12 +27,12 @@ MAX_RESIDENT_BYTES = 1.2e9
 MAX_GROWTH_BYTES = 4e6  # over all frames: 400 bytes a frame would show
 
 
-def measure(bench: Workbench) -> Part:
+def measure(bench: Workbench) -> BenchPart:
     bench.say(f"{FRAMES:,} frames without pauses")
     figures, _ = run_alone(__spec__.name, str(bench.checkpoint), within_s=TIMEOUT_S + 60)
     start, middle, end = figures["resident_bytes"]
     stopped = "" if figures["frames"] == FRAMES else f", stopped after {TIMEOUT_S} s"
-    return Part(
+    return BenchPart(
         title=f"The model's memory over {figures['frames']:,} frames{stopped}",
         rows=[
             BenchRow(

@@ -11,7 +11,7 @@ from server.engine.echo_runner import EchoRunner
 from server.http.prometheus import PrometheusExporter
 from server.metrics import Metrics
 from server.settings import Settings
-from tests.bench.report import BenchRow, Part
+from tests.bench.report import BenchPart, BenchRow
 from tests.bench.workbench import Workbench
 
 CALLERS = 64
@@ -20,7 +20,7 @@ SCRAPES = 100
 MAX_SHARE = 0.01  # of a core
 
 
-def measure(bench: Workbench) -> Part:
+def measure(bench: Workbench) -> BenchPart:
     bench.say("metrics")
     service = Service(Settings(model="echo"), lambda: EchoRunner(CALLERS))
     frame_s = _seconds_per_call(TIMES, lambda: _add_frame(service.metrics))
@@ -30,7 +30,7 @@ def measure(bench: Workbench) -> Part:
     exporter = PrometheusExporter(service)
     scrape_s = _seconds_per_call(SCRAPES, lambda: exporter.render(""))
     share = (CALLERS * frame_s + step_s) / FRAME_S
-    return Part(
+    return BenchPart(
         title=f"Metrics, for {CALLERS} callers",
         rows=[
             BenchRow("a frame", f"{1e6 * frame_s:.1f} µs"),

@@ -16,7 +16,7 @@ from playwright.async_api import Browser, CDPSession, Page
 
 from tests.bench.parley import parley
 from tests.bench.processes import BenchError
-from tests.bench.report import BenchRow, Part
+from tests.bench.report import BenchPart, BenchRow
 from tests.bench.workbench import Workbench
 from tests.e2e.browsing import MIC_HZ, open_browser, open_page, write_wav
 from tests.e2e.tap import Tapped, tap
@@ -43,7 +43,7 @@ _SHOW_WAVEFORMS = "(display) => { document.querySelector('#lanes').style.display
 CoreShares = dict[str, float]  # by "main thread" and "whole browser", all its processes
 
 
-def measure(bench: Workbench) -> Part:
+def measure(bench: Workbench) -> BenchPart:
     if not find_chromium():
         raise BenchError("Chromium not found: install it, or set PARLEY_CHROMIUM to its path")
     microphone = write_wav(bench.file("clicks.wav"), clicks(30))
@@ -63,7 +63,7 @@ def clicks(seconds: float) -> np.ndarray:
     return sound
 
 
-async def _measure(bench: Workbench, url: str, microphone: Path) -> Part:
+async def _measure(bench: Workbench, url: str, microphone: Path) -> BenchPart:
     async with open_browser(microphone=microphone) as browser:
         page = await open_page(browser, url, tapped=True)
         await page.evaluate(_COUNT)
@@ -87,14 +87,14 @@ async def _late(page: Page) -> int:
     return await page.evaluate("() => window.counts?.late ?? 0")
 
 
-def _part(tapped: Tapped, late: int, cost: CoreShares) -> Part:
+def _part(tapped: Tapped, late: int, cost: CoreShares) -> BenchPart:
     lags_ms = click_lags_ms(tapped)
     if not tapped.delays or len(lags_ms) < LISTEN_S / 2:
         raise BenchError(f"only {len(lags_ms)} clicks came back")
     shown = {name: float(np.median([delay[name] for delay in tapped.delays])) for name in tapped.delays[0]}
     ear_ms = float(np.median(lags_ms)) + shown["deviceMs"]
     split = " + ".join(f"{shown[part]:.0f}" for part in PARTS)
-    return Part(
+    return BenchPart(
         title=f"The page: {len(lags_ms)} clicks through the echo, then a page that hangs, and its waveforms",
         rows=[
             BenchRow("mouth to ear, p50", f"{ear_ms:.0f} ms", target=f"{MAX_DELAY_MS} ms", met=ear_ms <= MAX_DELAY_MS),

@@ -25,7 +25,7 @@ class BenchRow:
 
 
 @dataclass(slots=True)
-class Part:
+class BenchPart:
     """One part of the benchmark: its lines, and the numbers behind them."""
 
     title: str
@@ -55,7 +55,7 @@ def machine() -> dict[str, Any]:
     }
 
 
-def table(parts: list[Part], facts: dict[str, Any]) -> str:
+def table(parts: list[BenchPart], facts: dict[str, Any]) -> str:
     """All parts below each other, in the same columns."""
     rows = [row for part in parts for row in part.rows]
     head = BenchRow("", "Parley", "reference", "target")

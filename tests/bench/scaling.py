@@ -17,7 +17,7 @@ from tests.bench import reference
 from tests.bench.calls import Figures, call
 from tests.bench.parley import parley, total_step_s
 from tests.bench.processes import ROOT, BenchError, BenchServer
-from tests.bench.report import BenchRow, Part
+from tests.bench.report import BenchPart, BenchRow
 from tests.bench.workbench import Workbench
 
 CALLERS = (1, 2, 4, 8, 16)
@@ -27,7 +27,7 @@ MIN_THROUGHPUT_GAIN = 15.0
 STEPS_TIMEOUT_S = 120.0
 
 
-def measure(bench: Workbench) -> Part:
+def measure(bench: Workbench) -> BenchPart:
     ours: dict[int, Figures] = {}
     for callers in CALLERS:
         bench.say(f"{callers} callers on Parley")
@@ -42,7 +42,7 @@ def measure(bench: Workbench) -> Part:
         bench.say("one caller on the reference in bfloat16")
         with reference.reference(bench.checkpoint, bench.file("scaling-reference.log"), "bfloat16") as server:
             theirs = _call(server, 1)
-    return Part(
+    return BenchPart(
         title=f"From 1 to {max(CALLERS)} callers, {TALK_S} s each, one thread",
         rows=[*(_row(callers, figures, theirs) for callers, figures in ours.items()), *_rows(ours, theirs, steps_ms)],
         figures={"parley": ours, "reference": theirs, "steps_ms": steps_ms},
