@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the server to call, such as http://localhost:8998; or an earlier run's JSON file, to report on it again",
     )
     _add_calls(parser.add_argument_group("calls"))
+    _add_audio(parser.add_argument_group("audio"))
     _add_load_steps(parser.add_argument_group("load steps"))
     _add_output(parser.add_argument_group("output"))
 
@@ -50,20 +51,6 @@ def _add_calls(calls: argparse._ArgumentGroup) -> None:
         help="pause between two calls of a caller, written like --seconds (default: 0)",
     )
     calls.add_argument(
-        "--wav",
-        type=Path,
-        action="append",
-        metavar="PATH",
-        help="sound file that callers send; repeat the flag for more than one file (default: synthetic speech)",
-    )
-    calls.add_argument(
-        "--form",
-        choices=FORMS,
-        default="ogg",
-        help="how audio is sent: ogg is an Ogg page every 80 ms, as Kyutai's client does; raw is an Opus packet every"
-        " 20 ms, as the web page does; both alternates between callers (default: ogg)",
-    )
-    calls.add_argument(
         "--token", default=os.environ.get("PARLEY_TOKEN"), help="the server's access token (default: $PARLEY_TOKEN)"
     )
     calls.add_argument(
@@ -73,6 +60,23 @@ def _add_calls(calls: argparse._ArgumentGroup) -> None:
         metavar="RATES",
         help="faults injected into every second caller: loss=PERCENT, and stall=, drop= and reconnect= as times per"
         " minute (a caller that reconnects resumes its conversation if the address ends in ?events=1)",
+    )
+
+
+def _add_audio(audio: argparse._ArgumentGroup) -> None:
+    audio.add_argument(
+        "--wav",
+        type=Path,
+        action="append",
+        metavar="PATH",
+        help="sound file that callers send; repeat the flag for more than one file (default: synthetic speech)",
+    )
+    audio.add_argument(
+        "--form",
+        choices=FORMS,
+        default="ogg",
+        help="how audio is sent: ogg is an Ogg page every 80 ms, as Kyutai's client does; raw is an Opus packet every"
+        " 20 ms, as the web page does; both alternates between callers (default: ogg)",
     )
 
 

@@ -21,12 +21,12 @@ def bottleneck(figures: dict[str, Any], server: dict[str, Any] | None) -> str:
     """The likeliest reason why this load step missed the target. `server`: its own figures of that time, if any."""
     refusals = [reason for reason in figures["failures"] if reason.startswith("HTTP 503")]
     if refusals:
-        return f"the server's slots: callers were refused ({refusals[0]}){_step_at_full_slots(server)}"
+        return f"the server's slots, because callers were refused ({refusals[0]}){_step_at_full_slots(server)}"
     client_ms, p99_ms = figures["client_lateness_ms"]["p99"] or 0.0, figures["turnaround_ms"]["p99"] or 0.0
     if client_ms > max(MAX_CLIENT_LATENESS_MS, _CLIENT_SHARE * p99_ms):
         return (
-            f"the load tester: its own packets were {client_ms:.0f} ms late at p99. The server may sustain more; "
-            "call from another machine, or with more processes (--workers)"
+            f"the load tester, because its own packets were {client_ms:.0f} ms late at p99. The server may sustain "
+            "more; call from another machine, or with more processes (--workers)"
         )
     if server is None:
         return "unknown: the server has no /metrics to read it from"
@@ -36,20 +36,22 @@ def bottleneck(figures: dict[str, Any], server: dict[str, Any] | None) -> str:
 def _server_bottleneck(figures: dict[str, Any], server: dict[str, Any]) -> str:
     step_ms, lag_ms = server["step_ms"]["p50"] or 0.0, server["loop_lag_ms"]["p99"] or 0.0
     if step_ms >= _FULL_STEP_SHARE * LATE_MS:
-        slow = f"the model: half of its steps take {step_ms:.0f} ms or longer, and a frame lasts {LATE_MS:.0f} ms"
+        slow = (
+            f"the model, because half of its steps take {step_ms:.0f} ms or longer, and a frame lasts {LATE_MS:.0f} ms"
+        )
         has_gpu = server["gpu_memory_share"] is not None
         return slow if has_gpu else slow + _held_up(server["cpu_share"])
     if lag_ms > _MAX_LOOP_LAG_MS:
-        late = f"the server's event loop: it is {lag_ms:.0f} ms late at p99"
+        late = f"the server's event loop, because it is {lag_ms:.0f} ms late at p99"
         core = f" (sockets and Opus share one core; the process uses {server['cpu_share']:.0%} of a core)"
         return late + (_held_up(server["cpu_share"]) or core)
     if figures["failed"]:
-        return f"failed calls: {next(iter(figures['failures']))}"
+        return f"failed calls ({next(iter(figures['failures']))})"
     slow_ms = server["step_ms"]["p99"] or 0.0
     if slow_ms >= _FULL_STEP_SHARE * LATE_MS:
-        return f"occasional slow steps of the model: {step_ms:.0f} ms at p50, but {slow_ms:.0f} ms at p99"
+        return f"occasional slow steps of the model ({step_ms:.0f} ms at p50, but {slow_ms:.0f} ms at p99)"
     if server["cpu_share"] > _BUSY_SHARE:
-        return f"the server's CPU: its process uses {server['cpu_share']:.0%} of a core"
+        return f"the server's CPU, because its process uses {server['cpu_share']:.0%} of a core"
     return (
         "not visible in the server's metrics: its steps, event loop and CPU had headroom. "
         "Check the network, and what else runs on the server's machine"

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from server.load.figures import call_figures, due_at, late_share, lateness_ms, model_lag, percentiles
-from server.load.formats import percent, spread
+from server.load.formats import callers, percent, spread
 from server.load.load_run import LoadRun
 from server.load.step_table import step_table
 
@@ -45,7 +45,9 @@ class Display:
             for step in load_run.steps[self._printed_steps :]:
                 figures = step.figures
                 turnaround = f"{spread(figures['turnaround_ms'])}, {percent(figures['late_share'])} late"
-                self._console.print(f"{step.callers} callers: {turnaround}, {figures['failed']} failed", soft_wrap=True)
+                self._console.print(
+                    f"{callers(step.callers)}: {turnaround}, {figures['failed']} failed", soft_wrap=True
+                )
             self._printed_steps = len(load_run.steps)
         elif now - self._refreshed_at > _REFRESH_INTERVAL_S:
             self._live.update(Group(_steps(load_run), _current(load_run, now)), refresh=True)
@@ -65,11 +67,11 @@ def _steps(load_run: LoadRun) -> Table:
 def _current(load_run: LoadRun, now: float) -> Text:
     """The last few seconds, in two lines."""
     step, recent = load_run.step, _recent(load_run, now)
-    callers = f"{step.callers} callers" if step else "waiting for the last answers"
+    state = callers(step.callers) if step else "waiting for the last answers"
     left = f", {max(0, load_run.ends_at - now):.0f} s left" if load_run.ends_at else ", settling" if step else ""
     turnaround = f"turnaround {spread(recent['turnaround_ms'])}, {percent(recent['late_share'])} late"
     lateness = f"client lateness p99 {recent['client_p99_ms'] or 0:.1f} ms"
-    return Text(f"{callers}{left}\n{turnaround} · {lateness}", style="bold" if step else "dim")
+    return Text(f"{state}{left}\n{turnaround} · {lateness}", style="bold" if step else "dim")
 
 
 def _recent(load_run: LoadRun, now: float) -> dict[str, Any]:

@@ -29,3 +29,7 @@ def duration(value_ms: float | None) -> str:
 
 def count(value: float) -> str:
     return f"{value:,.0f}"
+
+
+def callers(number: int) -> str:
+    return f"{count(number)} caller{'s' if number > 1 else ''}"

@@ -15,7 +15,7 @@ from server.load import chart
 from server.load.chart import Box, Chart, Curve
 from server.load.diagnosis import MAX_CLIENT_LATENESS_MS
 from server.load.figures import GAP_S, LATE_MS, PLAYER_BUFFER_S
-from server.load.formats import count, duration, percent
+from server.load.formats import callers, count, duration, percent
 from server.load.results import Results
 from server.load.step_table import step_table
 
@@ -29,7 +29,14 @@ Series = dict[str, tuple[Sequence[float], chart.Values]]  # by kind of curve: x 
 def write_html(file: TextIO, figures: Results, other: Results | None = None) -> None:
     """`other`: an earlier run, to be shown beside it."""
     pages = Environment(loader=PackageLoader("server.load", ""), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    pages.filters |= {"duration": duration, "percent": percent, "count": count, "date": _date, "best": _best}
+    pages.filters |= {
+        "duration": duration,
+        "percent": percent,
+        "count": count,
+        "callers": callers,
+        "date": _date,
+        "best": _best,
+    }
     charts = [_callers(figures), _turnaround(figures, other), _gaps(figures)]
     if len(figures["steps"]) > 1:
         charts.append(_by_callers(figures["steps"], other["steps"] if other else []))
@@ -121,18 +128,18 @@ def _gaps(figures: Results) -> Chart:
 
 def _by_callers(steps: Rows, before: Rows) -> Chart:
     ours, theirs = (sorted(rows, key=lambda step: step["callers"]) for rows in (steps, before))
-    callers = [step["callers"] for step in ours]
-    series: Series = {name: (callers, [step["turnaround_ms"][name] for step in ours]) for name in ("p99", "p95", "p50")}
+    numbers = [step["callers"] for step in ours]
+    series: Series = {name: (numbers, [step["turnaround_ms"][name] for step in ours]) for name in ("p99", "p95", "p50")}
     step_ms = [_drawable(step["server"]["step_ms"]["p50"]) if step["server"] else None for step in ours]
-    series["step"] = callers, step_ms
-    shown = [step for step in theirs if step["callers"] <= callers[-1]]
+    series["step"] = numbers, step_ms
+    shown = [step for step in theirs if step["callers"] <= numbers[-1]]
     series["other"] = [step["callers"] for step in shown], [step["turnaround_ms"]["p99"] for step in shown]
-    x = chart.x_scale(0, callers[-1] * 1.03)
-    x_ticks = [(round(x(tick), 1), count(tick)) for tick in chart.ticks(0, callers[-1], 9)]
+    x = chart.x_scale(0, numbers[-1] * 1.03)
+    x_ticks = [(round(x(tick), 1), count(tick)) for tick in chart.ticks(0, numbers[-1], 9) if tick % 1 == 0]
     half = (chart.WIDTH - chart.LEFT - chart.RIGHT) / (2 * len(ours) + 2)
     hover_areas = [
         Box("hover", round(x(n) - half, 1), chart.TOP, round(2 * half, 1), chart.HEIGHT, _step_tooltip(step))
-        for n, step in zip(callers, ours, strict=True)
+        for n, step in zip(numbers, ours, strict=True)
     ]
     note = "Each load step, while it was measured."
     empty = Chart("Turnaround by callers", note, "callers", x_ticks, hover_areas=hover_areas)
@@ -172,7 +179,7 @@ def _tooltip(row: dict[str, Any]) -> str:
 
 def _step_tooltip(step: dict[str, Any]) -> str:
     turnaround = " · ".join(f"{name} {duration(value)}" for name, value in step["turnaround_ms"].items())
-    return f"{step['callers']} callers\n{turnaround}\n{percent(step['late_share'])} late, {step['failed']} failed"
+    return f"{callers(step['callers'])}\n{turnaround}\n{percent(step['late_share'])} late, {step['failed']} failed"
 
 
 def _clock(seconds: float) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from server.load.diagnosis import MAX_CLIENT_LATENESS_MS
 from server.load.figures import GAP_S, LATE_MS, PLAYER_BUFFER_S
-from server.load.formats import count, percent, spread
+from server.load.formats import callers, percent, spread
 from server.load.results import Results
 from server.load.step_table import step_table
 
@@ -62,17 +62,13 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _verdict(search: dict[str, Any]) -> Iterator[str]:
     if search["callers"]:
-        yield f"The server sustains {_callers(search['callers'])} at {search['target']}."
+        yield f"The server sustains {callers(search['callers'])} at {search['target']}."
     elif search["failed_at"]:
         fewer = " Fewer were not tried." if search["failed_at"] > 1 else ""
-        yield f"The server does not sustain {_callers(search['failed_at'])} at {search['target']}.{fewer}"
+        yield f"The server does not sustain {callers(search['failed_at'])} at {search['target']}.{fewer}"
     else:
         yield "It is not known how many callers the server sustains: no load step was completed."
     if search["bottleneck"]:
-        yield f"Bottleneck at {_callers(search['failed_at'])}: {search['bottleneck']}."
+        yield f"Bottleneck at {callers(search['failed_at'])}: {search['bottleneck']}."
     elif search["callers"]:
         yield "More were not tried."
-
-
-def _callers(number: int) -> str:
-    return f"{count(number)} caller{'s' if number > 1 else ''}"

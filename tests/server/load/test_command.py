@@ -59,7 +59,7 @@ def test_help_groups_the_flags(capsys: pytest.CaptureFixture[str]) -> None:
         parse("--help")
     said = capsys.readouterr().out
     assert "p99=80,late=1" in said
-    assert all(f"\n{group}:\n" in said for group in ("calls", "load steps", "output"))
+    assert all(f"\n{group}:\n" in said for group in ("calls", "audio", "load steps", "output"))
 
 
 def test_a_server_that_cannot_be_reached_is_reported_with_status_1(

@@ -28,21 +28,21 @@ FULL = {"failures": {"HTTP 503: All slots are in use.": 3}, "failed": 3}
             "lasts 80 ms, but its process uses only 30% of a core",
         ),
         ({}, {"step_ms": {"p50": 30.0, "p99": 90.0}}, "occasional slow steps of the model"),
-        ({}, {"loop_lag_ms": {"p50": 9.0, "p99": 60.0}, "cpu_share": 0.99}, "event loop: it is 60 ms late"),
+        ({}, {"loop_lag_ms": {"p50": 9.0, "p99": 60.0}, "cpu_share": 0.99}, "event loop, because it is 60 ms late"),
         ({}, {"loop_lag_ms": {"p50": 9.0, "p99": 60.0}}, "another process is competing for the CPU"),
         ({}, {"cpu_share": 0.95}, "the server's CPU"),
         ({}, {}, "not visible in the server's metrics"),
-        ({"failures": {"connection lost": 2}, "failed": 2}, {}, "failed calls: connection lost"),
+        ({"failures": {"connection lost": 2}, "failed": 2}, {}, "failed calls (connection lost)"),
         (
             FULL,
             {},
-            "the server's slots: callers were refused (HTTP 503: All slots are in use.); with 8 calls a step took 20",
+            "the server's slots, because callers were refused (HTTP 503: All slots are in use.); with 8 calls",
         ),
         (FULL, {"gpu_memory_share": 0.97}, "97% of the GPU's memory"),
         (
             {"client_lateness_ms": {"p99": 30.0}},
             {"step_ms": {"p50": 75.0, "p99": 90.0}},
-            "the load tester: its own packets",
+            "the load tester, because its own packets",
         ),
         # 30 of 4,000 ms do not explain it.
         (
@@ -65,5 +65,5 @@ def test_bottleneck_without_server_metrics() -> None:
     assert "no /metrics" in bottleneck(FIGURES, None)
     assert (
         bottleneck({**FIGURES, **FULL}, None)
-        == "the server's slots: callers were refused (HTTP 503: All slots are in use.)"
+        == "the server's slots, because callers were refused (HTTP 503: All slots are in use.)"
     )
