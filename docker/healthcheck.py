@@ -1,4 +1,4 @@
-"""Docker's HEALTHCHECK: 0 when this container's server takes calls, else 1. Needs nothing but Python."""
+"""Docker's HEALTHCHECK: exit status 0 if this container's server is ready, else 1. Needs only Python."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ TIMEOUT_S = 4.0
 
 def main() -> int:
     port = os.environ.get("PARLEY_PORT", "8998")
-    # Without the proxy that Docker may be set up with; TLS with a certificate that nobody signed.
+    # Docker may be configured with a proxy, and the certificate may be self-signed: neither matters here.
     opener = build_opener(ProxyHandler({}), HTTPSHandler(context=ssl._create_unverified_context()))
     for scheme in ("http", "https"):
         try:
             with opener.open(f"{scheme}://127.0.0.1:{port}/readyz", timeout=TIMEOUT_S):
                 return 0
-        except HTTPError as error:  # it answers, and says that it is not ready
+        except HTTPError as error:  # it answers that it is not ready
             problem = error.read().decode()
             break
         except OSError as error:

@@ -1,7 +1,7 @@
-"""Pin what the image installs: `make lock` writes docker/requirements/*.txt from pyproject.toml, by uv.
+"""Pin what the image installs: `make lock` writes docker/requirements/*.txt from pyproject.toml, with uv.
 
-Two files, since they are two layers of the image: torch with CUDA, gigabytes that seldom change, and the rest. Each
-requirement has its version and its hashes, for x86-64 and ARM alike.
+Two files, one for each layer of the image: torch with CUDA, which is gigabytes and seldom changes, and the rest. Each
+requirement has its version and its hashes, for x86-64 and ARM.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 REQUIREMENTS = ROOT / "docker" / "requirements"
 PYTHON = "3.11"  # Debian's, in the image
 _OF_TORCH = re.compile(r"(torch|triton|cuda-[a-z]+|nvidia-[a-z0-9-]+)==")
-_HEAD = "# Made by `make lock` from pyproject.toml; not to be edited.\n"
+_HEAD = "# Made by `make lock` from pyproject.toml; do not edit.\n"
 
 
 def main() -> int:
@@ -35,7 +35,7 @@ def main() -> int:
         text=True,
         check=True,
     )
-    requirements = re.split(r"\n(?=[a-z])", locked.stdout.strip())  # each with its hashes, on lines of their own
+    requirements = re.split(r"\n(?=[a-z])", locked.stdout.strip())  # each is followed by lines with its hashes
     of_torch = [_OF_TORCH.match(requirement) is not None for requirement in requirements]
     for name, wanted in (("torch-cuda", True), ("python", False)):
         lines = [text + "\n" for text, is_torch in zip(requirements, of_torch, strict=True) if is_torch is wanted]

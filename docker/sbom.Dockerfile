@@ -1,8 +1,8 @@
-# What is in an image, and under which licences: `make sbom` writes three files into build/sbom.
+# Lists the contents of an image and their licences: `make sbom` writes three files into build/sbom.
 ARG IMAGE=parley:cuda
 
 FROM ${IMAGE} AS tools
-# hadolint ignore=DL3002 # it is thrown away
+# hadolint ignore=DL3002 # this stage is not part of the result
 USER 0
 RUN apt-get update \
     && apt-get install -y --no-install-recommends python3-pip=23.0.* \
@@ -11,10 +11,10 @@ RUN pip install --no-cache-dir --root-user-action=ignore --target /opt/tools cyc
 
 FROM ${IMAGE} AS list
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
-# hadolint ignore=DL3002 # it is thrown away
+# hadolint ignore=DL3002 # this stage is not part of the result
 USER 0
 COPY --from=tools /opt/tools /opt/tools
-# The tools look at what this Python finds, which are not the tools.
+# The tools list what this Python can import, which excludes the tools themselves.
 RUN printf '#!/bin/sh\nPYTHONPATH=/opt/python:/opt/torch exec python3 "$@"\n' > /usr/local/bin/image-python \
     && chmod +x /usr/local/bin/image-python
 RUN mkdir /sbom \

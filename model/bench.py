@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from model.audio import FRAME_SAMPLES
@@ -93,7 +94,7 @@ def measure(
             yield {
                 "callers": count,
                 "frames": frames,
-                "step_s": {"p50": _at(taken_s, 0.5), "p99": _at(taken_s, 0.99), "max": max(taken_s)},
+                "step_s": dict(zip(("p50", "p99", "max"), np.percentile(taken_s, (50, 99, 100)).tolist(), strict=True)),
                 "stages_s": _stages_s(duplex, rows(state, count), frames),
                 "planned_s": planned_s,
             }
@@ -111,11 +112,8 @@ def _stages_s(duplex: Duplex, state: DuplexState, longest: int) -> dict[str, flo
         "depth": lambda: duplex.depth.generate(column[:, 0, 0], hidden, lambda logits, _: logits.argmax(-1)),
         "decode": lambda: duplex.mimi.decode(column[..., 1 : 1 + config.dep_q], state.decoder, active),
     }
-    return {name: _at(clocked(without_host(runs[name], device), device, _STAGE_RUNS), 0.5) for name in STAGES}
-
-
-def _at(samples: list[float], share: float) -> float:
-    return sorted(samples)[min(len(samples) - 1, int(share * len(samples)))]
+    timed_s = {name: clocked(without_host(runs[name], device), device, _STAGE_RUNS) for name in STAGES}
+    return {name: float(np.median(stage_s)) for name, stage_s in timed_s.items()}
 
 
 def table_lines(measured: Iterable[Row]) -> Iterator[str]:

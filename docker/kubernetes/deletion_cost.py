@@ -1,6 +1,6 @@
-"""Writes each server pod's calls into its deletion cost, so that scaling down takes those with the fewest.
+"""Write each server pod's number of calls into its deletion cost, so that scaling down removes the least used pods.
 
-Runs in the cluster, once a minute (scaling.yaml), with nothing but Python.
+Runs in the cluster once a minute (scaling.yaml). Needs only Python.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ def main() -> int:
     host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
     namespace = (ACCOUNT / "namespace").read_text()
     pods = f"https://{f'[{host}]' if ':' in host else host}:{port}/api/v1/namespaces/{namespace}/pods"
-    for pod in _ask(f"{pods}?labelSelector={SELECTOR}")["items"]:
+    for pod in _request(f"{pods}?labelSelector={SELECTOR}")["items"]:
         name, ip = pod["metadata"]["name"], pod["status"].get("podIP")
         cost = str(_running(ip)) if ip else "0"
         if cost != pod["metadata"].get("annotations", {}).get(COST):
-            _ask(f"{pods}/{name}", {"metadata": {"annotations": {COST: cost}}})
+            _request(f"{pods}/{name}", {"metadata": {"annotations": {COST: cost}}})
             print(f"{name}: {cost}")
     return 0
 
 
-def _ask(url: str, patch: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The cluster's answer. Raises OSError."""
+def _request(url: str, patch: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The API's answer. Raises OSError."""
     headers = {"Authorization": f"Bearer {(ACCOUNT / 'token').read_text()}"}
     body, method = None, "GET"
     if patch is not None:
@@ -45,7 +45,7 @@ def _ask(url: str, patch: dict[str, Any] | None = None) -> dict[str, Any]:
 
 
 def _running(ip: str) -> int:
-    """A server's calls; 0 for one that does not answer: it has none to lose."""
+    """The number of a server's calls; 0 if it does not answer, because then it has none to lose."""
     address = f"http://{f'[{ip}]' if ':' in ip else ip}:8998/api/info"
     try:
         token = {"Authorization": f"Bearer {os.environ['PARLEY_TOKEN']}"}

@@ -5,7 +5,7 @@ the thread sleeps until one comes. The results of a step are posted while the ne
 for the event loop.
 
 It does not wait to fill a batch. Where the device has time to spare, waiting only adds to every turnaround; where it
-has none, batches fill by themselves (`make bench ARGS="--only companions"`). Owner: the engine thread, except for the
+has none, batches fill by themselves (`make bench ARGS="--only batching-wait"`). Owner: the engine thread, except for the
 constructor. Knows no event loop and no socket.
 """
 

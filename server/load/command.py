@@ -13,41 +13,41 @@ from typing import TextIO
 
 from server.audio.files import SoundFileError
 from server.load.arguments import FORMS
-from server.load.campaign import Campaign
-from server.load.crowd import Habits
 from server.load.display import Display
-from server.load.plan import Plan, rising, search
-from server.load.report import write_report
-from server.load.results import NoResults, Results, read_json, results, write_csv, write_json
-from server.load.server_metrics import Sampler
+from server.load.html_report import write_html
+from server.load.load_plan import LoadPlan, rising, search
+from server.load.load_run import LoadRun
+from server.load.results import InvalidResults, Results, read_json, results, write_csv, write_json
+from server.load.server_metrics import MetricsSampler
 from server.load.speech import encoded_speech
-from server.load.table import table
+from server.load.text_report import text_report
 from server.load.workers import WorkerLost, Workers
+from server.load.workload import Workload
 
-HOLD_S = 20.0  # each step, when it is not said
+DEFAULT_HOLD_S = 20.0  # of each load step
 CALLERS_PER_PROCESS = 200
-WRITTEN = ("json", "csv", "html")
-_SEARCHED = [1, 512]
+OUTPUTS = ("json", "csv", "html")
+_DEFAULT_SEARCH = [1, 512]
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make the calls and tell what came of them: 0 when every call was served to the end, or a number was found."""
+    """Make the calls and report on them. 0: every call was served to the end, or a search found a number of callers."""
     try:
         earlier = read_json(args.url) if isinstance(args.url, Path) else None
         other = read_json(args.against) if args.against else None
-        speeches = [encoded_speech(path) for path in args.wav or [None]]  # before a file is opened, which empties it
+        speeches = [encoded_speech(path) for path in args.wav or [None]]  # before output files are opened and emptied
         with ExitStack() as stack:
-            files = {name: stack.enter_context(_opened(path)) for name in WRITTEN if (path := getattr(args, name))}
-            figures = earlier or _figures(args, _habits(args, speeches))
-            print(table(figures))
+            files = {name: stack.enter_context(_opened(path)) for name in OUTPUTS if (path := getattr(args, name))}
+            figures = earlier or _measure(args, _workload(args, speeches))
+            print(text_report(figures))
             for name, file in files.items():
                 _write(name, file, figures, other)
-    except (SoundFileError, NoResults, _NotWritable, WorkerLost) as error:
+    except (SoundFileError, InvalidResults, _NotWritable, WorkerLost) as error:
         print(f"parley load: {error}", file=sys.stderr)
         return 2
     if figures["interrupted"]:
         return 130
-    is_good = figures["found"]["callers"] > 0 if figures["found"] else not figures["failed"]
+    is_good = figures["search"]["callers"] > 0 if figures["search"] else not figures["failed"]
     return 0 if is_good else 1
 
 
@@ -58,40 +58,39 @@ def _write(name: str, file: TextIO, figures: Results, other: Results | None) -> 
         case "csv":
             write_csv(file, figures)
         case "html":
-            write_report(file, figures, other)
+            write_html(file, figures, other)
 
 
-def _habits(args: argparse.Namespace, speeches: Sequence[Sequence[list[bytes]]]) -> Habits:
-    """What the callers do."""
-    return Habits(
+def _workload(args: argparse.Namespace, speeches: Sequence[Sequence[list[bytes]]]) -> Workload:
+    return Workload(
         url=args.url,
-        talk=args.seconds,
+        call_length=args.seconds,
         speeches=speeches,
         forms=FORMS[args.form],
-        think=args.think,
-        is_once=not (args.ramp or args.hold or args.find),
+        think_time=args.think,
+        is_single=not (args.ramp or args.hold or args.find),
         faults=args.faults,
         headers={"Authorization": f"Bearer {args.token}"} if args.token else {},
     )
 
 
-def _figures(args: argparse.Namespace, habits: Habits) -> Results:
+def _measure(args: argparse.Namespace, workload: Workload) -> Results:
     """The run itself, and its figures. Raises WorkerLost."""
-    levels = args.ramp or (_SEARCHED if args.find else [args.callers])
+    levels = args.ramp or (_DEFAULT_SEARCH if args.find else [args.callers])
     processes = args.workers or min(math.ceil(levels[-1] / CALLERS_PER_PROCESS), os.cpu_count() or 1)
-    sampler = Sampler(habits.url, habits.headers)
+    sampler = MetricsSampler(workload.url, workload.headers)
     interrupted = False
-    with Workers(habits, processes) as workers, Display() as display:
+    with Workers(workload, processes) as workers, Display() as display:
         workers.wait_until_ready()
         sampler.start()
-        campaign = Campaign(workers, sampler, display.look)
+        load_run = LoadRun(workers, sampler, display.update)
         try:
-            if habits.is_once:
-                campaign.once(args.callers, habits.talk.longest_s)
+            if workload.is_single:
+                load_run.run_once(args.callers, workload.call_length.longest_s)
             else:
-                campaign.hold(_plan(args, levels), args.hold or HOLD_S, args.find)
+                load_run.run_plan(_plan(args, levels), args.hold or DEFAULT_HOLD_S, args.find)
         except KeyboardInterrupt:
-            campaign.interrupt()
+            load_run.interrupt()
             interrupted = True
         sampler.stop()
     settings = {
@@ -102,20 +101,20 @@ def _figures(args: argparse.Namespace, habits: Habits) -> Results:
         "processes": processes,
         "interrupted": interrupted,
     }
-    return results(campaign, settings, args.find)
+    return results(load_run, settings, args.find)
 
 
-def _plan(args: argparse.Namespace, levels: list[int]) -> Plan:
+def _plan(args: argparse.Namespace, levels: list[int]) -> LoadPlan:
     return search(levels[0], levels[-1]) if args.find else rising(levels)
 
 
 class _NotWritable(Exception):
-    """The message names the file and says why."""
+    """An output file cannot be written; the message names it and says why."""
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[TextIO]:
-    """A file to write to, opened before the run and not after it. Raises _NotWritable."""
+    """An output file, opened before the run rather than after it. Raises _NotWritable."""
     try:
         file = path.open("w", encoding="utf-8")
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What comes of a run, as one JSON object: the file, the table, the CSV and the report are all made from it."""
+"""The results of a run as one JSON object: the file, the printed text, the CSV and the HTML report are made from it."""
 
 from __future__ import annotations
 
@@ -10,51 +10,46 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from server.load.campaign import Campaign, Step, summary_apart
-from server.load.choices import Bar
-from server.load.limits import what_ended
+from server.load.argument_types import ServiceTarget
+from server.load.diagnosis import bottleneck
+from server.load.load_run import LoadRun, LoadStep, summary_without_faults
 from server.load.series import over_time
 
 Results = dict[str, Any]
 
 
-def results(campaign: Campaign, settings: dict[str, Any], bar: Bar | None) -> Results:
-    """All figures. `settings`: what was asked for, to be told with them."""
-    begun_at, calls, ended_at = campaign.begun_at, campaign.ledger.calls, time.perf_counter()
+def results(load_run: LoadRun, settings: dict[str, Any], target: ServiceTarget | None) -> Results:
+    """All figures. `settings`: what was asked for, which is kept beside them."""
+    started_at, calls, ended_at = load_run.started_at, load_run.log.calls, time.perf_counter()
     return {
         **settings,
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        **summary_apart(calls),
-        "own_core_share": round(campaign.own_core_share, 3),
-        "found": _found(campaign.steps, bar) if bar else None,
-        "steps": [_step(step, begun_at) for step in campaign.steps],
-        "over_time": _over_time(campaign, begun_at, ended_at),
+        **summary_without_faults(calls),
+        "client_core_share": round(load_run.client_core_share, 3),
+        "search": _search_result(load_run.steps, target) if target else None,
+        "steps": [step.as_json(started_at) for step in load_run.steps],
+        "over_time": _over_time(load_run, started_at, ended_at),
     }
 
 
-def _over_time(campaign: Campaign, begun_at: float, ended_at: float) -> list[dict[str, Any]]:
-    """`over_time` of the calls without faults, and the model's steps meanwhile."""
-    calls = campaign.ledger.calls
-    rows = over_time([call for call in calls if not call.is_troubled] or calls, begun_at, ended_at)
-    ends_s = [row["at_s"] for row in rows[1:]] + [ended_at - begun_at]
+def _over_time(load_run: LoadRun, started_at: float, ended_at: float) -> list[dict[str, Any]]:
+    """`over_time` of the calls without faults, with the model's step at that time."""
+    calls = load_run.log.calls
+    rows = over_time([call for call in calls if not call.has_faults] or calls, started_at, ended_at)
+    ends_s = [row["at_s"] for row in rows[1:]] + [ended_at - started_at]
     for row, end_s in zip(rows, ends_s, strict=True):
-        row["step_p50_ms"] = campaign.step_ms(begun_at + row["at_s"], begun_at + end_s)
+        row["step_p50_ms"] = load_run.model_step_ms(started_at + row["at_s"], started_at + end_s)
     return rows
 
 
-def _step(step: Step, begun_at: float) -> dict[str, Any]:
-    times = {"from_s": round(step.from_at - begun_at, 2), "to_s": round(step.to_at - begun_at, 2)}
-    return {**step.figures, "callers": step.callers, **times, "held": step.held, "server": step.server}
-
-
-def _found(steps: Sequence[Step], bar: Bar) -> dict[str, Any]:
-    """The most callers that the server held, and what ended it at the least that it did not."""
-    failed = min((step for step in steps if step.held is False), key=lambda step: step.callers, default=None)
+def _search_result(steps: Sequence[LoadStep], target: ServiceTarget) -> dict[str, Any]:
+    """The most callers that passed, and the bottleneck at the fewest that failed."""
+    failed = min((step for step in steps if step.passed is False), key=lambda step: step.callers, default=None)
     return {
-        "bar": str(bar),
-        "callers": max((step.callers for step in steps if step.held), default=0),
+        "target": str(target),
+        "callers": max((step.callers for step in steps if step.passed), default=0),
         "failed_at": failed.callers if failed else None,
-        "ended_by": what_ended(failed.figures, failed.server) if failed else None,
+        "bottleneck": bottleneck(failed.figures, failed.server) if failed else None,
     }
 
 
@@ -63,25 +58,25 @@ def write_json(file: TextIO, figures: Results) -> None:
 
 
 def write_csv(file: TextIO, figures: Results) -> None:
-    """One line for each stretch of time."""
+    """One line for each interval of time."""
     writer = csv.DictWriter(file, figures["over_time"][0].keys(), lineterminator="\n")
     writer.writeheader()
     writer.writerows(figures["over_time"])
 
 
-_NEEDED = {"url", "turnaround_ms", "own_core_share", "interrupted", "found", "steps", "over_time"}
+_REQUIRED_KEYS = {"url", "turnaround_ms", "client_core_share", "interrupted", "search", "steps", "over_time"}
 
 
-class NoResults(Exception):
-    """A file that holds no results of a run; the message names it and says why."""
+class InvalidResults(Exception):
+    """A file does not hold the results of a run; the message names it and says why."""
 
 
 def read_json(path: Path) -> Results:
-    """The results of an earlier run. Raises NoResults."""
+    """The results of an earlier run. Raises InvalidResults."""
     try:
         figures = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise NoResults(f"{path} cannot be read as the JSON of a run: {error}") from error
-    if not isinstance(figures, dict) or not figures.keys() >= _NEEDED or not figures["over_time"]:
-        raise NoResults(f"{path} is JSON, but not what --json writes.")
+        raise InvalidResults(f"{path} cannot be read as the JSON of a run: {error}") from error
+    if not isinstance(figures, dict) or not figures.keys() >= _REQUIRED_KEYS or not figures["over_time"]:
+        raise InvalidResults(f"{path} is JSON, but was not written by --json.")
     return figures

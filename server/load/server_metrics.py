@@ -1,7 +1,7 @@
-"""What the server says of itself meanwhile: its `/metrics`, asked now and then from a thread, and made into figures.
+"""The server's own figures during a run: its `/metrics`, scraped from a thread every few seconds.
 
-A server without them is measured all the same. Knows the names of `server/http/prometheus.py`, HTTP and Prometheus's
-text format.
+A server without them can be measured all the same. Knows the names of `server/http/prometheus.py`, HTTP and
+Prometheus's text format.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from urllib.parse import urlsplit, urlunsplit
 
 from prometheus_client.parser import text_string_to_metric_families
 
-ASKS_EVERY_S = 2.0
-_ANSWERS_WITHIN_S = 2.0
-_MOST_BYTES = 1_000_000
-_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # without a proxy, as the calls are
+SCRAPE_INTERVAL_S = 2.0
+_SCRAPE_TIMEOUT_S = 2.0
+_MAX_PAGE_BYTES = 1_000_000
+_NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # calls use no proxy either
 _HISTOGRAMS = {
     "step_ms": "parley_step_seconds",
     "wait_ms": "parley_frame_wait_seconds",
@@ -33,17 +33,17 @@ _HISTOGRAMS = {
 
 
 @dataclass
-class Sample:
-    """One answer of `/metrics`. Label values are added up."""
+class MetricsSample:
+    """One page of `/metrics`. Values that differ only in their labels are added up."""
 
     at: float
     values: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     buckets: dict[str, dict[float, float]] = field(default_factory=dict)  # [name][le]: how many took up to le seconds
 
 
-def parse(text: str, at: float) -> Sample:
-    """Raises ValueError when this is no such text."""
-    sample = Sample(at)
+def parse(text: str, at: float) -> MetricsSample:
+    """Raises ValueError if `text` is not in Prometheus's format."""
+    sample = MetricsSample(at)
     for family in text_string_to_metric_families(text):
         for name, labels, value, *_ in family.samples:
             if name.endswith("_bucket"):
@@ -54,17 +54,17 @@ def parse(text: str, at: float) -> Sample:
     return sample
 
 
-class Sampler:
-    """Asks from `start` to `stop`. `between` says what a stretch of time looked like to the server."""
+class MetricsSampler:
+    """Scrapes from `start` to `stop`. `between` gives the server's figures of a time span."""
 
     def __init__(self, chat_url: str, headers: Mapping[str, str]) -> None:
         parts = urlsplit(chat_url)
         scheme = "https" if parts.scheme == "wss" else "http"
         path = parts.path.removesuffix("/api/chat") + "/metrics"
         self._request = urllib.request.Request(urlunsplit((scheme, parts.netloc, path, "", "")), headers=dict(headers))
-        self._samples: list[Sample] = []
+        self._samples: list[MetricsSample] = []
         self._stopped = Event()
-        self._thread = Thread(target=self._ask_on, daemon=True)
+        self._thread = Thread(target=self._scrape_until_stopped, daemon=True)
 
     def start(self) -> None:
         self._thread.start()
@@ -72,17 +72,13 @@ class Sampler:
     def stop(self) -> None:
         self._stopped.set()
 
-    @property
-    def last(self) -> Sample | None:
-        return self._samples[-1] if self._samples else None
-
     def between(self, from_at: float, to_at: float) -> dict[str, Any] | None:
-        """Its figures of that time; None when it has told too little."""
-        samples = [sample for sample in list(self._samples) if from_at - ASKS_EVERY_S <= sample.at <= to_at]
+        """The figures of that time; None if there are too few samples."""
+        samples = [sample for sample in list(self._samples) if from_at - SCRAPE_INTERVAL_S <= sample.at <= to_at]
         return server_figures(samples) if len(samples) > 1 else None
 
-    def step_ms(self, from_at: float, to_at: float) -> float | None:
-        """The median of its model's steps, between the answers right before and right after that time, if both came."""
+    def model_step_ms(self, from_at: float, to_at: float) -> float | None:
+        """The median of the model's steps, between the last sample before that time and the first after it, if any."""
         samples = list(self._samples)
         before = [sample for sample in samples if sample.at <= from_at]
         after = [sample for sample in samples if sample.at >= to_at]
@@ -90,17 +86,17 @@ class Sampler:
             return None
         return _percentiles_ms(before[-1], after[0], _HISTOGRAMS["step_ms"])["p50"]
 
-    def _ask_on(self) -> None:
-        while self._ask() and not self._stopped.wait(ASKS_EVERY_S):
+    def _scrape_until_stopped(self) -> None:
+        while self._scrape() and not self._stopped.wait(SCRAPE_INTERVAL_S):
             pass
 
-    def _ask(self) -> bool:
-        """Whether to go on asking."""
+    def _scrape(self) -> bool:
+        """Returns whether to go on."""
         try:
-            with _DIRECT.open(self._request, timeout=_ANSWERS_WITHIN_S) as answer:
-                self._samples.append(parse(answer.read(_MOST_BYTES).decode(), time.perf_counter()))
+            with _NO_PROXY.open(self._request, timeout=_SCRAPE_TIMEOUT_S) as answer:
+                self._samples.append(parse(answer.read(_MAX_PAGE_BYTES).decode(), time.perf_counter()))
         except urllib.error.HTTPError:
-            return bool(self._samples)  # it has no such page, or not for us
+            return bool(self._samples)  # there is no such page, or we may not read it
         except (ValueError, KeyError):
             return False
         except (OSError, http.client.HTTPException):
@@ -108,41 +104,41 @@ class Sampler:
         return True
 
 
-def server_figures(samples: Sequence[Sample]) -> dict[str, Any]:
-    """What changed from the first sample to the last, and the most that was there in between."""
+def server_figures(samples: Sequence[MetricsSample]) -> dict[str, Any]:
+    """What changed from the first sample to the last, and the maxima in between."""
     first, last = samples[0], samples[-1]
     span_s = max(last.at - first.at, 1e-9)
 
-    def grown(name: str) -> float:
+    def increase(name: str) -> float:
         return last.values[name] - first.values[name]
 
-    def most(name: str) -> float:
+    def maximum(name: str) -> float:
         return max(sample.values[name] for sample in samples)
 
-    rows_used = grown("parley_rows_used_total")
+    rows_used = increase("parley_rows_used_total")
     gpu_total = last.values["parley_gpu_memory_total_bytes"]
     return {
         "slots": int(last.values["parley_slots"]),
-        "running": int(most("parley_calls_running")),
-        "waiting": int(most("parley_calls_waiting")),
-        "rows_per_used": round(grown("parley_rows_computed_total") / rows_used, 2) if rows_used else None,
-        "frames_skipped": int(grown("parley_frames_skipped_total")),
-        "refused": int(grown("parley_calls_refused_total")),
-        "cpu_share": round(grown("process_cpu_seconds_total") / span_s, 3),
-        "resident_bytes": int(most("process_resident_memory_bytes")),
-        "gpu_memory_share": round(most("parley_gpu_memory_used_bytes") / gpu_total, 3) if gpu_total else None,
+        "running": int(maximum("parley_calls_running")),
+        "waiting": int(maximum("parley_calls_waiting")),
+        "rows_per_used": round(increase("parley_rows_computed_total") / rows_used, 2) if rows_used else None,
+        "frames_skipped": int(increase("parley_frames_skipped_total")),
+        "refused": int(increase("parley_calls_refused_total")),
+        "cpu_share": round(increase("process_cpu_seconds_total") / span_s, 3),
+        "resident_bytes": int(maximum("process_resident_memory_bytes")),
+        "gpu_memory_share": round(maximum("parley_gpu_memory_used_bytes") / gpu_total, 3) if gpu_total else None,
         **{key: _percentiles_ms(first, last, name) for key, name in _HISTOGRAMS.items()},
     }
 
 
-def _percentiles_ms(first: Sample, last: Sample, name: str) -> dict[str, float | None]:
+def _percentiles_ms(first: MetricsSample, last: MetricsSample, name: str) -> dict[str, float | None]:
     before, after = first.buckets.get(name, {}), last.buckets.get(name, {})
     counts = {le: after[le] - before.get(le, 0) for le in sorted(after)}
-    return {key: quantile_ms(counts, q) for key, q in (("p50", 0.5), ("p99", 0.99))}
+    return {key: bucket_quantile_ms(counts, q) for key, q in (("p50", 0.5), ("p99", 0.99))}
 
 
-def quantile_ms(counts: Mapping[float, float], q: float) -> float | None:
-    """A quantile of cumulative buckets {le: count}, straight within its bucket, as PromQL's histogram_quantile."""
+def bucket_quantile_ms(counts: Mapping[float, float], q: float) -> float | None:
+    """A quantile of cumulative buckets {le: count}, linear within its bucket, as PromQL's histogram_quantile."""
     total = max(counts.values(), default=0)
     if not total:
         return None

@@ -1,4 +1,4 @@
-"""What the load tester's callers say: Opus packets made once, before the clock starts."""
+"""The speech that callers send: Opus packets, encoded once before the run starts."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from server.audio.files import read_wav
 from server.audio.framing import FRAME_SAMPLES, SAMPLE_RATE_HZ, Pcm
 from server.audio.opus import OpusEncoder
 
-LONGEST_S = 60  # of a sound file that is encoded; callers go round it from different places
+MAX_FILE_S = 60  # of a sound file; callers start at different places in it
 _SYNTHETIC_S = 6
 _FORMANTS_HZ = np.array([[700, 1200, 2600], [300, 2200, 3000], [500, 900, 2400], [400, 1700, 2500]])  # a, i, o, e
 
 
 def encoded_speech(path: str | Path | None) -> list[list[bytes]]:
-    """The file's sound, or an invented one, as frames of four packets. Raises SoundFileError."""
-    pcm = synthetic_speech() if path is None else read_wav(path)[: LONGEST_S * SAMPLE_RATE_HZ]
+    """The file's sound, or synthetic speech for None, as frames of four packets. Raises SoundFileError."""
+    pcm = synthetic_speech() if path is None else read_wav(path)[: MAX_FILE_S * SAMPLE_RATE_HZ]
     pcm = np.pad(pcm, (0, -len(pcm) % FRAME_SAMPLES))
     encoder = OpusEncoder()
     return [encoder.encode(frame) for frame in pcm.reshape(-1, FRAME_SAMPLES)]
@@ -26,7 +26,7 @@ def encoded_speech(path: str | Path | None) -> list[list[bytes]]:
 def synthetic_speech() -> Pcm:
     """f32 [144000]: vowels at four syllables a second with a moving pitch, breath noise, a pause every third second.
 
-    Not meant to be understood: it costs an Opus codec what speech costs, and needs no file.
+    Not intelligible, but it costs an Opus codec what speech costs, and needs no file.
     """
     t = np.arange(_SYNTHETIC_S * SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
     syllable = (4 * t).astype(int)

@@ -10,36 +10,57 @@ from collections.abc import Callable
 from pathlib import Path
 
 import tests.bench
-from tests.bench import callers, companions, crowd, echo, frame, loading, memory, metrics, page, reference, tester
+from tests.bench import (
+    batching_wait,
+    callers,
+    echo,
+    frame,
+    load_tester,
+    loading,
+    memory,
+    metrics,
+    page,
+    reference,
+    scaling,
+)
 from tests.bench.processes import ROOT, BenchError
-from tests.bench.report import Part, machine, table
+from tests.bench.report import BenchPart, machine, table
 from tests.bench.workbench import Workbench
 
-PARTS: dict[str, Callable[[Workbench], Part]] = {
+PARTS: dict[str, Callable[[Workbench], BenchPart]] = {
     "frame": frame.measure,
     "callers": callers.measure,
-    "crowd": crowd.measure,
+    "scaling": scaling.measure,
     "memory": memory.measure,
     "echo": echo.measure,
     "loading": loading.measure,
     "metrics": metrics.measure,
-    "tester": tester.measure,
-    "companions": companions.measure,
+    "load-tester": load_tester.measure,
+    "batching-wait": batching_wait.measure,
     "page": page.measure,
 }
 ARTIFACTS = ROOT / "artifacts"
 
 
 def main() -> int:
-    """0 when every bar that was measured is met."""
+    """0 if every target that was measured is met."""
     parser = argparse.ArgumentParser(prog="make bench", description=tests.bench.__doc__)
-    parser.add_argument("--only", type=_names, default=list(PARTS), metavar="PART,…", help=f"of {', '.join(PARTS)}")
+    parser.add_argument(
+        "--only",
+        type=_names,
+        default=list(PARTS),
+        metavar="PARTS",
+        help=f"run only these parts, separated by commas: {', '.join(PARTS)} (default: all)",
+    )
     names = parser.parse_args().only
     if not Path("/proc/self/status").exists():
-        print("make bench reads memory and processor time from /proc, which only Linux has.", file=sys.stderr)
+        print("make bench needs Linux: it reads memory and CPU time from /proc.", file=sys.stderr)
         return 2
     if not reference.is_installed():
-        print(f"bench: no reference in {reference.PYTHON.parents[1].name}; measuring Parley alone", file=sys.stderr)
+        print(
+            f"bench: the reference is not installed in {reference.PYTHON.parents[1].name}; measuring Parley alone",
+            file=sys.stderr,
+        )
     facts = machine()
     ARTIFACTS.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=ARTIFACTS) as directory:
@@ -52,17 +73,17 @@ def main() -> int:
     return 0 if all(part.is_met for part in parts.values()) else 1
 
 
-def _measured(name: str, bench: Workbench) -> Part:
+def _measured(name: str, bench: Workbench) -> BenchPart:
     try:
         return PARTS[name](bench)
     except (BenchError, OSError) as error:
-        return Part(name, failure=str(error))
+        return BenchPart(name, failure=str(error))
 
 
 def _names(text: str) -> list[str]:
     names = text.split(",")
     if unknown := [name for name in names if name not in PARTS]:
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(PARTS)}")
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is not one of {', '.join(PARTS)}")
     return names
 
 

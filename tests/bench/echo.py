@@ -1,6 +1,6 @@
-"""Sixty-four callers on the echo: all that is not the model, the server's and the wire's own cost.
+"""Sixty-four callers on the echo: the cost of everything but the model.
 
-They bring sixteen thousand frames, so this is also where it would show that the server keeps something of each.
+They send sixteen thousand frames, so memory that the server keeps for each frame would show here.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tests.bench.calls import Figures, call, call_rows
 from tests.bench.parley import parley
-from tests.bench.processes import Server
-from tests.bench.report import Part, Row
+from tests.bench.processes import BenchServer
+from tests.bench.report import BenchPart, BenchRow
 from tests.bench.workbench import Workbench
 
 CALLERS = 64
 TALK_S = 20
-GROWTH_BYTES = 4e6  # over the last ten thousand frames: 400 bytes a frame would show
+MAX_GROWTH_BYTES = 4e6  # over the last ten thousand frames: 400 bytes a frame would show
 
 _SAMPLE_S = 0.5
 
 
-def measure(bench: Workbench) -> Part:
+def measure(bench: Workbench) -> BenchPart:
     bench.say(f"{CALLERS} callers on the echo")
     with parley("echo", bench.file("echo.log"), slots=CALLERS) as server:
         cpu_before_s = server.cpu_s()
@@ -29,24 +29,24 @@ def measure(bench: Workbench) -> Part:
         core_share = (server.cpu_s() - cpu_before_s) / TALK_S
     settled_bytes = sizes[len(sizes) // 3]
     grown_bytes = sizes[-1] - settled_bytes
-    return Part(
+    return BenchPart(
         title=f"{CALLERS} callers on the echo for {TALK_S} s",
         rows=[
-            *call_rows(figures, None, most_late=0),
-            Row("server's share of a core", f"{core_share:.0%}"),
-            Row(
-                "server's memory, grown by",
+            *call_rows(figures, None, max_late=0),
+            BenchRow("server's share of a core", f"{core_share:.0%}"),
+            BenchRow(
+                "growth of the server's memory",
                 f"{grown_bytes / 1e6:+.1f} MB from {settled_bytes / 1e6:.0f}",
-                bar=f"under {GROWTH_BYTES / 1e6:g} MB",
-                met=grown_bytes < GROWTH_BYTES,
+                target=f"under {MAX_GROWTH_BYTES / 1e6:g} MB",
+                met=grown_bytes < MAX_GROWTH_BYTES,
             ),
         ],
         figures={"parley": figures, "core_share": core_share, "resident_bytes": sizes},
     )
 
 
-def _call_and_watch(server: Server) -> tuple[Figures, list[int]]:
-    """The calls, and the server's resident memory meanwhile."""
+def _call_and_watch(server: BenchServer) -> tuple[Figures, list[int]]:
+    """The figures of the calls, and samples of the server's resident memory during them."""
     sizes: list[int] = []
     with ThreadPoolExecutor(1) as calls:
         calling = calls.submit(call, server, CALLERS, TALK_S)

@@ -1,6 +1,6 @@
-"""A server that sends every message back as it is, and prints its address: far lighter than what calls it.
+"""A server that sends every message back unchanged and prints its address: it costs far less than its callers.
 
-Greets as `/api/chat` does, so that `parley load` takes it for one. Knows nothing else of the protocol.
+Sends the handshake of `/api/chat`, so that `parley load` can call it. Knows nothing else of the protocol.
 """
 
 from __future__ import annotations

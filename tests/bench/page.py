@@ -1,8 +1,8 @@
-"""The page in a real browser: mouth to ear by a click, a page that hangs, and what the picture of both voices costs.
+"""The web page in a real browser: mouth-to-ear delay, a page whose main thread hangs, and the cost of the waveforms.
 
 A click goes into the microphone, through the echo, and to the loudspeaker; both ends are recorded on the browser's own
-audio clock. The sound card's delay, which is not recorded, is what the browser says of it. The microphone plays a file,
-so its own delay is not in it. Without a GPU the browser draws in software, which is the dearest way.
+audio clock. The sound card's delay, which is not recorded, is what the browser reports. The microphone plays a file,
+so its own delay is not included. Without a GPU the browser draws in software, which is the most expensive way.
 """
 
 from __future__ import annotations
@@ -16,43 +16,43 @@ from playwright.async_api import Browser, CDPSession, Page
 
 from tests.bench.parley import parley
 from tests.bench.processes import BenchError
-from tests.bench.report import Part, Row
+from tests.bench.report import BenchPart, BenchRow
 from tests.bench.workbench import Workbench
 from tests.e2e.browser import MIC_HZ, open_browser, open_page, write_wav
 from tests.e2e.call_audio import CallAudio, record_call
 from tests.web.chromium import find_chromium
 
-SETTLES_S = 5  # the buffer finds its depth
+SETTLES_S = 5  # for the playout buffer to settle
 LISTEN_S = 12
 HANG_S = 12
 WATCH_S = 10
-BAR_MS = 170  # mouth to ear, of which 80 are the frame
-SHOWN_WITHIN_MS = 15  # of what is measured
-BAR_CORE = 0.1
+MAX_DELAY_MS = 170  # mouth to ear, of which 80 are the frame
+MAX_SHOWN_ERROR_MS = 15
+MAX_CORE_SHARE = 0.1
 
 PARTS = ("captureMs", "networkMs", "waitMs", "stepMs", "playoutMs")
 _CLICK_S = 0.005
 _LOUD = 0.25
-# The page's own thread does nothing for 100 of every 400 ms.
+# Blocks the page's main thread for 100 of every 400 ms.
 _HANG = """() => { window.hanging = setInterval(() => {
   for (const end = performance.now() + 100; performance.now() < end; );
 }, 400); }"""
 _COUNT = """() => { parley.call.addEventListener('counts', ({ detail }) => (window.counts = detail)); }"""
-_PICTURE = "(display) => { document.querySelector('#waveform').style.display = display; }"
+_SHOW_WAVEFORMS = "(display) => { document.querySelector('#waveform').style.display = display; }"
 
-Cost = dict[str, float]  # of a core: "main thread" and "browser", all its processes
+CoreShares = dict[str, float]  # by "main thread" and "whole browser", all its processes
 
 
-def measure(bench: Workbench) -> Part:
+def measure(bench: Workbench) -> BenchPart:
     if not find_chromium():
-        raise BenchError("no Chromium here: install it, or name it in PARLEY_CHROMIUM")
+        raise BenchError("Chromium not found: install it, or set PARLEY_CHROMIUM to its path")
     microphone = write_wav(bench.file("clicks.wav"), clicks(30))
     with parley("echo", bench.file("page.log")) as server:
         return asyncio.run(_measure(bench, server.url, microphone))
 
 
 def clicks(seconds: float) -> np.ndarray:
-    """A 1 kHz click about every 0.8 s, at no regular place in a frame. f32 [samples]."""
+    """A 1 kHz click about every 0.8 s, at irregular places in a frame. f32 [samples].."""
     rng = np.random.default_rng(1)
     sound = np.zeros(round(seconds * MIC_HZ), np.float32)
     length = round(_CLICK_S * MIC_HZ)
@@ -63,7 +63,7 @@ def clicks(seconds: float) -> np.ndarray:
     return sound
 
 
-async def _measure(bench: Workbench, url: str, microphone: Path) -> Part:
+async def _measure(bench: Workbench, url: str, microphone: Path) -> BenchPart:
     async with open_browser(microphone=microphone) as browser:
         page = await open_page(browser, url, bypass_csp=True)
         await page.evaluate(_COUNT)
@@ -77,41 +77,46 @@ async def _measure(bench: Workbench, url: str, microphone: Path) -> Part:
         await page.wait_for_timeout(HANG_S * 1000)
         late_hanging = await _late(page) - late
         await page.evaluate("() => clearInterval(window.hanging)")
-        bench.say("the picture's cost")
-        cost = await _picture_cost(browser, page)
+        bench.say("the cost of the waveforms")
+        cost = await _waveform_cost(browser, page)
     return _part(call_audio, late_hanging, cost)
 
 
 async def _late(page: Page) -> int:
-    """How often playout has run dry so far."""
+    """Playout underruns so far."""
     return await page.evaluate("() => window.counts?.underruns ?? 0")
 
 
-def _part(call_audio: CallAudio, late: int, cost: Cost) -> Part:
+def _part(call_audio: CallAudio, late: int, cost: CoreShares) -> BenchPart:
     lags_ms = click_lags_ms(call_audio)
     if not call_audio.delays or len(lags_ms) < LISTEN_S / 2:
         raise BenchError(f"only {len(lags_ms)} clicks came back")
     shown = {name: float(np.median([delay[name] for delay in call_audio.delays])) for name in call_audio.delays[0]}
     ear_ms = float(np.median(lags_ms)) + shown["deviceMs"]
     split = " + ".join(f"{shown[part]:.0f}" for part in PARTS)
-    return Part(
-        title=f"The page: {len(lags_ms)} clicks through the echo, then a page that hangs, and its picture",
+    return BenchPart(
+        title=f"The page: {len(lags_ms)} clicks through the echo, then a page that hangs, and its waveforms",
         rows=[
-            Row("mouth to ear, p50", f"{ear_ms:.0f} ms", bar=f"{BAR_MS} ms", met=ear_ms <= BAR_MS),
-            Row(
-                "what the page shows of it",
+            BenchRow("mouth to ear, p50", f"{ear_ms:.0f} ms", target=f"{MAX_DELAY_MS} ms", met=ear_ms <= MAX_DELAY_MS),
+            BenchRow(
+                "the delay that the page shows",
                 f"{shown['totalMs']:.0f} ms",
-                bar=f"within {SHOWN_WITHIN_MS} ms",
-                met=abs(shown["totalMs"] - ear_ms) <= SHOWN_WITHIN_MS,
+                target=f"within {MAX_SHOWN_ERROR_MS} ms",
+                met=abs(shown["totalMs"] - ear_ms) <= MAX_SHOWN_ERROR_MS,
             ),
-            Row("… as frame + network + wait + step + playout", split),
-            Row(f"hanging 100 of every 400 ms for {HANG_S} s: underruns", f"{late}", bar="none", met=late == 0),
+            BenchRow("… as frame + network + wait + step + playout", split),
+            BenchRow(f"blocked 100 of every 400 ms for {HANG_S} s: underruns", f"{late}", target="none", met=late == 0),
             *(
-                Row(f"the picture, of a core: {who}", f"{share:.0%}", bar=f"under {BAR_CORE:.0%}", met=share < BAR_CORE)
+                BenchRow(
+                    f"waveforms, share of a core: {who}",
+                    f"{share:.0%}",
+                    target=f"under {MAX_CORE_SHARE:.0%}",
+                    met=share < MAX_CORE_SHARE,
+                )
                 for who, share in cost.items()
             ),
         ],
-        figures={"lags_ms": lags_ms.tolist(), "shown_ms": shown, "late_hanging": late, "picture_core_share": cost},
+        figures={"lags_ms": lags_ms.tolist(), "shown_ms": shown, "late_hanging": late, "waveform_core_share": cost},
     )
 
 
@@ -121,7 +126,7 @@ def click_lags_ms(call_audio: CallAudio) -> np.ndarray:
     following = np.searchsorted(played, heard, side="right")
     answered = following < len(played)
     lags = (played[following[answered]] - heard[answered]) * 1000 / call_audio.rate_hz
-    return lags[lags < 600]  # clicks are further apart: a longer lag is of one that was lost
+    return lags[lags < 600]  # clicks are further apart: a longer lag means that one was lost
 
 
 def _onsets(voice: np.ndarray, rate_hz: int) -> np.ndarray:
@@ -129,14 +134,14 @@ def _onsets(voice: np.ndarray, rate_hz: int) -> np.ndarray:
     return loud[np.diff(loud, prepend=-rate_hz) > rate_hz / 5]
 
 
-async def _picture_cost(browser: Browser, page: Page) -> Cost:
-    """What a call with its picture takes more than the same call without."""
+async def _waveform_cost(browser: Browser, page: Page) -> CoreShares:
+    """The extra CPU of a call with its waveforms, compared with the same call without."""
     main = await page.context.new_cdp_session(page)
     await main.send("Performance.enable", {"timeDomain": "threadTicks"})
     whole = await browser.new_browser_cdp_session()
-    shares: dict[str, Cost] = {}
+    shares: dict[str, CoreShares] = {}
     for display in ("block", "none"):
-        await page.evaluate(_PICTURE, display)
+        await page.evaluate(_SHOW_WAVEFORMS, display)
         await page.wait_for_timeout(1000)
         before = await _cpu_s(main, whole)
         await page.wait_for_timeout(WATCH_S * 1000)
@@ -145,7 +150,7 @@ async def _picture_cost(browser: Browser, page: Page) -> Cost:
     return {who: shares["block"][who] - shares["none"][who] for who in shares["block"]}
 
 
-async def _cpu_s(main: CDPSession, whole: CDPSession) -> Cost:
+async def _cpu_s(main: CDPSession, whole: CDPSession) -> CoreShares:
     metrics: Mapping[str, float] = {
         one["name"]: one["value"] for one in (await main.send("Performance.getMetrics"))["metrics"]
     }

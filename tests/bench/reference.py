@@ -1,4 +1,4 @@
-"""The reference's server, on the same checkpoint and with the same flags of torch as ours."""
+"""The reference server, on the same checkpoint and with the same torch settings as ours."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.bench.processes import ROOT, BenchError, Server, serving
+from tests.bench.processes import ROOT, BenchError, BenchServer, serving
 
 PYTHON = ROOT / ".venv-reference" / "bin" / "python"
 _FRAME = re.compile(r"frame handled in ([\d.]+)ms")
@@ -19,15 +19,15 @@ def is_installed() -> bool:
 
 
 @contextmanager
-def reference(checkpoint: Path, log: Path, dtype: str = "float32") -> Iterator[Server]:
+def reference(checkpoint: Path, log: Path, dtype: str = "float32") -> Iterator[BenchServer]:
     launcher = Path(__file__).with_name("reference_server.py")
     with serving([str(PYTHON), str(launcher), str(checkpoint), dtype], log) as server:
         yield server
 
 
-def frame_ms(server: Server) -> float:
-    """The median of what it logged: encoding, model, decoding and Opus, from a whole frame to the socket."""
+def frame_ms(server: BenchServer) -> float:
+    """The median of the times it logged: encoding, model, decoding and Opus, from a complete frame to the socket."""
     handled_ms = [float(found) for found in _FRAME.findall(server.log.read_text())]
     if not handled_ms:
-        raise BenchError("the reference handled no frame")
+        raise BenchError("the reference did not log a single frame")
     return statistics.median(handled_ms)

@@ -1,8 +1,9 @@
-"""The reference's server on a CPU: `.venv-reference/bin/python reference_server.py CHECKPOINT DTYPE`.
+"""The reference server on a CPU: `.venv-reference/bin/python reference_server.py CHECKPOINT DTYPE`.
 
-Run by the reference's own Python, beside nothing of ours. Three things keep the published server from such a start, and
-are set right here, all outside the path of a frame: its warm-up waits for a CUDA device, it has no flag for float32
-(a CPU's fastest; its default is bfloat16), and torch.compile wants a C++ compiler that may not be there.
+Runs in the reference's own Python and imports nothing of ours. Three obstacles keep the published server from starting
+on a CPU; all are outside the path of a frame and are removed here: its warm-up waits for a CUDA device, it has no flag
+for float32 (the fastest on a CPU; its default is bfloat16), and torch.compile needs a C++ compiler, which may be
+missing.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ def _load_as(dtype: Any) -> None:
 
 def _flags(directory: Path) -> list[str]:
     config = json.loads((directory / "config.json").read_text())
-    config["mimi_config_name"] = f"file://{directory / config['mimi_config_name']}"  # else it asks the hub for it
+    config["mimi_config_name"] = (
+        f"file://{directory / config['mimi_config_name']}"  # otherwise it downloads it from the Hub
+    )
     config_path = directory / "config_for_reference.json"
     config_path.write_text(json.dumps(config))
     flags = {

@@ -1,4 +1,4 @@
-"""What was measured, for people and for programs: a table, and JSON with the machine beside it."""
+"""The results, as a table for people and as JSON for programs, with a description of the machine."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ import torch
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the table. `met` None: there is no bar, or the reference it speaks of is not there."""
+class BenchRow:
+    """One line of the table. `met` is None if there is no target, or no reference to compare with."""
 
-    what: str
+    name: str
     parley: str
     reference: str = ""
-    bar: str = ""
+    target: str = ""
     met: bool | None = None
 
 
 @dataclass(slots=True)
-class Part:
-    """One part of the run: its lines, and the numbers behind them."""
+class BenchPart:
+    """One part of the benchmark: its lines, and the numbers behind them."""
 
     title: str
-    rows: list[Row] = field(default_factory=list)
+    rows: list[BenchRow] = field(default_factory=list)
     figures: dict[str, Any] = field(default_factory=dict)
     failure: str | None = None  # why it could not be measured
 
@@ -42,7 +42,7 @@ class Part:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures depend on."""
+    """The machine and the versions that the figures depend on."""
     model = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     return {
         "cpu": model[1] if model else platform.machine(),
@@ -55,20 +55,24 @@ def machine() -> dict[str, Any]:
     }
 
 
-def table(parts: list[Part], facts: dict[str, Any]) -> str:
-    """All parts under each other, in the same columns."""
+def table(parts: list[BenchPart], facts: dict[str, Any]) -> str:
+    """All parts below each other, in the same columns."""
     rows = [row for part in parts for row in part.rows]
-    head = Row("", "Parley", "reference", "bar")
-    widths = [max(len(getattr(row, name)) for row in [head, *rows]) for name in ("what", "parley", "reference", "bar")]
+    head = BenchRow("", "Parley", "reference", "target")
+    widths = [
+        max(len(getattr(row, name)) for row in [head, *rows]) for name in ("name", "parley", "reference", "target")
+    ]
 
-    def line(row: Row) -> str:
-        cells = (row.what, row.parley, row.reference, row.bar)
+    def line(row: BenchRow) -> str:
+        cells = (row.name, row.parley, row.reference, row.target)
         padded = "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
         return f"  {padded}  {'' if row.met is None else 'met' if row.met else 'MISSED'}".rstrip()
 
     lines = ["{cpu}, {cores} cores, {memory_gib} GiB · Python {python}, torch {torch} · {date}".format(**facts)]
     if facts["load_before"] > 0.5:
-        lines.append(f"The machine was busy before (load {facts['load_before']}); run again when it is quiet.")
+        lines.append(
+            f"The machine was busy before the run (load average {facts['load_before']}); run again when it is idle."
+        )
     lines.append(line(head))
     for part in parts:
         lines += ["", part.title, *map(line, part.rows)]

@@ -1,4 +1,4 @@
-"""Where a run keeps its files, what it calls on, and how it says where it is."""
+"""What the parts share: a directory, the checkpoint, and progress messages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from model.checkpoints.random import write_checkpoint
 
 @dataclass(frozen=True)
 class Workbench:
-    """A directory that lives as long as the run."""
+    """`directory` exists as long as the run."""
 
     directory: Path
 
@@ -21,11 +21,11 @@ class Workbench:
 
     @cached_property
     def checkpoint(self) -> Path:
-        """The small random model that a laptop's core steps with ease, in float32."""
+        """A small random model, which one core of a laptop steps in real time in float32."""
         self.say("writing a small random checkpoint")
         directory = self.file("checkpoint")
         write_checkpoint(directory)
         return directory
 
-    def say(self, what: str) -> None:
-        print(f"bench: {what}", file=sys.stderr, flush=True)
+    def say(self, message: str) -> None:
+        print(f"bench: {message}", file=sys.stderr, flush=True)

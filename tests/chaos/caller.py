@@ -1,4 +1,4 @@
-"""One caller of a storm: dials, and writes down what came of it."""
+"""One of many callers: connects, behaves in some way, and records the outcome."""
 
 from __future__ import annotations
 
@@ -21,59 +21,57 @@ SPEECH = speech(50)
 
 
 @dataclass
-class Ledger:
-    """What the callers saw."""
+class CallTally:
+    """What all callers observed together."""
 
-    asked: int = 0  # whose request the server answered, with a call or without
-    broken_off: int = 0  # whose dialling failed: the server may have answered or not
-    told: Counter[str] = field(default_factory=Counter)  # why there is no call any more, in the server's word
-    gone: int = 0  # who left before they were told anything
-    resumed: int = 0  # who found their call again
-    behaved: Counter[str] = field(default_factory=Counter)
+    answered: int = 0  # requests that the server answered, with a call or a refusal
+    failed_connects: int = 0  # connections that failed: the server may have answered them or not
+    end_reasons: Counter[str] = field(default_factory=Counter)  # of refusals and ended calls, as the server names them
+    left_early: int = 0  # callers that left before they got a reason
+    resumed: int = 0  # calls that were found again
+    behaviours: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True)
-class Caller:
-    """Where they call, by what chance they act, and where it is written down."""
+class ChaosCaller:
+    """Which server to call, the randomness to act by, and where the outcome is counted."""
 
     url: str
-    chance: random.Random
-    ledger: Ledger
+    rng: random.Random
+    tally: CallTally
 
     async def dial(
         self, query: str, behave: Callable[[Phone], Awaitable[None]], form: AudioForm | None = None, **options: Any
     ) -> str | None:
-        """One request, and what the caller does with it; why there is no call any more, if they were told."""
-        ledger = self.ledger
+        """Make one request and behave in the call. Returns the reason of its end, if the server gave one."""
+        tally = self.tally
         try:
-            async with dial(
-                f"{self.url}?events=1{query}", form or self.chance.choice([*AudioForm]), **options
-            ) as phone:
-                ledger.asked += 1
+            async with dial(f"{self.url}?events=1{query}", form or self.rng.choice([*AudioForm]), **options) as phone:
+                tally.answered += 1
                 with suppress(ConnectionClosed):
                     await behave(phone)
-                with suppress(ConnectionClosed):  # what came together with the end
+                with suppress(ConnectionClosed):  # messages that came with the close
                     while phone.socket.close_code is not None:
                         phone._note(await phone._receive())
         except InvalidStatus as refused:
-            ledger.asked += 1
+            tally.answered += 1
             code = json.loads(refused.response.body or b"")["error"]["code"]
-            ledger.told[code] += 1
+            tally.end_reasons[code] += 1
             return code
         ends = [event["reason"] for event in phone.events if event["type"] == "end"]
         assert len(ends) <= 1, "a call ends once"
-        ledger.told.update(ends)
-        ledger.gone += not ends
+        tally.end_reasons.update(ends)
+        tally.left_early += not ends
         return ends[0] if ends else None
 
 
-async def talk(phone: Phone, chance: random.Random, pace: float = 1.0) -> None:
-    """Up to two seconds of speech, listening meanwhile."""
+async def talk(phone: Phone, rng: random.Random, pace: float = 1.0) -> None:
+    """Speak for up to two seconds, and listen at the same time."""
     await phone.greeting()
     listening = asyncio.create_task(listen(phone))
     try:
-        for _ in range(chance.randint(1, 25)):
-            await phone.say(chance.choice(SPEECH))
+        for _ in range(rng.randint(1, 25)):
+            await phone.say(rng.choice(SPEECH))
             await asyncio.sleep(FRAME_S * pace)
     finally:
         listening.cancel()
@@ -82,6 +80,6 @@ async def talk(phone: Phone, chance: random.Random, pace: float = 1.0) -> None:
 
 
 async def listen(phone: Phone) -> None:
-    """Until the end."""
+    """Receive until the call ends."""
     with suppress(ConnectionClosed):
         await phone.end()

@@ -1,4 +1,4 @@
-"""Chaos is tried on the same server as everything else."""
+"""Chaos tests use the same server fixtures as all other tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Servers that are killed in mid-call, in every way there is, and what their callers and their recordings say of it."""
+"""Servers that are killed during calls, in every way, and checks of their callers and recordings."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from tests.server.phone import PATIENCE_S, Phone, dial
 
 WAYS = ("SIGKILL", "SIGTERM", "SIGINT", "engine")
 EXITS = {"SIGKILL": -signal.SIGKILL, "SIGTERM": 0, "SIGINT": 0, "engine": 3}
-# 1013: who dialled before the model was ready, or when the server had just begun to stop, and never got through.
+# 1013: refused, because the model was not ready yet or the server had just begun to stop.
 CODES = {"SIGKILL": {1013}, "SIGTERM": {1012, 1013}, "SIGINT": {1012, 1013}, "engine": {1011, 1013}}
 
-# `parley serve`, but that it echoes words too, and that its engine fails at the step it is told to.
+# `parley serve`, except that it answers with words too, and that its engine fails at a given step.
 SERVER = """
 import sys
 from server import cli
@@ -40,7 +40,7 @@ sys.exit(cli.main(["serve", "--drain-s", "0", "--port", sys.argv[2], "--record",
 
 
 async def _call(address: str, greeted: asyncio.Semaphore) -> int | None:
-    """Talk until the end: its close code; None: the line broke."""
+    """Talk until the call ends. Returns its close code; None if the connection was lost."""
     frames = 0
     async with dial(f"{address}/api/chat?events=1&record=1", close_timeout=1) as phone:
         with suppress(ConnectionClosed):
@@ -60,12 +60,12 @@ async def _listen(phone: Phone) -> None:
         await phone.end()
 
 
-async def kill_one(way: str, port: int, directory: Path, chance: random.Random, callers: int = 3) -> int:
-    """Start a server, let callers talk, end it at some moment, and assert what must be; the port it was on.
+async def kill_server(way: str, port: int, directory: Path, rng: random.Random, callers: int = 3) -> int:
+    """Start a server, let callers talk, kill it at a random moment, and check what they saw. Returns its port.
 
-    `port` 0 takes a free one; another has to be free again after the server that had it before.
+    `port` 0 takes a free one; any other must be free again after the previous server.
     """
-    fails_at = chance.randint(1, 60) if way == "engine" else -1
+    fails_at = rng.randint(1, 60) if way == "engine" else -1
     running = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", SERVER, str(fails_at), str(port), str(directory)),
         stdout=subprocess.PIPE,
@@ -78,10 +78,12 @@ async def kill_one(way: str, port: int, directory: Path, chance: random.Random, 
             assert line.startswith("Parley is listening on http://127.0.0.1:"), await running.stderr.read()
             port = int(line.rsplit(":", 1)[1])
             greeted = asyncio.Semaphore(0)
-            calls = [asyncio.create_task(_insist(f"ws://127.0.0.1:{port}", greeted)) for _ in range(callers)]
+            calls = [
+                asyncio.create_task(_call_until_admitted(f"ws://127.0.0.1:{port}", greeted)) for _ in range(callers)
+            ]
             if way != "engine":
                 await greeted.acquire()
-                await asyncio.sleep(chance.uniform(0, 1.5))
+                await asyncio.sleep(rng.uniform(0, 1.5))
                 running.send_signal(getattr(signal, way))
             codes = await asyncio.gather(*calls)
             assert await running.wait() == EXITS[way], await running.stderr.read()
@@ -90,29 +92,29 @@ async def kill_one(way: str, port: int, directory: Path, chance: random.Random, 
             running.kill()
             await running.wait()
     assert {code for code in codes if code} <= CODES[way], f"{way}: callers saw {codes}"
-    assert way == "SIGKILL" or any(codes), f"{way}: nobody was told anything"
+    assert way == "SIGKILL" or any(codes), f"{way}: no caller got a close code"
     return port
 
 
-async def _insist(address: str, greeted: asyncio.Semaphore) -> int | None:
-    """Call until the server takes it, or is gone; why the call ended, or else why there was none."""
-    told = None
+async def _call_until_admitted(address: str, greeted: asyncio.Semaphore) -> int | None:
+    """Call until the server admits the call or is gone. Returns the close code of the call or of the refusal."""
+    refused = None
     while True:
         try:
             code = await _call(address, greeted)
         except InvalidStatus:
             code = 1013
         except (OSError, WebSocketException):
-            return told
+            return refused
         if code != 1013:
             return code
-        told = code  # its model is not ready yet, or it stops
+        refused = code  # its model is not ready yet, or it stops
         await asyncio.sleep(0.02)
 
 
-def read_all(directory: Path) -> int:
-    """Read every recording; how many there are."""
-    sounds = [path for path in directory.glob("*.ogg") if path.stat().st_size > 200]  # beyond the headers
+def read_recordings(directory: Path) -> int:
+    """Read every recording. Returns their number."""
+    sounds = [path for path in directory.glob("*.ogg") if path.stat().st_size > 200]  # more than the headers
     for path in sounds:
         pcm, rate_hz = soundfile.read(path)
         assert rate_hz == 24_000 and pcm.ndim == 2 and len(pcm)

@@ -1,4 +1,4 @@
-"""Calls for as long as a long day's, and what may not have grown after that: memory, threads, file handles, delay."""
+"""Calls for hours, and a check that memory, threads, file handles and delay have not grown."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ from tests.server.phone import dial
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 SHORT_CALL_S = 60.0
-MAY_GROW_MB = 8.0  # between the first third and the last: an allocator's own moods
+MAX_GROWTH_MB = 8.0  # from the first third to the last: allocators vary
 
 
 @dataclass(frozen=True)
-class Sample:
-    """What the process holds."""
+class ProcessUsage:
+    """Resources of the process."""
 
     memory_mb: float
     threads: int
     handles: int
 
 
-def sample() -> Sample:
-    """What this process holds now (Linux)."""
+def process_usage() -> ProcessUsage:
+    """Resources of this process now (Linux only)."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return Sample(pages * _PAGE_BYTES / 1e6, threading.active_count(), len(os.listdir("/proc/self/fd")))
+    return ProcessUsage(pages * _PAGE_BYTES / 1e6, threading.active_count(), len(os.listdir("/proc/self/fd")))
 
 
-def assert_flat(samples: list[Sample]) -> str:
-    """Compare the middle of the first third with that of the last; the line that says how it went."""
+def assert_flat(samples: list[ProcessUsage]) -> str:
+    """Assert that the median of the last third is not above that of the first. Returns both as text."""
     third = max(1, len(samples) // 3)
     early, late = samples[:third], samples[-third:]
     memory, threads, handles = (
@@ -53,24 +53,24 @@ def assert_flat(samples: list[Sample]) -> str:
     )
     line = f"memory {memory[0]:.1f} → {memory[1]:.1f} MB, threads {threads[0]:.0f} → {threads[1]:.0f}, "
     line += f"handles {handles[0]:.0f} → {handles[1]:.0f}"
-    assert memory[1] - memory[0] < MAY_GROW_MB and threads[1] <= threads[0] and handles[1] <= handles[0], line
+    assert memory[1] - memory[0] < MAX_GROWTH_MB and threads[1] <= threads[0] and handles[1] <= handles[0], line
     return line
 
 
-async def in_real_time(served: Served, seconds: float, samples: list[Sample]) -> tuple[float, float]:
-    """Every slot in use; p99 of the delay in ms in the first and in the last quarter of that time.
+async def in_real_time(served: Served, seconds: float, samples: list[ProcessUsage]) -> tuple[float, float]:
+    """Keep every slot in use. Returns the p99 of the delay in ms in the first and in the last quarter of the time.
 
-    Every other slot has one call for all of it; in the rest a minute's call follows the other.
+    Every second slot has one call for the whole time; in the others, calls of a minute follow each other.
     """
     begun_at = time.perf_counter()
     ends_at = begun_at + seconds
-    first_ms, last_ms = array("f"), array("f")  # as small as can be: what is measured here is memory, too
+    first_ms, last_ms = array("f"), array("f")  # compact, because memory is measured here too
 
-    def note(said_at: float) -> None:
-        delay_ms = 1e3 * (time.perf_counter() - said_at)
-        if said_at < begun_at + seconds / 4:
+    def note(sent_at: float) -> None:
+        delay_ms = 1e3 * (time.perf_counter() - sent_at)
+        if sent_at < begun_at + seconds / 4:
             first_ms.append(delay_ms)
-        elif said_at > ends_at - seconds / 4:
+        elif sent_at > ends_at - seconds / 4:
             last_ms.append(delay_ms)
 
     async def call(until: float) -> None:
@@ -79,11 +79,11 @@ async def in_real_time(served: Served, seconds: float, samples: list[Sample]) ->
             due, number = time.perf_counter(), 0
             while time.perf_counter() < until:
                 await asyncio.sleep(due - time.perf_counter())
-                said_at = time.perf_counter()
+                sent_at = time.perf_counter()
                 await phone.say(SPEECH[number % len(SPEECH)])
                 await phone.hear()
-                note(said_at)
-                due, number = max(due + FRAME_S, said_at), number + 1
+                note(sent_at)
+                due, number = max(due + FRAME_S, sent_at), number + 1
                 phone.audio_messages.clear()
                 phone.events.clear()
 
@@ -94,7 +94,7 @@ async def in_real_time(served: Served, seconds: float, samples: list[Sample]) ->
     async def watch() -> None:
         while True:
             await asyncio.sleep(seconds / 60)
-            samples.append(sample())
+            samples.append(process_usage())
 
     watching = asyncio.create_task(watch())
     await asyncio.gather(*map(caller, range(served.service.slots)))
@@ -102,8 +102,8 @@ async def in_real_time(served: Served, seconds: float, samples: list[Sample]) ->
     return float(np.percentile(first_ms, 99)), float(np.percentile(last_ms, 99))
 
 
-def as_fast_as_they_go(runner: Runner, frames: int, samples: list[Sample]) -> int:
-    """So many frames through the engine on a virtual clock, one caller in every slot; how many were answered."""
+def as_fast_as_possible(runner: Runner, frames: int, samples: list[ProcessUsage]) -> int:
+    """Step `frames` through the engine on a virtual clock, with a caller in every slot. Returns the answered frames."""
     clock, bridge = FakeClock(), FakeBridge()
     engine = Engine(lambda: runner, bridge, clock)  # type: ignore[arg-type]
     engine.set_up(runner)
@@ -121,6 +121,6 @@ def as_fast_as_they_go(runner: Runner, frames: int, samples: list[Sample]) -> in
         bridge.posts.clear()
         bridge.waits_s.clear()
         if number % max(1, frames // 60) == 0:
-            samples.append(sample())
+            samples.append(process_usage())
     engine.check_integrity()
     return answered

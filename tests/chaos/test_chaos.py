@@ -1,4 +1,4 @@
-"""The storm in short. `make chaos` is the same with 200 callers for ten minutes."""
+"""Short runs with random callers. `make chaos` runs 200 callers for ten minutes."""
 
 from __future__ import annotations
 
@@ -11,59 +11,61 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos import returning
-from tests.chaos.caller import Caller, Ledger
-from tests.chaos.crowd import settle_accounts, storm
-from tests.chaos.returning import RESUME_S, WAYS, lose_and, restless
-from tests.chaos.witness import Witness
+from tests.chaos import resuming
+from tests.chaos.caller import CallTally, ChaosCaller
+from tests.chaos.control_caller import ControlCaller
+from tests.chaos.random_callers import assert_counts_agree, run_callers
+from tests.chaos.resuming import RESUME_S, WAYS, lose_then, taking_over
 from tests.server.conftest import Serve
 
 
 @pytest.mark.usefixtures("quick_watch")
-async def test_nothing_is_left_of_a_storm_and_every_end_is_accounted_for(
+async def test_random_callers_leave_nothing_behind_and_all_ends_are_counted(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ):
     caplog.set_level(logging.WARNING, "server")
     served = await serve(slots=4, max_waiting=4, stalled_s=1.0, resume_s=RESUME_S)
     tasks, threads = len(asyncio.all_tasks()), threading.active_count()
-    ledger = await storm(served, callers=16, seconds=5, seed=1)
-    await settle_accounts(served, ledger)
-    assert ledger.told["full"] and ledger.told["parameter"] and ledger.asked > 16
+    tally = await run_callers(served, callers=16, seconds=5, seed=1)
+    await assert_counts_agree(served, tally)
+    assert tally.end_reasons["full"] and tally.end_reasons["parameter"] and tally.answered > 16
     assert [record.message for record in caplog.records if record.name.startswith("server")] == []
     assert len(asyncio.all_tasks()) <= tasks and threading.active_count() <= threads
 
 
 @pytest.mark.usefixtures("quick_watch")
-async def test_who_comes_back_finds_their_own_call_or_hears_that_there_is_none(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(returning, "RESUME_S", 0.2)
+async def test_a_resuming_caller_finds_its_own_call_or_gets_a_reason(serve: Serve, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(resuming, "RESUME_S", 0.2)
     served = await serve(slots=2, resume_s=0.2)
-    caller = Caller(served.chat, random.Random(1), Ledger())
-    await caller.dial("", lambda phone: restless(phone, caller))
+    caller = ChaosCaller(served.chat, random.Random(1), CallTally())
+    await caller.dial("", lambda phone: taking_over(phone, caller))
     for way in WAYS:
-        await caller.dial("", partial(lose_and, way, caller=caller))
-    await settle_accounts(served, caller.ledger)
-    assert caller.ledger.resumed >= 1 and caller.ledger.told["taken_over"] == 1 and caller.ledger.told["resume"] >= 2
+        await caller.dial("", partial(lose_then, way, caller=caller))
+    await assert_counts_agree(served, caller.tally)
+    assert (
+        caller.tally.resumed >= 1
+        and caller.tally.end_reasons["taken_over"] == 1
+        and caller.tally.end_reasons["resume"] >= 2
+    )
 
 
 @pytest.mark.usefixtures("quick_watch", "patient_engine")
-async def test_one_who_behaves_hears_token_for_token_what_they_hear_alone(serve: Serve, tmp_path: Path):
+async def test_a_caller_gets_the_same_tokens_among_others_as_alone(serve: Serve, tmp_path: Path):
     pytest.importorskip("torch")
-    witness = Witness(tmp_path, slots=4)
-    served = await serve(make_runner=lambda: witness.runner, max_waiting=4, stalled_s=1.0, resume_s=RESUME_S)
-    alone = await witness.converse(served, frames=24)
+    control = ControlCaller(tmp_path, slots=4)
+    served = await serve(make_runner=lambda: control.runner, max_waiting=4, stalled_s=1.0, resume_s=RESUME_S)
+    alone = await control.converse(served, frames=24)
 
-    async def rage() -> Ledger:
-        ledger = Ledger()
+    async def run_others() -> CallTally:
+        tally = CallTally()
         for seed in range(2, 8):
-            await storm(served, 6, 3, seed, ledger)
-            if witness.company > 1:  # who is stepped with whom is chance, and steps are short where nothing else runs
+            await run_callers(served, 6, 3, seed, tally)
+            if control.company > 1:  # which callers share a step is random, and steps are short on an idle machine
                 break
-        return ledger
+        return tally
 
-    raging = asyncio.create_task(rage())
-    in_company = await witness.converse(served, frames=24, while_running=raging)
-    await settle_accounts(served, await raging, others=2, others_resumed=witness.moved)
-    assert in_company[: len(alone)] == alone and len(alone) > 20 and witness.moved >= 4
-    assert witness.company > 1, "nobody else was stepped with it"
+    others = asyncio.create_task(run_others())
+    in_company = await control.converse(served, frames=24, while_running=others)
+    await assert_counts_agree(served, await others, others=2, others_resumed=control.moves)
+    assert in_company[: len(alone)] == alone and len(alone) > 20 and control.moves >= 4
+    assert control.company > 1, "no other caller shared a step with it"

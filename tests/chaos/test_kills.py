@@ -1,15 +1,15 @@
-"""A server killed in mid-call, once in every way. `make chaos` does it two hundred times."""
+"""A server killed during calls, once in every way. `make chaos` does it two hundred times."""
 
 from __future__ import annotations
 
 import random
 from pathlib import Path
 
-from tests.chaos.kills import WAYS, kill_one, read_all
+from tests.chaos.kills import WAYS, kill_server, read_recordings
 
 
-async def test_after_every_kill_callers_know_the_next_start_is_clean_and_recordings_are_whole(tmp_path: Path):
-    chance, port = random.Random(3), 0
+async def test_after_a_kill_callers_get_a_reason_and_recordings_are_intact(tmp_path: Path):
+    rng, port = random.Random(3), 0
     for way in WAYS:
-        port = await kill_one(way, port, tmp_path, chance)
-    assert read_all(tmp_path) > 0
+        port = await kill_server(way, port, tmp_path, rng)
+    assert read_recordings(tmp_path) > 0

@@ -1,4 +1,4 @@
-"""The dashboard and the alert rules as tests read them: which figures they ask for, and how."""
+"""The dashboard and the alert rules, as tests read them: their expressions and the metrics in these."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def dashboard() -> dict[str, Any]:
 
 
 def queries() -> list[tuple[str, str]]:
-    """Each panel's title and expression, one for every line that it draws."""
+    """Each panel's title and expression, one for every curve that it draws."""
     return [(panel["title"], target["expr"]) for panel in dashboard()["panels"] for target in panel["targets"]]
 
 
@@ -32,5 +32,5 @@ def alerts() -> list[tuple[str, str]]:
 
 
 def metrics(expression: str) -> set[str]:
-    """The names of the figures that a PromQL expression asks for."""
+    """The names of the metrics in a PromQL expression."""
     return set(_METRIC.findall(expression))

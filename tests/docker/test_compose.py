@@ -1,4 +1,4 @@
-"""One machine's recipe holds together: each GPU its process, each process its place at the balancer."""
+"""compose.yaml is consistent: each GPU has a server, and the balancer knows each server."""
 
 from __future__ import annotations
 
@@ -16,54 +16,54 @@ SERVERS: dict[str, Any] = {name: it for name, it in COMPOSE["services"].items() 
 
 
 def default(value: str) -> str:
-    """What a ${NAME:-default} is when nothing is set."""
+    """The value of ${NAME:-default} if NAME is not set."""
     return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value)
 
 
-def test_each_gpu_has_a_process_that_knows_its_name() -> None:
+def test_each_gpu_has_a_server_with_its_name() -> None:
     assert list(SERVERS) == [f"gpu{k}" for k in range(8)]
     for number, (name, server) in enumerate(SERVERS.items()):
         [device] = server["deploy"]["resources"]["reservations"]["devices"]
         assert device["device_ids"] == [str(number)]
         assert server["environment"]["PARLEY_SERVER_ID"] == name
-        started_with = [f"{n}-gpus" for n in (2, 4, 8) if number < n]
-        assert server.get("profiles", []) == (started_with if number else [])
+        profiles = [f"{n}-gpus" for n in (2, 4, 8) if number < n]
+        assert server.get("profiles", []) == (profiles if number else [])
 
 
-def test_the_balancer_knows_each_of_them_by_that_name() -> None:
+def test_the_balancer_lists_every_server() -> None:
     lines = re.findall(r"^    server (\S+) (\S+):(\d+)$", (DOCKER / "haproxy.cfg").read_text(), re.MULTILINE)
     assert lines == [(name, name, "8998") for name in SERVERS]
 
 
-def test_its_settings_are_the_servers() -> None:
+def test_environment_variables_are_server_settings() -> None:
     for name in SERVERS["gpu0"]["environment"]:
         if name.startswith("PARLEY_"):
             assert name.removeprefix("PARLEY_").lower() in Settings.model_fields, name
 
 
-def test_calls_may_end_before_docker_kills() -> None:
+def test_calls_can_end_before_docker_kills_the_server() -> None:
     server = SERVERS["gpu0"]
     drain_s = float(default(server["environment"]["PARLEY_DRAIN_S"]))
     assert float(default(server["environment"]["PARLEY_MAX_CALL_S"])) <= drain_s
     assert drain_s < 60 * float(server["stop_grace_period"].removesuffix("m"))
 
 
-def test_whatever_calls_run_through_stops_after_them() -> None:
-    """Compose stops what depends on others before them."""
+def test_the_services_that_calls_pass_through_stop_after_the_servers() -> None:
+    """Compose stops a service before those it depends on."""
     services = COMPOSE["services"]
     assert all(server["depends_on"] == ["balancer"] for server in SERVERS.values())
     assert services["balancer"]["depends_on"] == ["https"]
     assert services["balancer"]["stop_grace_period"] == SERVERS["gpu0"]["stop_grace_period"]
 
 
-def test_no_secret_is_copied_into_a_root_that_is_read_only() -> None:
-    """Compose refuses that: only a secret from a file can be mounted."""
+def test_read_only_services_get_secrets_only_from_files() -> None:
+    """Compose copies other secrets into the root filesystem, which fails if that is read-only."""
     for service in COMPOSE["services"].values():
         if service.get("read_only"):
             assert all("file" in COMPOSE["secrets"][name] for name in service.get("secrets", []))
 
 
-def test_what_is_mounted_is_there_and_what_runs_is_pinned() -> None:
+def test_mounted_files_exist_and_images_are_pinned() -> None:
     for service in COMPOSE["services"].values():
         for source in (volume.split(":")[0] for volume in service.get("volumes", [])):
             assert source in COMPOSE["volumes"] or (DOCKER / source).exists(), source

@@ -1,4 +1,4 @@
-"""The dashboard and the alert rules against what the server tells, and the dashboard against Grafana's own schema."""
+"""The dashboard and the alert rules, against the server's metrics and Grafana's own schema."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ JSON = dict | list | str | int | float | bool | None
 
 
 @pytest.fixture(scope="module")
-def told() -> set[str]:
-    """The name of every sample that a server with a GPU tells."""
+def exported() -> set[str]:
+    """The name of every sample that a server with a GPU exports."""
     service = Service(Settings(model="echo"), lambda: TalkingRunner(1))
     service.metrics.add_step(1, 1, 0.01)
     service.device_memory = lambda: DeviceMemory(1, 2)
@@ -35,26 +35,26 @@ def told() -> set[str]:
 
 
 @pytest.mark.parametrize(("title", "expression"), [*queries(), *alerts()])
-def test_every_figure_that_is_asked_for_is_there(told: set[str], title: str, expression: str):
-    asked = metrics(expression)
-    assert asked or "up{" in expression
-    assert asked <= told, f"{title} asks for what the server does not tell"
+def test_every_queried_metric_is_exported(exported: set[str], title: str, expression: str):
+    queried = metrics(expression)
+    assert queried or "up{" in expression
+    assert queried <= exported, f"{title} queries a metric that the server does not export"
 
 
 @pytest.mark.parametrize(
     "file", [*DOCKER.glob("kubernetes/*"), DOCKER / "README.md", LOAD_TESTER], ids=lambda f: f.name
 )
-def test_others_who_read_figures_name_them_rightly(told: set[str], file: Path):
+def test_metric_names_in_other_files_exist(exported: set[str], file: Path):
     named = set(re.findall(r"\bparley_\w+", file.read_text(encoding="utf-8"))) - {"parley_token"}
-    families = {name.removesuffix("_count") for name in told}
-    assert named <= told | families
+    families = {name.removesuffix("_count") for name in exported}
+    assert named <= exported | families
 
 
-def test_every_figure_of_the_server_is_shown_or_watched(told: set[str]):
-    """But for sums of what is shown by its buckets, and details of the process."""
+def test_every_metric_is_on_the_dashboard_or_in_an_alert(exported: set[str]):
+    """Except for the sums of histograms whose buckets are shown, and details of the process."""
     shown = {name.removesuffix("_bucket") for _, expression in [*queries(), *alerts()] for name in metrics(expression)}
     shown |= {name.removesuffix(suffix) for name in shown for suffix in ("_sum", "_count")}
-    families = {name.removesuffix("_bucket").removesuffix("_sum").removesuffix("_count") for name in told}
+    families = {name.removesuffix("_bucket").removesuffix("_sum").removesuffix("_count") for name in exported}
     unshown = {family for family in families if family.startswith("parley") and family not in shown}
     assert unshown == {
         "parley_info",
@@ -65,19 +65,19 @@ def test_every_figure_of_the_server_is_shown_or_watched(told: set[str]):
         "parley_frames_silence_total",
         "parley_messages_invalid_total",
         "parley_server_seconds",
-    }, "put it on the dashboard, or into this list"
+    }, "put it on the dashboard or into this list"
 
 
-def test_the_dashboard_is_what_grafana_takes():
+def test_the_dashboard_fits_grafanas_schema():
     register_default_plugins()
     ours = dashboard()
-    understood = json.loads(JSONEncoder().encode(Dashboard.from_json(ours)))
-    # An annotation's fields belong to its data source, which the schema leaves open.
-    assert set(unlike(ours, understood)) <= {"annotations.list.0.titleFormat", "annotations.list.0.textFormat"}
+    parsed = json.loads(JSONEncoder().encode(Dashboard.from_json(ours)))
+    # The fields of an annotation belong to its data source, which the schema does not describe.
+    assert set(unlike(ours, parsed)) <= {"annotations.list.0.titleFormat", "annotations.list.0.textFormat"}
 
 
 def unlike(ours: JSON, theirs: JSON, path: str = "") -> list[str]:
-    """Where `theirs` lacks something of `ours`."""
+    """The paths at which `theirs` lacks something of `ours`."""
     match ours, theirs:
         case dict(), dict():
             return [p for key in ours for p in unlike(ours[key], theirs.get(key), f"{path}.{key}".strip("."))]
@@ -86,7 +86,7 @@ def unlike(ours: JSON, theirs: JSON, path: str = "") -> list[str]:
     return [] if ours == theirs else [path]
 
 
-def test_panels_lie_side_by_side():
+def test_panels_fill_the_grid_without_overlap():
     panels = dashboard()["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
     cells = [

@@ -1,4 +1,4 @@
-"""The job that tells Kubernetes which pod is missed least, against an API that speaks as Kubernetes' does."""
+"""The job that writes deletion costs, against an API like Kubernetes'."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ UNCHANGED = {"metadata": {"name": "parley-2", "annotations": {COST: "0"}}, "stat
 PENDING = {"metadata": {"name": "parley-3"}, "status": {}}
 
 
-class Api(ThreadingHTTPServer):
+class PodsApi(ThreadingHTTPServer):
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.asked: list[tuple[str, str, str | None]] = []
+        super().__init__(("127.0.0.1", 0), PodsHandler)
+        self.requests: list[tuple[str, str, str | None]] = []
         self.patches: dict[str, Any] = {}
 
 
-class Handler(BaseHTTPRequestHandler):
-    server: Api  # type: ignore[assignment]
+class PodsHandler(BaseHTTPRequestHandler):
+    server: PodsApi  # type: ignore[assignment]
 
     def do_GET(self) -> None:
         self._answer({"items": [POD, UNCHANGED, PENDING]})
@@ -41,7 +41,7 @@ class Handler(BaseHTTPRequestHandler):
         self._answer({})
 
     def _answer(self, body: dict[str, Any]) -> None:
-        self.server.asked.append((self.command, self.path, self.headers["Authorization"]))
+        self.server.requests.append((self.command, self.path, self.headers["Authorization"]))
         self.send_response(200)
         self.end_headers()
         self.wfile.write(json.dumps(body).encode())
@@ -51,12 +51,12 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
+def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PodsApi]:
     authority = trustme.CA()
     (tmp_path / "namespace").write_text("talk")
     (tmp_path / "token").write_text("of-the-account")
     authority.cert_pem.write_to_path(str(tmp_path / "ca.crt"))
-    server = Api()
+    server = PodsApi()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
     server.socket = context.wrap_socket(server.socket, server_side=True)
@@ -69,16 +69,16 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
     server.server_close()
 
 
-def test_each_pods_calls_become_its_cost(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_pods_calls_become_its_deletion_cost(api: PodsApi, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deletion_cost, "_running", {"10.0.0.1": 7, "10.0.0.2": 0}.__getitem__)
     assert deletion_cost.main() == 0
-    assert api.patches == {"parley-1": {COST: "7"}, "parley-3": {COST: "0"}}  # and nothing that is so already
-    listed, *patched = api.asked
+    assert api.patches == {"parley-1": {COST: "7"}, "parley-3": {COST: "0"}}  # unchanged costs are not written
+    listed, *patched = api.requests
     assert listed[:2] == ("GET", f"/api/v1/namespaces/talk/pods?labelSelector={deletion_cost.SELECTOR}")
     assert [path for _, path, _ in patched] == [f"/api/v1/namespaces/talk/pods/{name}" for name in api.patches]
-    assert {token for _, _, token in api.asked} == {"Bearer of-the-account"}
+    assert {token for _, _, token in api.requests} == {"Bearer of-the-account"}
 
 
-def test_a_server_that_does_not_answer_has_no_call_to_lose(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_does_not_answer_counts_as_no_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PARLEY_TOKEN", "whatever")
     assert deletion_cost._running("127.0.0.9") == 0

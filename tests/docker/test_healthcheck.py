@@ -1,4 +1,4 @@
-"""What Docker asks of a container, beside a proxy that it is set up with."""
+"""Docker's health check, which must ignore a configured proxy."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from docker import healthcheck
 
 @contextmanager
 def answering(status: int, body: str) -> Iterator[int]:
-    """A server that says the same to everybody; its port."""
+    """A server with one answer; yields its port."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class ReadinessHandler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(status)
             self.end_headers()
@@ -25,7 +25,7 @@ def answering(status: int, body: str) -> Iterator[int]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), ReadinessHandler)
     Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield server.server_port
     server.shutdown()
@@ -33,7 +33,7 @@ def answering(status: int, body: str) -> Iterator[int]:
 
 
 @pytest.mark.parametrize(("http", "healthy", "said"), [(200, 0, ""), (503, 1, "loading")])
-def test_ready_is_healthy_and_else_it_is_told_why(
+def test_a_ready_server_is_healthy_and_others_print_the_reason(
     http: int, healthy: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
@@ -43,7 +43,7 @@ def test_ready_is_healthy_and_else_it_is_told_why(
     assert capsys.readouterr().out.strip() == said
 
 
-def test_nobody_there_is_not_healthy(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_server_is_unhealthy(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("PARLEY_PORT", "9")
     assert healthcheck.main() == 1
     assert "refused" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""The manifests fit each other. `make check` holds each against Kubernetes' own schemas."""
+"""The manifests are consistent. `make check` validates each against Kubernetes' own schemas."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ def pods() -> list[dict[str, Any]]:
     return of_deployments + [m["spec"]["jobTemplate"]["spec"]["template"] for m in MANIFESTS if m["kind"] == "CronJob"]
 
 
-def test_all_files_are_listed() -> None:
+def test_all_files_are_in_the_kustomization() -> None:
     kustomization = yaml.safe_load((KUBERNETES / "kustomization.yaml").read_text())
     generated = [file for maker in kustomization["configMapGenerator"] for file in maker["files"]]
     there = {path.name for path in KUBERNETES.iterdir()} - {"kustomization.yaml"}
     assert there == {*kustomization["resources"], *generated}
 
 
-@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl, which renders a kustomization, is not here")
-def test_the_kustomization_renders_into_manifests_that_fit_and_find_each_other() -> None:
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs kubectl to render the kustomization")
+def test_the_kustomization_renders_valid_manifests_with_matching_names() -> None:
     done = subprocess.run(["kubectl", "kustomize", KUBERNETES], capture_output=True, text=True, check=True)
     rendered = list(yaml.safe_load_all(done.stdout))
     for manifest in rendered:
@@ -53,8 +53,8 @@ def test_the_kustomization_renders_into_manifests_that_fit_and_find_each_other()
     assert set(wanted) == made
 
 
-def test_the_token_is_nobodys_but_the_operators() -> None:
-    """Pods wait for a secret that no file here makes: a token that is public would open every door."""
+def test_only_the_operator_creates_the_token() -> None:
+    """Pods wait for a secret that no manifest creates: a published token would not protect anything."""
     assert "secretGenerator" not in (KUBERNETES / "kustomization.yaml").read_text()
     assert not [m for m in MANIFESTS if m["kind"] == "Secret"]
     volumes = named("Deployment", "parley")["template"]["spec"]["volumes"]
@@ -63,15 +63,15 @@ def test_the_token_is_nobodys_but_the_operators() -> None:
 
 
 @pytest.mark.parametrize("pod", pods(), ids=lambda pod: pod["metadata"]["labels"]["app.kubernetes.io/component"])
-def test_pods_pass_the_restricted_standard(pod: dict[str, Any]) -> None:
-    """What the namespace enforces."""
+def test_pods_meet_the_restricted_standard(pod: dict[str, Any]) -> None:
+    """The standard that the namespace enforces."""
     spec = pod["spec"]
     assert spec["securityContext"]["runAsNonRoot"] and spec["securityContext"]["runAsUser"] > 0
     assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     for container in spec["containers"]:
-        closed = container["securityContext"]
-        assert not closed["allowPrivilegeEscalation"] and closed["readOnlyRootFilesystem"]
-        assert closed["capabilities"] == {"drop": ["ALL"]}
+        security = container["securityContext"]
+        assert not security["allowPrivilegeEscalation"] and security["readOnlyRootFilesystem"]
+        assert security["capabilities"] == {"drop": ["ALL"]}
         assert re.fullmatch(r"parley|docker\.io/library/[a-z]+:\d+\.\d+[0-9a-z.-]*", container["image"])
 
 
@@ -82,15 +82,15 @@ def test_a_pod_waits_for_its_longest_call() -> None:
     assert float(environment["PARLEY_MAX_CALL_S"]) <= drain_s < spec["terminationGracePeriodSeconds"]
     balancer = named("Deployment", "parley-balancer")["template"]["spec"]
     assert balancer["terminationGracePeriodSeconds"] >= spec["terminationGracePeriodSeconds"]
-    for stopping in (spec, balancer):  # nobody calls any more by the time of the signal
+    for stopping in (spec, balancer):  # no new calls arrive by the time of the signal
         [container] = stopping["containers"]
         assert container["lifecycle"]["preStop"]["exec"]["command"][0] == "sleep"
 
 
-def test_the_balancer_has_a_place_for_every_pod_and_knows_the_service() -> None:
+def test_the_balancer_has_a_server_slot_for_every_pod() -> None:
     haproxy = (KUBERNETES / "haproxy.cfg").read_text()
-    [places] = re.findall(r"server-template pod 1-(\d+) ", haproxy)
-    assert int(places) == named("HorizontalPodAutoscaler", "parley")["maxReplicas"]
+    [slots] = re.findall(r"server-template pod 1-(\d+) ", haproxy)
+    assert int(slots) == named("HorizontalPodAutoscaler", "parley")["maxReplicas"]
     [namespace] = [m["metadata"]["name"] for m in MANIFESTS if m["kind"] == "Namespace"]
     assert haproxy.count(f"parley-servers.{namespace}.svc.cluster.local") == 2
     service = named("Service", "parley-servers")

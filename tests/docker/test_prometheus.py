@@ -1,4 +1,4 @@
-"""The alert rules and the dashboard's queries, by Prometheus itself. `make ops-check` fetches it."""
+"""The alert rules and the dashboard's queries, run by Prometheus itself. `make ops-check` fetches it."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from tests.docker.dashboard import PROMETHEUS, alerts, queries
 from tests.server.conftest import Serve, serve  # noqa: F401, a fixture
 from tests.server.phone import PATIENCE_S, dial, speech
 
-pytestmark = pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not here; make ops-check fetches it")
+pytestmark = pytest.mark.skipif(not shutil.which("promtool"), reason="needs promtool, which make ops-check fetches")
 
-SCRAPES_EVERY_S = 1
-SILENT = {"GPU memory", "Turned away, by why"}  # an echo has no GPU, and here nobody is turned away
+SCRAPE_INTERVAL_S = 1
+EMPTY = {"GPU memory", "Refused, by reason"}  # an echo has no GPU, and no call is refused here
 
 
 def promtool(*arguments: str) -> None:
@@ -38,7 +38,7 @@ def test_the_configuration_and_the_rules_are_valid():
 
 
 def test_the_configuration_for_kubernetes_is_valid(tmp_path: Path) -> None:
-    """But for how it finds pods: Debian's Prometheus is built without that."""
+    """Except for the discovery of pods: Debian's Prometheus is built without it."""
     config = yaml.safe_load((PROMETHEUS / "kubernetes.yml").read_text(encoding="utf-8"))
     for job in config["scrape_configs"]:
         assert job.pop("kubernetes_sd_configs") == [{"role": "pod", "namespaces": {"names": ["parley"]}}]
@@ -46,7 +46,7 @@ def test_the_configuration_for_kubernetes_is_valid(tmp_path: Path) -> None:
     promtool("check", "config", "--syntax-only", str(tmp_path / "kubernetes.yml"))
 
 
-def test_each_alert_fires_when_it_should_and_only_then():
+def test_each_alert_fires_on_its_series_only():
     promtool("test", "rules", "alerts_test.yaml")
     tested = (PROMETHEUS / "alerts_test.yaml").read_text(encoding="utf-8")
     assert [name for name, _ in alerts() if name not in tested] == []
@@ -59,10 +59,10 @@ def free_port() -> int:
 
 @asynccontextmanager
 async def prometheus(directory: Path, server_port: int) -> AsyncIterator[str]:
-    """Prometheus, which scrapes the server; its address."""
+    """A Prometheus that scrapes the server; yields its address."""
     config = directory / "prometheus.yml"
     config.write_text(
-        f"global: {{scrape_interval: {SCRAPES_EVERY_S}s}}\n"
+        f"global: {{scrape_interval: {SCRAPE_INTERVAL_S}s}}\n"
         f"scrape_configs: [{{job_name: parley, static_configs: [{{targets: ['127.0.0.1:{server_port}']}}]}}]\n",
         encoding="utf-8",
     )
@@ -79,7 +79,7 @@ async def prometheus(directory: Path, server_port: int) -> AsyncIterator[str]:
 
 
 async def ask(address: str, expression: str) -> list[float]:
-    """The values that an expression has now. Raises if Prometheus does not understand it."""
+    """The current values of an expression. Raises if Prometheus rejects it."""
 
     def fetch() -> list[float]:
         query = urllib.parse.urlencode({"query": expression})
@@ -90,7 +90,7 @@ async def ask(address: str, expression: str) -> list[float]:
 
 
 async def scraped(address: str, calls_ended: int) -> None:
-    """Wait until Prometheus knows of so many calls."""
+    """Wait until Prometheus has scraped this number of ended calls."""
     async with asyncio.timeout(PATIENCE_S):
         while True:
             try:
@@ -110,14 +110,14 @@ async def talk(url: str) -> None:
             await phone.hear()
 
 
-async def test_every_panel_shows_something(serve: Serve, tmp_path: Path):  # noqa: F811
+async def test_every_panel_has_values(serve: Serve, tmp_path: Path):  # noqa: F811
     served = await serve(slots=2)
     async with prometheus(tmp_path, served.port) as address:
-        for calls in range(3):  # a rate needs to know what was before
+        for calls in range(3):  # a rate needs earlier samples
             await scraped(address, calls)
             await talk(served.chat)
         await scraped(address, 3)
         for title, expression in queries():
-            asked = expression.replace("$__rate_interval", "1m").replace("$instance", ".*")
-            values = await ask(address, asked)
-            assert title in SILENT or (values and not any(map(math.isnan, values))), title
+            filled = expression.replace("$__rate_interval", "1m").replace("$instance", ".*")
+            values = await ask(address, filled)
+            assert title in EMPTY or (values and not any(map(math.isnan, values))), title

@@ -1,4 +1,4 @@
-"""What the image installs is what pyproject.toml asks for."""
+"""The locked requirements of the image satisfy pyproject.toml."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 PINNED = re.compile(r"^([a-z0-9-]+)==(\S+)", re.MULTILINE)
 
 
-def test_the_locks_are_up_to_date() -> None:
+def test_locked_versions_satisfy_pyproject() -> None:
     files = (ROOT / "docker" / "requirements").glob("*.txt")
     pinned = {name: version for file in files for name, version in PINNED.findall(file.read_text())}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

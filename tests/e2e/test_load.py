@@ -26,7 +26,7 @@ async def load(*args: str) -> tuple[int, str]:
 
 @pytest.mark.asyncio(loop_scope="session")
 @pytest.mark.parametrize("form", ["ogg", "raw"])
-async def test_callers_are_served_and_the_one_too_many_is_refused(serve: Serve, tmp_path: Path, form: str) -> None:
+async def test_callers_are_served_and_one_above_the_slots_is_refused(serve: Serve, tmp_path: Path, form: str) -> None:
     served = await serve("--model", "echo", "--slots", "3")
     figures_file = tmp_path / "figures.json"
     status, said = await load(served.url, "-n", "4", "-s", "1.6", "--form", form, "--json", str(figures_file))
@@ -44,28 +44,28 @@ async def test_callers_are_served_and_the_one_too_many_is_refused(serve: Serve, 
 
 
 @pytest.mark.asyncio(loop_scope="session")
-async def test_more_and_more_callers_until_the_server_holds_no_more(serve: Serve, tmp_path: Path) -> None:
+async def test_find_searches_for_the_most_callers(serve: Serve, tmp_path: Path) -> None:
     served = await serve("--model", "echo", "--slots", "3")
     files = {name: tmp_path / f"run.{name}" for name in ("json", "csv", "html")}
     to_files = [word for name, path in files.items() for word in (f"--{name}", str(path))]
-    generous = "p99=2000,late=100"  # on a busy machine the slots alone shall end it
+    generous = "p99=2000,late=100"  # so that only the slots limit it on a busy machine
     status, said = await load(
         served.url, "--find", generous, "--ramp", "1..16", "--hold", "2", "-s", "1..30", "--workers", "2", *to_files
     )
     figures = json.loads(files["json"].read_text())
     assert status == 0, said
     assert [step["callers"] for step in figures["steps"]] == [1, 2, 4, 3]
-    assert [step["held"] for step in figures["steps"]] == [True, True, False, True]
-    assert figures["found"]["callers"] == 3
-    assert figures["found"]["failed_at"] == 4
-    assert figures["found"]["ended_by"].startswith("its slots")
+    assert [step["passed"] for step in figures["steps"]] == [True, True, False, True]
+    assert figures["search"]["callers"] == 3
+    assert figures["search"]["failed_at"] == 4
+    assert figures["search"]["bottleneck"].startswith("the server's slots")
     assert figures["steps"][-1]["server"]["slots"] == 3
-    assert "The server holds 3 callers" in said
+    assert "The server sustains 3 callers" in said
     assert sum(row["frames_sent"] for row in figures["over_time"]) > 50
     assert files["csv"].read_text().count("\n") == len(figures["over_time"]) + 1
-    assert "Holds 3 callers" in files["html"].read_text()
+    assert "Sustains 3 callers" in files["html"].read_text()
 
     again = tmp_path / "again.html"
     status, _ = await load(str(files["json"]), "--against", str(files["json"]), "--html", str(again))
     assert status == 0
-    assert "Before: 3." in again.read_text()
+    assert "Before: 3 callers." in again.read_text()

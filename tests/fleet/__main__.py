@@ -1,8 +1,8 @@
-"""What the balancer costs: `python -m tests.fleet`, or the end of `make fleet-check`.
+"""The cost of the balancer: `python -m tests.fleet`, or the end of `make fleet-check`.
 
-Two calls to one server, frame by frame in turns, one of them through HAProxy: the difference of their medians is the
-balancer's. Then a full fleet is asked for a call again and again, and says 503. The servers echo, since what a model
-takes would only blur the difference.
+Two calls to one server send frames in turn, one of them through HAProxy; the difference of their medians is the cost of
+the balancer. Then a full fleet refuses calls with 503, and the time until the refusal is measured. The servers echo,
+because the time of a model's step would only blur the difference.
 """
 
 from __future__ import annotations
@@ -37,34 +37,34 @@ async def balancing(fleet: Fleet) -> None:
     async with AsyncExitStack() as calls:
         through = await calls.enter_async_context(dial(fleet.chat + "?events=1"))
         await through.greeting()
-        server = fleet.home((await through.event("ready"))["resume"])
+        server = fleet.server_of((await through.event("ready"))["resume"])
         direct = await calls.enter_async_context(dial(server.chat))
         await direct.greeting()
         took_ms: dict[Phone, list[float]] = {direct: [], through: []}
         for _ in range(FRAMES):
             for phone, taken in took_ms.items():
                 await asyncio.sleep(FRAME_S / 2)
-                taken.append(await there_and_back_ms(phone))
+                taken.append(await round_trip_ms(phone))
     for label, taken in zip(("direct", "through HAProxy"), took_ms.values(), strict=True):
         print(f"{label:<16} {spread(taken)}, {FRAMES} frames")
     direct_ms, through_ms = (float(np.median(taken)) for taken in took_ms.values())
     print(f"{'balancing adds':<16} {through_ms - direct_ms:.2f} ms p50\n")
 
 
-async def there_and_back_ms(phone: Phone) -> float:
-    began_at = time.perf_counter()
+async def round_trip_ms(phone: Phone) -> float:
+    started_at = time.perf_counter()
     await phone.say(FRAME)
     await phone.hear()
-    return 1e3 * (time.perf_counter() - began_at)
+    return 1e3 * (time.perf_counter() - started_at)
 
 
 async def refusing(fleet: Fleet) -> None:
-    """Three full servers; a raw request each time, as a client's library takes longer than the answer."""
+    """Three full servers. Each request is raw, because a client library takes longer than the answer."""
     async with AsyncExitStack() as calls:
         for _ in range(12):
             await (await calls.enter_async_context(dial(fleet.chat))).greeting()
         took_ms = [await refused_after_ms(fleet.port) for _ in range(REFUSALS)]
-    print(f"{'503 when full':<16} {spread(took_ms)}, {REFUSALS} requests, each asked of several servers")
+    print(f"{'503 when full':<16} {spread(took_ms)}, {REFUSALS} requests, each of which tried several servers")
 
 
 async def refused_after_ms(port: int) -> float:
@@ -72,11 +72,11 @@ async def refused_after_ms(port: int) -> float:
         "GET /api/chat HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
         "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
     )
-    began_at = time.perf_counter()
+    started_at = time.perf_counter()
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(request.encode())
     head = await reader.readuntil(b"\r\n\r\n")
-    took_ms = 1e3 * (time.perf_counter() - began_at)
+    took_ms = 1e3 * (time.perf_counter() - started_at)
     writer.close()
     assert head.startswith(b"HTTP/1.1 503 ") and b"retry-after" in head.lower(), head
     return took_ms

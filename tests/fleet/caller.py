@@ -1,4 +1,4 @@
-"""Somebody who talks to a fleet, at the pace of speech, until they hang up or are lost."""
+"""A caller of a fleet, who talks in real time until it hangs up or loses its connection."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ from tests.server.phone import PATIENCE_S, Phone, speech
 FRAMES = speech(4)
 
 
-class Caller:
-    """A call that has been answered. Begins to talk at once."""
+class FleetCaller:
+    """A call that has been admitted. Starts to talk at once."""
 
     def __init__(self, phone: Phone, ready: dict[str, Any] | None = None) -> None:
-        """`ready`: what the server said of the call, if it was asked for events."""
+        """`ready`: the server's ready event, if the call asked for events."""
         self.ready = ready or {}
-        self.heard_frames = 0
+        self.received_frames = 0
         self.is_lost = False
         self._phone = phone
         self._talk = asyncio.create_task(self._talk_on())
 
     async def converse(self) -> None:
-        """Wait until more is heard than can have been on its way. Raises when the call is lost."""
-        heard_before = self.heard_frames
+        """Wait until more frames arrive than can have been in transit. Fails if the connection is lost."""
+        received_before = self.received_frames
         async with asyncio.timeout(PATIENCE_S):
-            while self.heard_frames < heard_before + 4:
+            while self.received_frames < received_before + 4:
                 assert not self.is_lost
                 await asyncio.sleep(FRAME_S / 2)
 
     async def hang_up(self) -> None:
-        await self._fall_silent()
+        await self._stop_talking()
         await self._phone.socket.close()
 
     async def vanish(self) -> None:
-        """Go without a word."""
-        await self._fall_silent()
+        """Drop the connection without closing it."""
+        await self._stop_talking()
         self._phone.vanish()
 
-    async def _fall_silent(self) -> None:
+    async def _stop_talking(self) -> None:
         self._talk.cancel()
         await asyncio.wait([self._talk])
 
@@ -62,9 +62,9 @@ class Caller:
     async def _hear(self) -> None:
         while True:
             await self._phone.hear()
-            self.heard_frames += 1
+            self.received_frames += 1
 
 
-async def converse(*callers: Caller) -> None:
-    """All of them at the same time."""
+async def converse(*callers: FleetCaller) -> None:
+    """Let all callers converse at the same time."""
     await asyncio.gather(*(caller.converse() for caller in callers))

@@ -1,7 +1,7 @@
-"""Calls through docker/haproxy.cfg to three servers: spread, turned away, killed, drained, updated, resumed.
+"""Calls through docker/haproxy.cfg to three servers: balanced, refused, killed, drained, updated, resumed.
 
-The servers are as `make run` starts them, with the demo model. Named so that `make test` leaves it out: it needs
-HAProxy, and a minute. `make fleet-check` runs it.
+The servers are started as by `make run`, with the demo model. The file is named so that `make test` leaves it out: it
+needs HAProxy and a minute. `make fleet-check` runs it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import pytest
 import pytest_asyncio
 from websockets.exceptions import InvalidStatus
 
-from tests.fleet.caller import Caller, converse
-from tests.fleet.conftest import Call
+from tests.fleet.caller import FleetCaller, converse
+from tests.fleet.conftest import StartCall
 from tests.fleet.fleet import (
-    STARTS_WITHIN_S,
+    START_TIMEOUT_S,
     Fleet,
-    Server,
+    FleetServer,
     balancing,
     config,
     eventually,
@@ -31,7 +31,7 @@ from tests.fleet.fleet import (
 )
 from tests.server.phone import dial
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(10 * STARTS_WITHIN_S)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(10 * START_TIMEOUT_S)]
 SLOTS = 8
 
 
@@ -43,21 +43,21 @@ async def one_fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[F
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def fleet(one_fleet: Fleet) -> Fleet:
-    """Three servers, all ready and without a call."""
-    await one_fleet.heal()
+    """Three ready servers without calls."""
+    await one_fleet.restore()
     return one_fleet
 
 
-async def test_a_fleet_in_which_nobody_is_ready_yet_says_so_as_servers_do(tmp_path: Path) -> None:
+async def test_a_fleet_without_a_ready_server_refuses_as_servers_do(tmp_path: Path) -> None:
     fleet = three_servers()
     async with balancing(fleet, tmp_path, config(fleet)):
 
-        async def found_out() -> bool:
+        async def has_no_server() -> bool:
             return (await get(f"http://127.0.0.1:{fleet.metrics_port}/metrics"))[
                 0
             ] == 200 and not await fleet.seen_ready()
 
-        await eventually(found_out)
+        await eventually(has_no_server)
         with pytest.raises(InvalidStatus) as refused:
             async with dial(fleet.chat):
                 pass
@@ -66,15 +66,15 @@ async def test_a_fleet_in_which_nobody_is_ready_yet_says_so_as_servers_do(tmp_pa
     assert json.loads(response.body or b"")["error"]["code"] == "starting"
 
 
-async def test_calls_are_spread_evenly(fleet: Fleet, call: Call) -> None:
+async def test_calls_are_balanced_evenly(fleet: Fleet, call: StartCall) -> None:
     callers = [await call(fleet.chat) for _ in range(9)]
     assert await fleet.running() == [3, 3, 3]
     await converse(*callers)
 
 
-async def test_a_full_server_is_passed_over_and_a_full_fleet_says_so_itself(fleet: Fleet, call: Call) -> None:
+async def test_a_full_server_is_skipped_and_a_full_fleet_refuses_as_servers_do(fleet: Fleet, call: StartCall) -> None:
     full = fleet.servers[1]
-    callers = [await call(full.chat) for _ in range(SLOTS)]  # HAProxy knows nothing of these
+    callers = [await call(full.chat) for _ in range(SLOTS)]  # HAProxy does not know of these calls
     callers += [await call(fleet.chat) for _ in range(2 * SLOTS)]
     assert await fleet.running() == [SLOTS] * 3
     with pytest.raises(InvalidStatus) as refused:
@@ -85,7 +85,7 @@ async def test_a_full_server_is_passed_over_and_a_full_fleet_says_so_itself(flee
     await converse(*callers)
 
 
-async def test_a_killed_server_takes_only_its_own_calls_along(fleet: Fleet, call: Call) -> None:
+async def test_a_killed_server_loses_only_its_own_calls(fleet: Fleet, call: StartCall) -> None:
     callers = [await call(fleet.chat) for _ in range(6)]
     assert await fleet.running() == [2, 2, 2]
     await fleet.servers[0].end(signal.SIGKILL)
@@ -98,7 +98,7 @@ async def test_a_killed_server_takes_only_its_own_calls_along(fleet: Fleet, call
     await converse(newcomer, *(caller for caller in callers if not caller.is_lost))
 
 
-async def test_a_server_that_stops_keeps_its_calls_and_gets_no_new_ones(fleet: Fleet, call: Call) -> None:
+async def test_a_draining_server_keeps_its_calls_and_gets_no_new_ones(fleet: Fleet, call: StartCall) -> None:
     callers = [await call(fleet.chat) for _ in range(3)]
     stopping = fleet.servers[0]
     ended = asyncio.create_task(stopping.end(signal.SIGTERM))
@@ -113,25 +113,25 @@ async def test_a_server_that_stops_keeps_its_calls_and_gets_no_new_ones(fleet: F
     await converse(*newcomers)
 
 
-async def _not_ready(fleet: Fleet, server: Server) -> bool:
+async def _not_ready(fleet: Fleet, server: FleetServer) -> bool:
     return server.name not in await fleet.seen_ready()
 
 
 async def test_an_update_of_all_servers_under_load_loses_no_call(fleet: Fleet) -> None:
     updating = True
-    served: list[int] = []  # who, call by call
+    served: list[int] = []  # the caller of each call
 
     async def calls_again_and_again(number: int) -> None:
         while updating:
             async with dial(fleet.chat) as phone:
                 await phone.greeting()
-                caller = Caller(phone)
+                caller = FleetCaller(phone)
                 for _ in range(3):
                     await caller.converse()
                 await caller.hang_up()
             served.append(number)
 
-    async with asyncio.TaskGroup() as group:  # raises what a caller met
+    async with asyncio.TaskGroup() as group:  # raises any caller's error
         for number in range(12):
             group.create_task(calls_again_and_again(number))
         for server in fleet.servers:
@@ -143,11 +143,11 @@ async def test_an_update_of_all_servers_under_load_loses_no_call(fleet: Fleet) -
 
 
 @pytest.mark.parametrize("stops", [False, True], ids=["ready", "stopping"])
-async def test_a_broken_call_comes_back_to_its_server(fleet: Fleet, call: Call, stops: bool) -> None:
+async def test_a_lost_call_is_resumed_on_its_server(fleet: Fleet, call: StartCall, stops: bool) -> None:
     url = fleet.chat + "?events=1"
-    callers = [await call(url) for _ in range(5)]  # two on each but one: a new call would go there
+    callers = [await call(url) for _ in range(5)]  # two on two servers and one on the third, where a new call would go
     caller = callers[0]
-    home = fleet.home(caller.ready["resume"])
+    home = fleet.server_of(caller.ready["resume"])
     await caller.converse()
     await caller.vanish()
     if stops:

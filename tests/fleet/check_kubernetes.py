@@ -1,4 +1,4 @@
-"""What the cluster's balancer does with pods that come and go, without a cluster: docker/kubernetes/haproxy.cfg."""
+"""The cluster's balancer, docker/kubernetes/haproxy.cfg, with pods that start and stop, without a cluster."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import pytest_asyncio
 
 from tests.fleet.caller import converse
 from tests.fleet.cluster import SERVICE, ClusterDns, running_cluster
-from tests.fleet.conftest import Call
-from tests.fleet.fleet import STARTS_WITHIN_S, Fleet, eventually
+from tests.fleet.conftest import StartCall
+from tests.fleet.fleet import START_TIMEOUT_S, Fleet, eventually
 from tests.server.phone import dial
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(10 * STARTS_WITHIN_S)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(10 * START_TIMEOUT_S)]
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
@@ -24,7 +24,7 @@ async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tup
         yield cluster
 
 
-async def test_pods_are_found_and_share_the_calls(cluster: tuple[Fleet, ClusterDns], call: Call) -> None:
+async def test_pods_are_found_by_dns_and_calls_are_balanced(cluster: tuple[Fleet, ClusterDns], call: StartCall) -> None:
     fleet, _ = cluster
     callers = [await call(fleet.chat) for _ in range(6)]
     assert await fleet.running() == [2, 2, 2]
@@ -34,7 +34,7 @@ async def test_pods_are_found_and_share_the_calls(cluster: tuple[Fleet, ClusterD
 @pytest.mark.parametrize(
     "home", ["10-9-9-9", "localhost", "127-0-0-1", "evil.example", "169-254-169-254"], ids=lambda home: home
 )
-async def test_a_token_leads_nowhere_but_to_pods(cluster: tuple[Fleet, ClusterDns], home: str) -> None:
+async def test_a_resume_token_reaches_only_pods(cluster: tuple[Fleet, ClusterDns], home: str) -> None:
     fleet, dns = cluster
     async with dial(f"{fleet.chat}?events=1&resume={home}.whatever") as phone:
         assert (await phone.end())[0] == 1008
@@ -42,15 +42,15 @@ async def test_a_token_leads_nowhere_but_to_pods(cluster: tuple[Fleet, ClusterDn
     assert all(name.endswith(SERVICE) for name in dns.asked)
 
 
-async def test_a_broken_call_comes_back_to_its_pod_even_while_that_stops(
-    cluster: tuple[Fleet, ClusterDns], call: Call
+async def test_a_lost_call_is_resumed_on_its_pod_even_while_that_drains(
+    cluster: tuple[Fleet, ClusterDns], call: StartCall
 ) -> None:
     fleet, dns = cluster
     url = fleet.chat + "?events=1"
     caller = await call(url)
-    home = fleet.home(caller.ready["resume"])
+    home = fleet.server_of(caller.ready["resume"])
     await caller.converse()
-    again = await call(f"{url}&resume={caller.ready['resume']}")  # while the old connection seems alive
+    again = await call(f"{url}&resume={caller.ready['resume']}")  # while the old connection seems to exist
     assert again.ready["call"] == caller.ready["call"]
     await again.converse()
     await again.vanish()

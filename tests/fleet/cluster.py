@@ -1,4 +1,4 @@
-"""Three pods behind HAProxy with docker/kubernetes/haproxy.cfg: each an address of this machine, and a DNS for them."""
+"""Three pods behind HAProxy with docker/kubernetes/haproxy.cfg: each is an address of this machine, known to a DNS."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import cast
 
-from tests.fleet.fleet import ROOT, Fleet, Server, eventually, free_port, replaced, running
+from tests.fleet.fleet import ROOT, Fleet, FleetServer, eventually, free_port, replaced, running
 
 SERVICE = "parley-servers.parley.svc.cluster.local"
 _A, _IN = 1, 1
@@ -18,7 +18,7 @@ _NO_SUCH_NAME = 3
 
 
 class ClusterDns(asyncio.DatagramProtocol):
-    """What a cluster's DNS knows of a headless service: all pods by its name, and each by its address with dashes."""
+    """A cluster's DNS for a headless service: all pods by its name, and each pod by its address with dashes."""
 
     def __init__(self, pods: list[str]) -> None:
         self.pods = pods
@@ -51,19 +51,19 @@ class ClusterDns(asyncio.DatagramProtocol):
 
 @asynccontextmanager
 async def running_cluster(directory: Path, *flags: str) -> AsyncIterator[tuple[Fleet, ClusterDns]]:
-    """Three pods that are ready, and that HAProxy found by DNS."""
+    """Three ready pods that HAProxy found by DNS."""
     port, dns_port = free_port(), free_port()
     addresses = [f"127.0.0.{k}" for k in (2, 3, 4)]
-    servers = [Server(address.replace(".", "-"), flags, port, address) for address in addresses]
+    servers = [FleetServer(address.replace(".", "-"), flags, port, address) for address in addresses]
     fleet = Fleet(servers, free_port(), free_port())
-    moved = {
+    replacements = {
         "bind :8998": f"bind 127.0.0.1:{fleet.port}",
         "bind :8404": f"bind 127.0.0.1:{fleet.metrics_port}",
         "    parse-resolv-conf\n": f"    nameserver cluster 127.0.0.1:{dns_port}\n",
         "set-dst-port int(8998)": f"set-dst-port int({port})",
         f"{SERVICE}:8998": f"{SERVICE}:{port}",
     }
-    haproxy_cfg = replaced(ROOT / "docker" / "kubernetes" / "haproxy.cfg", moved)
+    haproxy_cfg = replaced(ROOT / "docker" / "kubernetes" / "haproxy.cfg", replacements)
     loop = asyncio.get_running_loop()
     transport, dns = await loop.create_datagram_endpoint(lambda: ClusterDns(addresses), ("127.0.0.1", dns_port))
     try:

@@ -1,4 +1,4 @@
-"""Calls of the checks: each is hung up when its test is over."""
+"""Calls of the checks; each is hung up when its test is over."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from contextlib import AsyncExitStack
 
 import pytest_asyncio
 
-from tests.fleet.caller import Caller
+from tests.fleet.caller import FleetCaller
 from tests.server.phone import dial
 
-Call = Callable[[str], Awaitable[Caller]]
+StartCall = Callable[[str], Awaitable[FleetCaller]]
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def call() -> AsyncIterator[Call]:
-    """``await call(url)``: a caller who talks. Raises InvalidStatus when they are refused."""
+async def call() -> AsyncIterator[StartCall]:
+    """``await call(url)`` starts a call. Raises InvalidStatus if it is refused."""
     async with AsyncExitStack() as calls:
 
-        async def made(url: str) -> Caller:
+        async def start(url: str) -> FleetCaller:
             phone = await calls.enter_async_context(dial(url))
             await phone.greeting()
-            caller = Caller(phone, await phone.event("ready") if "events=1" in url else None)
+            caller = FleetCaller(phone, await phone.event("ready") if "events=1" in url else None)
             calls.push_async_callback(caller.hang_up)
             return caller
 
-        yield made
+        yield start

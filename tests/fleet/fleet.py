@@ -20,7 +20,7 @@ import httpx
 from tests.server.phone import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
-STARTS_WITHIN_S = STOPS_WITHIN_S = 120.0  # three at once, on a busy machine
+START_TIMEOUT_S = STOP_TIMEOUT_S = 120.0  # three at once, on a busy machine
 HAPROXY = shutil.which("haproxy", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
 
 
@@ -30,7 +30,7 @@ def free_port() -> int:
 
 
 async def get(url: str) -> tuple[int, str]:
-    """Status and body; 0 where nobody answers."""
+    """Status and body; status 0 if there is no answer."""
     try:
         async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S / 3) as client:
             response = await client.get(url)
@@ -40,14 +40,14 @@ async def get(url: str) -> tuple[int, str]:
 
 
 async def eventually(condition: Callable[[], Any], within_s: float = PATIENCE_S) -> None:
-    """Wait until `await condition()` holds."""
+    """Wait until `await condition()` is true."""
     async with asyncio.timeout(within_s):
-        while not await condition():  # noqa: ASYNC110, what is waited for is in another process
+        while not await condition():  # noqa: ASYNC110, the condition is in another process
             await asyncio.sleep(0.05)
 
 
 @dataclass
-class Server:
+class FleetServer:
     """One `parley serve`, named as in docker/haproxy.cfg."""
 
     name: str
@@ -68,7 +68,7 @@ class Server:
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
         )
-        await eventually(self.ready, STARTS_WITHIN_S)
+        await eventually(self.ready, START_TIMEOUT_S)
 
     async def ready(self) -> bool:
         return (await get(f"http://{self.host}:{self.port}/readyz"))[0] == 200
@@ -77,35 +77,35 @@ class Server:
         return json.loads((await get(f"http://{self.host}:{self.port}/api/info"))[1])["running"]
 
     async def end(self, sig: signal.Signals) -> int:
-        """Send the signal and wait for the end: the exit status."""
+        """Send the signal and wait for the exit status."""
         assert self.process
         if self.process.returncode is None:
             self.process.send_signal(sig)
-        async with asyncio.timeout(STOPS_WITHIN_S):
+        async with asyncio.timeout(STOP_TIMEOUT_S):
             return await self.process.wait()
 
 
 @dataclass
 class Fleet:
-    servers: list[Server]
+    servers: list[FleetServer]
     port: int
     metrics_port: int
-    log: Path | None = None  # the balancer's, once it runs
+    log: Path | None = None  # of the balancer, once it runs
 
     @property
     def chat(self) -> str:
         return f"ws://127.0.0.1:{self.port}/api/chat"
 
     async def seen_ready(self) -> set[str]:
-        """Those to whom HAProxy sends new calls."""
+        """The servers to which HAProxy sends new calls."""
         _, page = await get(f"http://127.0.0.1:{self.metrics_port}/metrics")
         up = re.findall(r'haproxy_server_status\{proxy="parley",server="(\w+)",state="UP"\} 1', page)
         return set(up)
 
-    def home(self, resume: str) -> Server:
-        """Who keeps the call of this resume token."""
-        [home] = [server for server in self.servers if server.name == resume.split(".")[0]]
-        return home
+    def server_of(self, resume: str) -> FleetServer:
+        """The server that keeps the call of this resume token."""
+        [found] = [server for server in self.servers if server.name == resume.split(".")[0]]
+        return found
 
     async def all_ready(self) -> bool:
         return await self.seen_ready() == {server.name for server in self.servers}
@@ -113,8 +113,8 @@ class Fleet:
     async def running(self) -> list[int]:
         return [await server.running() for server in self.servers]
 
-    async def heal(self) -> None:
-        """Start again whoever is gone, and wait until calls are over and HAProxy knows all."""
+    async def restore(self) -> None:
+        """Restart servers that are gone, and wait until calls are over and HAProxy sees every server ready."""
         for server in self.servers:
             if server.process is None or server.process.returncode is not None:
                 await server.start()
@@ -127,30 +127,30 @@ class Fleet:
 
 
 def config(fleet: Fleet) -> str:
-    """docker/haproxy.cfg with this machine's ports, and nothing else of it changed."""
-    moved = {"bind :8998": f"bind 127.0.0.1:{fleet.port}", "bind :8404": f"bind 127.0.0.1:{fleet.metrics_port}"}
-    moved |= {f"{server.name}:8998": f"{server.host}:{server.port}" for server in fleet.servers}
-    text = replaced(ROOT / "docker" / "haproxy.cfg", moved)
-    return re.sub(r"^ *server gpu\d gpu\d:8998\n", "", text, flags=re.MULTILINE)  # GPUs that this fleet has not
+    """docker/haproxy.cfg with this machine's ports; nothing else is changed."""
+    replacements = {"bind :8998": f"bind 127.0.0.1:{fleet.port}", "bind :8404": f"bind 127.0.0.1:{fleet.metrics_port}"}
+    replacements |= {f"{server.name}:8998": f"{server.host}:{server.port}" for server in fleet.servers}
+    text = replaced(ROOT / "docker" / "haproxy.cfg", replacements)
+    return re.sub(r"^ *server gpu\d gpu\d:8998\n", "", text, flags=re.MULTILINE)  # GPUs that this fleet does not have
 
 
-def replaced(path: Path, moved: dict[str, str]) -> str:
-    """The file's text, each of these in it once and replaced."""
+def replaced(path: Path, replacements: dict[str, str]) -> str:
+    """The file's text with these replacements; each of them must occur in it exactly once."""
     text = path.read_text()
-    for theirs, ours in moved.items():
+    for theirs, ours in replacements.items():
         assert text.count(theirs) == 1, theirs
         text = text.replace(theirs, ours)
     return text
 
 
 def three_servers(*flags: str) -> Fleet:
-    """Servers that do not run yet; `flags` are for `parley serve`."""
-    return Fleet([Server(f"gpu{k}", flags) for k in range(3)], free_port(), free_port())
+    """Three servers that are not started yet; `flags` are for `parley serve`."""
+    return Fleet([FleetServer(f"gpu{k}", flags) for k in range(3)], free_port(), free_port())
 
 
 @asynccontextmanager
 async def running_fleet(directory: Path, *flags: str) -> AsyncIterator[Fleet]:
-    """Three servers that are ready, behind HAProxy."""
+    """Three ready servers behind HAProxy."""
     fleet = three_servers(*flags)
     async with running(fleet, directory, config(fleet)):
         await eventually(fleet.all_ready)
@@ -159,7 +159,7 @@ async def running_fleet(directory: Path, *flags: str) -> AsyncIterator[Fleet]:
 
 @asynccontextmanager
 async def running(fleet: Fleet, directory: Path, haproxy_cfg: str) -> AsyncIterator[None]:
-    """Run the servers, and HAProxy once they are ready; end whatever is left."""
+    """Run the servers, and HAProxy once they are ready; kill whatever is left."""
     try:
         await asyncio.gather(*(server.start() for server in fleet.servers))
         async with balancing(fleet, directory, haproxy_cfg):

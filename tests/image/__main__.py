@@ -1,6 +1,6 @@
-"""`make image-check`: build the CPU image from nothing but Debian's mirror and pip's index, and use it as it is meant.
+"""`make image-check`: build the CPU image from Debian's mirror and pip's index alone, and check how it runs.
 
-Each check prints a line; the first that fails ends the run.
+Each check prints a line; the first failure ends the run.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from tests.image.podman import ROOT, build, inspect, podman, remove, start
 
 IMAGE = "localhost/parley:cpu"
 NAME = "parley-image-check"
-STARTS_WITHIN_S = 120.0
-STOPS_WITHIN_S = 10.0  # then docker kills
+START_TIMEOUT_S = 120.0
+STOP_TIMEOUT_S = 10.0  # then Docker kills the container
 TOKEN = "image-check-0123456789"
 PORT = 18998
 ADDRESS = f"http://127.0.0.1:{PORT}"
@@ -27,10 +27,11 @@ def main() -> int:
     remove(NAME)
     try:
         for check in (description, contents, first_start, health, user, read_only_root, call, clean_stop, early_stop):
-            began_at = time.monotonic()
-            said = check()
+            started_at = time.monotonic()
+            result = check()
             print(
-                f"ok  {check.__name__.replace('_', ' '):<16} {time.monotonic() - began_at:5.1f} s  {said}", flush=True
+                f"ok  {check.__name__.replace('_', ' '):<16} {time.monotonic() - started_at:5.1f} s  {result}",
+                flush=True,
             )
     finally:
         remove(NAME)
@@ -38,7 +39,7 @@ def main() -> int:
 
 
 def description() -> str:
-    """What docker reads before it runs it."""
+    """The image's metadata."""
     image = inspect(IMAGE)
     config = image["Config"]
     assert config["User"] == "10001:10001"
@@ -49,11 +50,10 @@ def description() -> str:
 
 
 def contents() -> str:
-    """No compiler, no installer, and nothing of the machine that built it."""
+    """No compiler, no installer, and no configuration of the machine that built it."""
     tools = "[name for name in ('gcc', 'cc', 'pip', 'pip3', 'curl') if shutil.which(name)]"
-    left = (
-        "os.path.exists('/etc/pip.conf') and os.path.getsize('/etc/pip.conf') > 0"  # where one was mounted, a name is
-    )
+    # A file that was mounted during the build leaves an empty one behind.
+    left = "os.path.exists('/etc/pip.conf') and os.path.getsize('/etc/pip.conf') > 0"
     assert _once("python3", "-c", f"import os, shutil; print({tools}, {left})") == "[] False"
     return _once("python3", "-m", "server", "--version")
 
@@ -66,10 +66,10 @@ def _once(*command: str) -> str:
 
 
 def first_start() -> str:
-    """Started with the defaults, it takes calls."""
+    """Started with the defaults, it becomes ready."""
     remove(NAME)
     start(IMAGE, NAME, f"--env=PARLEY_PORT={PORT}", f"--env=PARLEY_TOKEN={TOKEN}", "--memory=2g")
-    _until(lambda: _status("/readyz") == 200, STARTS_WITHIN_S)
+    _until(lambda: _status("/readyz") == 200, START_TIMEOUT_S)
     assert _status("/") == 200
     return next(line for line in podman("logs", NAME).splitlines() if "listening" in line)
 
@@ -83,26 +83,26 @@ def _status(path: str) -> int:
 
 
 def _until(condition: Callable[[], bool], within_s: float) -> None:
-    give_up_at = time.monotonic() + within_s
+    deadline = time.monotonic() + within_s
     while not condition():
-        assert time.monotonic() < give_up_at, podman("logs", NAME)
+        assert time.monotonic() < deadline, podman("logs", NAME)
         time.sleep(0.1)
 
 
 def health() -> str:
-    """Docker's own probe, run as docker would run it."""
+    """The health check, run as Docker runs it."""
     podman("exec", NAME, "python3", "/opt/parley/healthcheck.py")
     return "healthy"
 
 
 def user() -> str:
-    said = podman("exec", NAME, "id")
-    assert said.startswith("uid=10001(parley) gid=10001(parley)"), said
-    return said
+    identity = podman("exec", NAME, "id")
+    assert identity.startswith("uid=10001(parley) gid=10001(parley)"), identity
+    return identity
 
 
 def read_only_root() -> str:
-    """Whatever it keeps is in /data, whatever it forgets in /tmp."""
+    """Only /data and /tmp can be written to."""
     writes = "import pathlib, sys; pathlib.Path(sys.argv[1]).write_text('x')"
     for path in ("/opt/parley/x", "/etc/x", "/x"):
         refused = podman("exec", NAME, "python3", "-c", f"try:\n {writes}\nexcept OSError as e: print(e.errno)", path)
@@ -113,7 +113,7 @@ def read_only_root() -> str:
 
 
 def call() -> str:
-    """Two callers in real time, from outside."""
+    """Two callers in real time, from outside the container."""
     command = [sys.executable, "-m", "server", "load", ADDRESS, "-n", "2", "-s", "4", "--token", TOKEN]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 0, done.stdout
@@ -121,21 +121,21 @@ def call() -> str:
 
 
 def clean_stop() -> str:
-    """SIGTERM, and the end in time, of its own will."""
+    """It stops on SIGTERM in time, before it is killed."""
     return _stopped()
 
 
 def early_stop() -> str:
-    """The same before it has come up."""
+    """The same while it is still starting."""
     remove(NAME)
     start(IMAGE, NAME, f"--env=PARLEY_PORT={PORT}")
-    return _stopped(of_its_own_will=(0, 143))
+    return _stopped(expected=(0, 143))
 
 
-def _stopped(of_its_own_will: tuple[int, ...] = (0,)) -> str:
-    podman("stop", f"--time={STOPS_WITHIN_S:.0f}", NAME)
+def _stopped(expected: tuple[int, ...] = (0,)) -> str:
+    podman("stop", f"--time={STOP_TIMEOUT_S:.0f}", NAME)
     status = int(podman("inspect", "--format={{.State.ExitCode}}", NAME))
-    assert status in of_its_own_will, podman("logs", NAME)
+    assert status in expected, podman("logs", NAME)
     return f"exit status {status}"
 
 

@@ -1,7 +1,7 @@
-"""Building and running images without a daemon or a registry: buildah and podman, in a store of their own.
+"""Build and run images without a daemon or a registry: buildah and podman, with their own storage.
 
-The base image is made here by debootstrap. What the build of this machine needs besides, as a package index of its
-own, comes from IMAGE_BUILD_FLAGS, e.g. "-v /etc/pip.conf:/etc/pip.conf:ro"; TORCH_INDEX, where it is set, is passed on.
+debootstrap makes the base image. IMAGE_BUILD_FLAGS holds what the build needs on this machine, for example a package
+index: "-v /etc/pip.conf:/etc/pip.conf:ro". TORCH_INDEX is passed on if it is set.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-WORKSHOP = ROOT / "build" / "image"
+BUILD = ROOT / "build" / "image"
 BASE = "localhost/parley-base"
-_STORE = [f"--root={WORKSHOP}/store", f"--runroot={WORKSHOP}/run", "--storage-driver=overlay"]
+_STORE = [f"--root={BUILD}/store", f"--runroot={BUILD}/run", "--storage-driver=overlay"]
 _PODMAN = ["podman", *_STORE, "--cgroup-manager=cgroupfs", "--runtime=runc"]
-_LIMITS = ["--ulimit=nofile=20000:20000", "--ulimit=nproc=20000:20000"]  # podman asks for more than root may have here
+_LIMITS = ["--ulimit=nofile=20000:20000", "--ulimit=nproc=20000:20000"]  # podman's defaults may exceed root's limits
 
 
 def podman(*command: str, check: bool = True) -> str:
-    """What a podman command says."""
+    """Run a podman command. Returns its output."""
     done = subprocess.run([*_PODMAN, *command], stdout=subprocess.PIPE, text=True, check=check)
     return done.stdout.strip()
 
 
 def build(image: str, variant: str) -> None:
-    """Build the repository's Dockerfile upon the local base."""
+    """Build the repository's Dockerfile on the local base image."""
     if subprocess.run([*_PODMAN, "image", "exists", BASE], check=False).returncode:
         _make_base()
     arguments = {"BASE": BASE, "VARIANT": variant}
@@ -40,10 +40,10 @@ def build(image: str, variant: str) -> None:
 
 
 def _make_base() -> None:
-    """Debian with nothing in it, as an image."""
-    context = WORKSHOP / "base"
+    """Make a minimal Debian image."""
+    context = BUILD / "base"
     context.mkdir(parents=True, exist_ok=True)
-    tree = WORKSHOP / "debian"
+    tree = BUILD / "debian"
     subprocess.run(["rm", "-rf", tree], check=True)
     subprocess.run(["debootstrap", "--variant=minbase", "--include=ca-certificates", "bookworm", tree], check=True)
     subprocess.run(["tar", "-C", tree, "-cf", context / "debian.tar", "."], check=True)
@@ -54,21 +54,21 @@ def _make_base() -> None:
 
 
 def _buildah(*flags: str) -> None:
-    # Docker's format, since OCI's knows no health check; chroot, since the build may run in a container itself.
+    # Docker's format, because OCI's has no health check; chroot, because the build may itself run in a container.
     command = ["buildah", *_STORE, "bud", "--isolation=chroot", "--pull=never", "--format=docker", *flags]
     subprocess.run(command, check=True)
 
 
 def inspect(image: str) -> dict[str, Any]:
-    """An image's description."""
+    """An image's metadata."""
     return json.loads(podman("image", "inspect", image))[0]
 
 
 def start(image: str, name: str, *flags: str, command: tuple[str, ...] = ()) -> None:
-    """Run a container as an operator who trusts nothing: no capability, nothing to write to but /tmp and /data."""
-    closed = ["--cap-drop=all", "--security-opt=no-new-privileges", "--read-only", "--read-only-tmpfs=false"]
-    here = ["--pull=never", "--network=host", "--no-healthcheck", "--tmpfs=/tmp", *_LIMITS]
-    podman("run", "--detach", f"--name={name}", *closed, *here, *flags, image, *command)
+    """Run a locked-down container: without capabilities, and with only /tmp and /data writable."""
+    locked_down = ["--cap-drop=all", "--security-opt=no-new-privileges", "--read-only", "--read-only-tmpfs=false"]
+    local = ["--pull=never", "--network=host", "--no-healthcheck", "--tmpfs=/tmp", *_LIMITS]
+    podman("run", "--detach", f"--name={name}", *locked_down, *local, *flags, image, *command)
 
 
 def remove(name: str) -> None:

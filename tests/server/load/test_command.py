@@ -24,7 +24,7 @@ def parse(*argv: str) -> argparse.Namespace:
         ("http://a/b?text_seed=1", "ws://a/b/api/chat?text_seed=1"),
     ],
 )
-def test_addresses(given: str, called: str) -> None:
+def test_addresses_become_the_chat_url(given: str, called: str) -> None:
     assert parse(given).url == called
 
 
@@ -49,27 +49,31 @@ def test_addresses(given: str, called: str) -> None:
         ["http://a", "--workers", "0"],
     ],
 )
-def test_what_cannot_be_asked_for(argv: list[str]) -> None:
+def test_invalid_arguments_are_rejected(argv: list[str]) -> None:
     with pytest.raises(argparse.ArgumentError):
         parse(*argv)
 
 
-def test_the_help_tells_every_argument(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_groups_the_flags(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parse("--help")
-    assert "p99=80,late=1" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "p99=80,late=1" in said
+    assert all(f"\n{group}:\n" in said for group in ("calls", "audio", "load steps", "output"))
 
 
-def test_nobody_there_is_told_and_is_no_success(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_server_that_cannot_be_reached_is_reported_with_status_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     figures = tmp_path / "figures.json"
     assert run(parse("http://127.0.0.1:9", "-n", "3", "-s", "0.1", "--json", str(figures))) == 1
-    told = capsys.readouterr().out
-    assert "admitted       0 of 3" in told
-    assert "3 × cannot connect" in told
+    said = capsys.readouterr().out
+    assert "admitted        0 of 3" in said
+    assert "3 × cannot connect" in said
     assert json.loads(figures.read_text())["failed"] == 3
 
 
-def test_a_file_that_is_no_sound_is_told_and_costs_no_earlier_figures(
+def test_an_unreadable_sound_file_leaves_earlier_figures_as_they_are(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     figures = tmp_path / "figures.json"
@@ -79,10 +83,10 @@ def test_a_file_that_is_no_sound_is_told_and_costs_no_earlier_figures(
     assert figures.read_text() == "{}"
 
 
-def test_a_file_that_cannot_be_written_is_told_before_the_run(
+def test_an_output_that_cannot_be_written_is_reported_before_the_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "nowhere" / "figures.json"
     assert run(parse("http://127.0.0.1:9", "--json", str(path))) == 2
-    told = capsys.readouterr()
-    assert str(path) in told.err and told.out == ""
+    said = capsys.readouterr()
+    assert str(path) in said.err and said.out == ""

@@ -1,4 +1,4 @@
-"""What is written of a run, from records that are made up."""
+"""What is written about a run, from synthetic records."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from server.audio.framing import FRAME_S
-from server.load.campaign import Step
-from server.load.choices import Bar
-from server.load.results import NoResults, _found, read_json, write_csv
-from server.load.series import MOST_POINTS, over_time
+from server.load.argument_types import ServiceTarget
+from server.load.load_run import LoadStep
+from server.load.results import InvalidResults, _search_result, read_json, write_csv
+from server.load.series import MAX_INTERVALS, over_time
 from tests.server.load.records import record
 
 
-def test_over_time_every_frame_is_in_the_second_in_which_it_was_sent() -> None:
+def test_over_time_counts_every_frame_in_the_second_it_was_sent() -> None:
     calls = [record(100 + 0.01 * k + np.arange(50) * FRAME_S, turnaround_s=0.02) for k in range(4)]
     slow = record(102 + np.arange(25) * FRAME_S, turnaround_s=0.2)
     rows = over_time([*calls, slow], 100, 104.4)
@@ -31,15 +31,20 @@ def test_over_time_every_frame_is_in_the_second_in_which_it_was_sent() -> None:
     assert rows[0]["turnaround_p99_ms"] == pytest.approx(20)
 
 
-def test_a_long_run_is_told_in_longer_stretches() -> None:
+def test_over_time_of_a_long_run_has_longer_intervals() -> None:
     rows = over_time([record([100.0, 10_000.0])], 100, 10_100)
-    assert len(rows) <= MOST_POINTS
+    assert len(rows) <= MAX_INTERVALS
     assert sum(row["frames_sent"] for row in rows) == 2
 
 
-def test_a_step_that_was_interrupted_has_ended_nothing() -> None:
-    steps = [Step(callers, 100.0, held=held) for callers, held in ((1, True), (2, True), (4, None))]
-    assert _found(steps, Bar()) == {"bar": str(Bar()), "callers": 2, "failed_at": None, "ended_by": None}
+def test_an_interrupted_load_step_does_not_end_a_search() -> None:
+    steps = [LoadStep(callers, 100.0, passed=held) for callers, held in ((1, True), (2, True), (4, None))]
+    assert _search_result(steps, ServiceTarget()) == {
+        "target": str(ServiceTarget()),
+        "callers": 2,
+        "failed_at": None,
+        "bottleneck": None,
+    }
 
 
 def test_csv_has_a_line_for_each_second() -> None:
@@ -51,10 +56,10 @@ def test_csv_has_a_line_for_each_second() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", json.dumps({"url": "x"})])
-def test_what_are_no_results(text: str, tmp_path: Path) -> None:
+def test_invalid_results_name_the_file(text: str, tmp_path: Path) -> None:
     path = tmp_path / "old.json"
     path.write_text(text)
-    with pytest.raises(NoResults, match=r"old\.json"):
+    with pytest.raises(InvalidResults, match=r"old\.json"):
         read_json(path)
-    with pytest.raises(NoResults):
+    with pytest.raises(InvalidResults):
         read_json(tmp_path / "nowhere")

@@ -1,4 +1,4 @@
-"""What is made of a server's `/metrics`: of ours as it is, and of others that have none."""
+"""Figures from a server's `/metrics`: from ours, and from servers that have none."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
 from server.load import server_metrics
-from server.load.server_metrics import Sampler, parse, quantile_ms, server_figures
+from server.load.server_metrics import MetricsSampler, bucket_quantile_ms, parse, server_figures
 
 PAGE = """\
 # TYPE parley_slots gauge
@@ -42,7 +42,7 @@ parley_step_seconds_bucket{{callers="8",le="+Inf"}} {slow}
 """
 
 
-def test_what_changed_between_two_samples() -> None:
+def test_server_figures_are_the_changes_between_two_samples() -> None:
     first = parse(PAGE.format(running=2, refused=3, cpu_s=10, fast=1000, slow=50), at=100)
     last = parse(PAGE.format(running=8, refused=5, cpu_s=11, fast=1000, slow=150), at=102)
     figures = server_figures([first, last])
@@ -55,24 +55,24 @@ def test_what_changed_between_two_samples() -> None:
     assert figures["loop_lag_ms"] == {"p50": None, "p99": None}
 
 
-def test_quantiles_of_buckets_are_within_a_bucket_of_the_true_ones() -> None:
-    dice, registry = random.Random(1), CollectorRegistry()
+def test_bucket_quantiles_are_within_a_bucket_of_the_true_ones() -> None:
+    rng, registry = random.Random(1), CollectorRegistry()
     bounds = [k / 1_000 for k in range(5, 105, 5)]
     histogram = Histogram("parley_step_seconds", "x", registry=registry, buckets=bounds)
     for _ in range(20_000):
-        histogram.observe(dice.uniform(0.02, 0.1))
+        histogram.observe(rng.uniform(0.02, 0.1))
     counts = parse(generate_latest(registry).decode(), 0).buckets["parley_step_seconds"]
-    assert quantile_ms(counts, 0.5) == pytest.approx(60, abs=1)
-    assert quantile_ms(counts, 0.99) == pytest.approx(99.2, abs=1)
-    assert quantile_ms({0.1: 0, float("inf"): 9}, 0.5) == 100  # no more is known than that it was longer
-    assert quantile_ms({}, 0.5) is None
+    assert bucket_quantile_ms(counts, 0.5) == pytest.approx(60, abs=1)
+    assert bucket_quantile_ms(counts, 0.99) == pytest.approx(99.2, abs=1)
+    assert bucket_quantile_ms({0.1: 0, float("inf"): 9}, 0.5) == 100  # no more is known than that it was longer
+    assert bucket_quantile_ms({}, 0.5) is None
 
 
 @contextmanager
-def serving(status: int, body: str, asked: list[str]) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
+def serving(status: int, body: str, requests: list[str]) -> Iterator[str]:
+    class MetricsHandler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked.append(f"{self.path} {self.headers['Authorization']}")
+            requests.append(f"{self.path} {self.headers['Authorization']}")
             self.send_response(status)
             self.end_headers()
             self.wfile.write(body.encode())
@@ -80,52 +80,52 @@ def serving(status: int, body: str, asked: list[str]) -> Iterator[str]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), MetricsHandler)
     Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield f"ws://127.0.0.1:{server.server_port}/prefix/api/chat?seed=1"
     server.shutdown()
     server.server_close()
 
 
-def test_it_is_asked_beside_the_call_and_with_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_metrics, "ASKS_EVERY_S", 0.01)
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # calls know of no proxy, so neither does this
-    asked: list[str] = []
+def test_sampler_scrapes_beside_the_call_with_the_token_and_without_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_metrics, "SCRAPE_INTERVAL_S", 0.01)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # calls use no proxy, so neither does the sampler
+    requests: list[str] = []
     page = PAGE.format(running=1, refused=0, cpu_s=1, fast=1, slow=1)
-    with serving(200, page, asked) as url:
-        sampler = Sampler(url, {"Authorization": "Bearer secret"})
+    with serving(200, page, requests) as url:
+        sampler = MetricsSampler(url, {"Authorization": "Bearer secret"})
         sampler.start()
-        while len(asked) < 4:
+        while len(requests) < 4:
             pass
         sampler.stop()
     figures = sampler.between(float("-inf"), float("inf"))
     assert figures is not None
     assert figures["slots"] == 8
-    assert set(asked) == {"/prefix/metrics Bearer secret"}
+    assert set(requests) == {"/prefix/metrics Bearer secret"}
     assert sampler.between(-9, -1) is None
 
 
-def test_the_steps_of_a_time_are_those_between_the_answers_around_it() -> None:
-    sampler = Sampler("ws://here/api/chat", {})
+def test_model_step_of_a_time_is_from_the_samples_around_it() -> None:
+    sampler = MetricsSampler("ws://here/api/chat", {})
     pages = [PAGE.format(running=1, refused=0, cpu_s=1, fast=n, slow=m) for n, m in ((0, 0), (100, 0), (100, 100))]
     sampler._samples = [parse(page, at=100 + 2 * k) for k, page in enumerate(pages)]
-    assert sampler.step_ms(100.5, 101.5) == pytest.approx(5)  # 0 to 10 ms
-    assert sampler.step_ms(102, 103) == pytest.approx(45)
-    assert sampler.step_ms(101, 103) == pytest.approx(10)  # one half each
-    assert sampler.step_ms(99, 101) is None
-    assert sampler.step_ms(103, 105) is None
+    assert sampler.model_step_ms(100.5, 101.5) == pytest.approx(5)  # 0 to 10 ms
+    assert sampler.model_step_ms(102, 103) == pytest.approx(45)
+    assert sampler.model_step_ms(101, 103) == pytest.approx(10)  # one half each
+    assert sampler.model_step_ms(99, 101) is None
+    assert sampler.model_step_ms(103, 105) is None
 
 
 @pytest.mark.parametrize(
     ("status", "body"), [(404, ""), (401, ""), (200, "<html>a page</html>"), (200, "x_bucket 1\n")]
 )
-def test_a_server_without_metrics_is_asked_once(status: int, body: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_metrics, "ASKS_EVERY_S", 0.001)
-    asked: list[str] = []
-    with serving(status, body, asked) as url:
-        sampler = Sampler(url, {})
+def test_a_server_without_metrics_is_scraped_once(status: int, body: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_metrics, "SCRAPE_INTERVAL_S", 0.001)
+    requests: list[str] = []
+    with serving(status, body, requests) as url:
+        sampler = MetricsSampler(url, {})
         sampler.start()
         sampler._thread.join(5)
         assert not sampler._thread.is_alive()
-    assert len(asked) == 1
+    assert len(requests) == 1
     assert sampler.between(float("-inf"), float("inf")) is None
