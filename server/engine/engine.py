@@ -5,8 +5,8 @@ the thread sleeps until one comes. The results of a step are posted while the ne
 for the event loop.
 
 It does not wait to fill a batch. Where the device has time to spare, waiting only adds to every turnaround; where it
-has none, batches fill by themselves (`make bench ARGS="--only batching-wait"`). Owner: the engine thread, except for the
-constructor. Knows no event loop and no socket.
+has none, batches fill by themselves (`make bench ARGS="--only batching-wait"`). Owner: the engine thread, except for
+the constructor. Knows no event loop and no socket.
 """
 
 from __future__ import annotations
