@@ -74,10 +74,10 @@ def _quoted(value: object) -> str:
     return repr(text) if not text or any(c.isspace() or c in "\"'=" or not c.isprintable() for c in text) else text
 
 
-class Sparing(logging.Filter):
+class LogThrottle(logging.Filter):
     """Lets so many lines of one message through in a second, so that no flood of callers fills a disk.
 
-    How many were left out is told with the next of them, as `left_out`.
+    How many were left out is told with the next of them, as `suppressed`.
     """
 
     def __init__(self, per_second: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -97,8 +97,8 @@ class Sparing(logging.Filter):
         if self._said[message] > self._per_second:
             self._left_out[message] += 1
             return False
-        if left_out := self._left_out.pop(message, 0):
-            record.left_out = left_out
+        if suppressed := self._left_out.pop(message, 0):
+            record.suppressed = suppressed
         return True
 
 
@@ -118,7 +118,7 @@ def set_up_logging(level: int) -> None:
     """Log to stderr from `level` on; of the libraries only what went wrong."""
     handler = logging.StreamHandler()
     handler.setFormatter(_Text())
-    handler.addFilter(Sparing(_LINES_PER_SECOND))
+    handler.addFilter(LogThrottle(_LINES_PER_SECOND))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.captureWarnings(True)
     logging.getLogger("server").setLevel(level)

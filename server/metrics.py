@@ -136,7 +136,7 @@ class Metrics:
     def timings_ms(self) -> dict[str, dict[str, float]]:
         return {name: window.percentiles_ms() for name, window in self.windows.items()}
 
-    async def watch_loop(self) -> None:
+    async def measure_loop_lag(self) -> None:
         """Ten times a second, see how late the event loop comes to what is due; for ever."""
         loop = asyncio.get_running_loop()
         while True:

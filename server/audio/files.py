@@ -15,25 +15,25 @@ import soxr
 from server.audio.framing import SAMPLE_RATE_HZ, Pcm
 
 
-class SoundFileError(Exception):
+class AudioFileError(Exception):
     """A sound file that cannot be read or written. The message names it and says why."""
 
 
-def read_wav(path: str | Path) -> Pcm:
+def read_audio(path: str | Path) -> Pcm:
     """Read any file that libsndfile knows as f32 [n], mono at 24 kHz; the mean of its channels.
 
-    A 24 kHz mono int16 file comes back as exactly int16 / 32768. Raises SoundFileError.
+    A 24 kHz mono int16 file comes back as exactly int16 / 32768. Raises AudioFileError.
     """
     if not Path(path).is_file():  # of which libsndfile only says "System error"
-        raise SoundFileError(f"{path}: there is no such file.")
+        raise AudioFileError(f"{path}: there is no such file.")
     try:
         pcm, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)  # [n, channels]
     except (soundfile.SoundFileError, OSError, MemoryError) as error:  # a header may promise years of sound
-        raise SoundFileError(f"{path} cannot be read as sound: {error}") from error
+        raise AudioFileError(f"{path} cannot be read as sound: {error}") from error
     if not len(pcm):
-        raise SoundFileError(f"{path} holds no sound.")
+        raise AudioFileError(f"{path} holds no sound.")
     if not np.isfinite(pcm).all():
-        raise SoundFileError(f"{path} holds samples that are not numbers.")
+        raise AudioFileError(f"{path} holds samples that are not numbers.")
     mono = pcm[:, 0] if pcm.shape[1] == 1 else pcm.mean(axis=1)
     if rate_hz == SAMPLE_RATE_HZ:
         return np.ascontiguousarray(mono, np.float32)
@@ -41,9 +41,9 @@ def read_wav(path: str | Path) -> Pcm:
 
 
 def write_wav(path: str | Path, pcm: Pcm) -> None:
-    """Write f32 [n] within -1 … 1 as a 24 kHz mono int16 WAV, rounded and clipped. Raises SoundFileError."""
+    """Write f32 [n] within -1 … 1 as a 24 kHz mono int16 WAV, rounded and clipped. Raises AudioFileError."""
     int16 = np.clip(np.rint(pcm * 32768.0), -32768, 32767).astype(np.int16)
     try:
         soundfile.write(path, int16, SAMPLE_RATE_HZ, format="WAV", subtype="PCM_16")
     except (soundfile.SoundFileError, OSError) as error:
-        raise SoundFileError(f"{path} cannot be written: {error}") from error
+        raise AudioFileError(f"{path} cannot be written: {error}") from error

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from server.audio.framing import SAMPLE_RATE_HZ
 from server.audio.packet import packet_samples
 
-CAPTURE = b"OggS"
-_PAGE_START = CAPTURE + b"\0"  # and the version
+CAPTURE_PATTERN = b"OggS"
+_PAGE_START = CAPTURE_PATTERN + b"\0"  # and the version
 _OPUS_HEADERS = (b"OpusHead", b"OpusTags")
 MAX_PAGE_BYTES = 27 + 255 + 255 * 255  # 65,307
 MAX_OGG_PACKET_BYTES = 65_536  # over all its pages; a comment header may be large, sound never is
@@ -103,11 +103,11 @@ class OggOpusReader:
 
     def _next_capture(self, at: int) -> int:
         """Where the next page may begin; its capture pattern may be cut off by the end of the buffer."""
-        found = self._buffer.find(CAPTURE, at)
+        found = self._buffer.find(CAPTURE_PATTERN, at)
         if found >= 0:
             return found
         end = len(self._buffer)
-        return next(i for i in range(max(at, end - 3), end + 1) if CAPTURE.startswith(self._buffer[i:]))
+        return next(i for i in range(max(at, end - 3), end + 1) if CAPTURE_PATTERN.startswith(self._buffer[i:]))
 
     def _lose_page(self, is_page: bool) -> None:
         if self._serial is None:
@@ -200,7 +200,9 @@ class OggOpusWriter:
 
     def _page(self, packets: list[bytes], flags: int = 0) -> bytes:
         lacing = b"".join(b"\xff" * (len(packet) // 255) + bytes([len(packet) % 255]) for packet in packets)
-        head = _HEADER.pack(CAPTURE, 0, flags, self._granule, self._serial, self._sequence & 0xFFFFFFFF, 0, len(lacing))
+        head = _HEADER.pack(
+            CAPTURE_PATTERN, 0, flags, self._granule, self._serial, self._sequence & 0xFFFFFFFF, 0, len(lacing)
+        )
         page = head + lacing + b"".join(packets)
         self._sequence += 1
         return page[:_CRC_AT] + page_crc(page).to_bytes(4, "little") + page[_CRC_AT + 4 :]

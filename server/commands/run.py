@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import save_file
 from tqdm import tqdm
 
-from server.audio.files import SoundFileError, read_wav, write_wav
+from server.audio.files import AudioFileError, read_audio, write_wav
 from server.audio.framing import FRAME_SAMPLES
 from server.engine.batch import Batch
 from server.hub.resolve import ModelUnavailable
@@ -55,13 +55,13 @@ def run(args: argparse.Namespace) -> int:
             print(f"parley: cannot write {path}: there is no directory {path.parent}.", file=sys.stderr)
             return 1
     try:
-        pcm = read_wav(args.input)
+        pcm = read_audio(args.input)
         SessionParams.model_validate(choices)
         runner = load_runner(args.model, 1, args.device, args.dtype)
     except ValidationError:
         print("parley: --seed must be a number from 0 to 2⁶³ - 1.", file=sys.stderr)
         return 2
-    except (SoundFileError, ModelUnavailable) as error:
+    except (AudioFileError, ModelUnavailable) as error:
         print(f"parley: {error}", file=sys.stderr)
         return 1
     if len(pcm) < FRAME_SAMPLES:
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     runner.start(0, SessionParams.model_validate({**runner.card.params, **choices}))
     try:
         write(args, answer(runner, pcm))
-    except (OSError, SafetensorError, SoundFileError) as error:
+    except (OSError, SafetensorError, AudioFileError) as error:
         print(f"parley: {error}", file=sys.stderr)
         return 1
     return 0
@@ -107,7 +107,7 @@ def answer(runner: ModelRunner, pcm: NDArray[np.float32]) -> Answer:
 
 
 def write(args: argparse.Namespace, answered: Answer) -> None:
-    """Write what was asked for. Raises OSError, SoundFileError."""
+    """Write what was asked for. Raises OSError, AudioFileError."""
     if args.out_wav:
         write_wav(args.out_wav, answered.pcm)
     if args.out_tokens:

@@ -31,7 +31,7 @@ def create_app(service: Service, policy: AccessPolicy) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         service.start()
-        watches = [asyncio.create_task(service.watch()), asyncio.create_task(service.metrics.watch_loop())]
+        watches = [asyncio.create_task(service.watch()), asyncio.create_task(service.metrics.measure_loop_lag())]
         yield
         for watch in watches:
             watch.cancel()

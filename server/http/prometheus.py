@@ -19,7 +19,7 @@ from server.calls.service import Service
 from server.errors import BadParameter, CallEnded, CannotResume, Forbidden, ParleyError, Refused
 from server.metrics import Count, Histogram
 
-FRAME_TIMES = {
+FRAME_HISTOGRAMS = {
     "wait": ("parley_frame_wait_seconds", "From a frame's arrival to the step that takes it."),
     "send": ("parley_frame_send_seconds", "From the end of a step to the socket: the hop, Opus, the send."),
     "server": ("parley_server_seconds", "Turnaround less what the model took of it."),
@@ -79,7 +79,7 @@ class PrometheusExporter(Collector):
         for callers, histogram in sorted(metrics.steps.items()):
             step.add_metric([str(callers)], *_buckets(histogram))
         yield step
-        for key, (name, meaning) in FRAME_TIMES.items():
+        for key, (name, meaning) in FRAME_HISTOGRAMS.items():
             yield _histogram(name, meaning, metrics.frames[key])
         yield _histogram(
             "parley_queue_wait_seconds", "Time in the queue, of those who got a slot.", metrics.queue_waits

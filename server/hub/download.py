@@ -27,21 +27,21 @@ from tqdm import tqdm
 
 log = logging.getLogger(__name__)
 
-TELL_EVERY_S = 10.0
+LOG_INTERVAL_S = 10.0
 _READ_BYTES = 1 << 24
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-class Damaged(OSError):
+class ChecksumMismatch(OSError):
     """What was downloaded is not what the hub has."""
 
 
-def fetch_hashed(repo: str, name: str, revision: str | None) -> None:
+def download_verified(repo: str, name: str, revision: str | None) -> None:
     """Put the file into the cache where the hub's client looks for it, unless it is there.
 
     Texts such as config.json are left to the hub's client: the hub tells no SHA-256 of them.
 
-    Raises OSError and HTTPError for a download that breaks off, and `Damaged`.
+    Raises OSError and HTTPError for a download that breaks off, and `ChecksumMismatch`.
     """
     headers = build_hf_headers()
     try:
@@ -67,7 +67,7 @@ def _locked(lock: Path, part: Path, size: int, name: str) -> Iterator[None]:
     with ExitStack() as held:
         while True:
             try:
-                held.enter_context(WeakFileLock(lock, timeout=TELL_EVERY_S))
+                held.enter_context(WeakFileLock(lock, timeout=LOG_INTERVAL_S))
                 break
             except Timeout:
                 done = part.stat().st_size if part.exists() else 0
@@ -102,7 +102,7 @@ def _check(part: Path, sha256: str, name: str) -> None:
             digest.update(read)
     if digest.hexdigest() != sha256:
         part.unlink()
-        raise Damaged(f"{name} came damaged and was thrown away; start again to download it anew")
+        raise ChecksumMismatch(f"{name} came damaged and was thrown away; start again to download it anew")
 
 
 class _Lines(tqdm):
@@ -110,7 +110,7 @@ class _Lines(tqdm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.pop("name", None)
-        super().__init__(*args, **{**kwargs, "disable": False, "mininterval": TELL_EVERY_S, "miniters": 1})
+        super().__init__(*args, **{**kwargs, "disable": False, "mininterval": LOG_INTERVAL_S, "miniters": 1})
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
         """Called by tqdm each time that a bar would be drawn."""

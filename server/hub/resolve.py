@@ -19,7 +19,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from server.hub.download import fetch_hashed
+from server.hub.download import download_verified
 
 Resolve = Callable[[str], Path]
 
@@ -71,7 +71,7 @@ def _download(repo: str, name: str, revision: str | None) -> Path:
     """The file from the cache, or from the hub, whose progress is shown."""
     try:
         if not constants.HF_HUB_OFFLINE:
-            fetch_hashed(repo, name, revision)
+            download_verified(repo, name, revision)
         return Path(hf_hub_download(repo, name, revision=revision))
     except GatedRepoError as error:
         raise ModelUnavailable(

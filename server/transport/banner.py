@@ -23,14 +23,14 @@ def startup_banner(host: str, port: int, scheme: str, token: str | None) -> str:
         lines = [f"Parley is listening on {url(host)}"]
     else:
         lines = [f"Parley is listening on all addresses of this machine, here {url(_EVERY[host])}"]
-        if outward := outward_address():
+        if outward := outbound_address():
             lines.append(f"From other machines: {url(outward)}")
     if scheme == "http" and not is_local(host):
         lines.append("Browsers give a page of another machine the microphone only over https: --tls self, or a proxy.")
     return "\n".join(lines)
 
 
-def outward_address() -> str | None:
+def outbound_address() -> str | None:
     """This machine's address as its network knows it. Nothing is sent."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:

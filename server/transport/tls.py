@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from server.settings import Settings
-from server.transport.banner import outward_address
+from server.transport.banner import outbound_address
 
 _VALID_DAYS = 397  # the most that browsers grant
 _RENEW_AFTER_S = 360 * 86_400.0
@@ -49,7 +49,7 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
 def _own_certificate(settings: Settings) -> Path:
     """The file with a certificate for this machine's names, and its key; made when there is none or an old one."""
     hosts = {settings.host, socket.gethostname(), *settings.allowed_host} - {"0.0.0.0", "::"}
-    names = {"localhost", "127.0.0.1", "::1", outward_address() or "localhost", *filter(_can_be_certified, hosts)}
+    names = {"localhost", "127.0.0.1", "::1", outbound_address() or "localhost", *filter(_can_be_certified, hosts)}
     names = sorted(names)
     directory = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "parley"
     path = directory / f"tls-{hashlib.sha256(' '.join(names).encode()).hexdigest()[:16]}.pem"

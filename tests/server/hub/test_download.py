@@ -71,7 +71,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 100_000)
-    monkeypatch.setattr(download, "TELL_EVERY_S", 0.001)
+    monkeypatch.setattr(download, "LOG_INTERVAL_S", 0.001)
     yield told
     server.shutdown()
     server.server_close()

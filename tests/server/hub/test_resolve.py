@@ -32,7 +32,7 @@ def test_neither_directory_nor_repository(name: str):
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "fetch_hashed", lambda *_: None)
+    monkeypatch.setattr(hub, "download_verified", lambda *_: None)
 
 
 def test_names_reach_the_hub(monkeypatch: pytest.MonkeyPatch):
