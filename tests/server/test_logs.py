@@ -62,7 +62,7 @@ def test_json_is_one_object_a_line_with_everything_in_it():
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_a_line_for_a_terminal_that_is_not_utf_8(form: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
-    [line] = logged(f"write_logs_as({form!r}); logging.getLogger('server.x').info('µ 😀')")
+    [line] = logged(f"set_log_format({form!r}); logging.getLogger('server.x').info('µ 😀')")
     if form == "json":
         assert json.loads(line)["message"] == "µ 😀"
     else:

@@ -68,7 +68,7 @@ def error(kind: type[Exception]) -> Exception:
         (errors.GatedRepoError, "gated.*HF_TOKEN"),
         (errors.RepositoryNotFoundError, "no repository a/b.*HF_TOKEN"),
         (errors.RevisionNotFoundError, "no revision v9"),
-        (errors.LocalEntryNotFoundError, "not on this machine"),
+        (errors.LocalEntryNotFoundError, "not in the cache"),
         (errors.HfHubHTTPError, "cannot be downloaded: no$"),
         (OSError, "cannot be downloaded: no$"),
         (RuntimeError, "cannot be downloaded: no$"),
