@@ -40,12 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="demo",
         help="checkpoint directory, Hugging Face repo id, or demo (default: %(default)s)",
     )
-    model.add_argument(
-        "--device",
-        choices=["auto", "cpu", "cuda", "mps"],
-        default="auto",
-        help="device to run the model on (default: %(default)s)",
-    )
+    devices = ["auto", "cpu", "cuda", "mps"]
+    model.add_argument("--device", choices=devices, default="auto", help="device to run on (default: %(default)s)")
     model.add_argument(
         "--dtype",
         choices=["auto", "float32", "bfloat16", "float16"],
@@ -79,30 +75,30 @@ def run(args: argparse.Namespace) -> int:
         sampling |= {"text_temperature": 0.0, "audio_temperature": 0.0}
     for path in filter(None, (args.out_wav, args.out_text, args.out_tokens)):
         if not path.parent.is_dir():  # an error now, not after an hour of computing
-            print(f"parley: cannot write {path}: no directory {path.parent}.", file=sys.stderr)
-            return 1
+            return _fail(1, f"cannot write {path}: no directory {path.parent}.")
     try:
         pcm = read_audio(args.input)
         SessionParams.model_validate(sampling)
         runner = load_runner(args.model, 1, args.device, args.dtype)
     except ValidationError:
-        print("parley: --seed must be from 0 to 2^63 - 1.", file=sys.stderr)
-        return 2
+        return _fail(2, "--seed must be from 0 to 2^63 - 1.")
     except (AudioFileError, ModelUnavailable) as error:
-        print(f"parley: {error}", file=sys.stderr)
-        return 1
+        return _fail(1, str(error))
     if len(pcm) < FRAME_SAMPLES:
-        print(f"parley: {args.input} is shorter than one frame of 80 ms.", file=sys.stderr)
-        return 1
+        return _fail(1, f"{args.input} is shorter than one frame of 80 ms.")
     if runner.card.notice:
         print(runner.card.notice, file=sys.stderr)
     runner.start(0, SessionParams.model_validate({**runner.card.params, **sampling}))
     try:
         write_output(args, run_model(runner, pcm))
     except (OSError, SafetensorError, AudioFileError) as error:
-        print(f"parley: {error}", file=sys.stderr)
-        return 1
+        return _fail(1, str(error))
     return 0
+
+
+def _fail(status: int, message: str) -> int:
+    print(f"parley: {message}", file=sys.stderr)
+    return status
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,17 +115,17 @@ def run_model(runner: ModelRunner, pcm: NDArray[np.float32]) -> RunOutput:
     """Step slot 0 of `runner` through `pcm` f32 [n], without a partial last frame."""
     frames = pcm[: len(pcm) // FRAME_SAMPLES * FRAME_SAMPLES].reshape(-1, FRAME_SAMPLES)
     active = np.ones(1, np.bool_)
-    pieces, said = [], []
-    for frame in tqdm(frames, desc="Listening", unit="frame", disable=None):
-        spoken, text = runner.speak(Batch(frame[None], active))
-        said.append(spoken)
+    steps, pieces = [], []
+    for frame in tqdm(frames, desc="Running", unit="frame", disable=None):
+        step, text = runner.speak(Batch(frame[None], active))
+        steps.append(step)
         pieces += text
-    out = [spoken for spoken in said if spoken.spoken[0]]
+    spoken = [step for step in steps if step.spoken[0]]
     return RunOutput(
-        np.concatenate([spoken.pcm[0] for spoken in out]) if out else np.zeros(0, np.float32),
+        np.concatenate([step.pcm[0] for step in spoken]) if spoken else np.zeros(0, np.float32),
         "".join(pieces).strip(),
-        np.stack([spoken.codes[0] for spoken in said], axis=1).astype(np.int32),
-        np.array([spoken.tokens[0] for spoken in out], np.int32).reshape(len(out), said[0].tokens.shape[1]),
+        np.stack([step.codes[0] for step in steps], axis=1).astype(np.int32),
+        np.array([step.tokens[0] for step in spoken], np.int32).reshape(len(spoken), steps[0].tokens.shape[1]),
     )
 
 

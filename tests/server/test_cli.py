@@ -65,6 +65,7 @@ def test_help_names_every_setting(capsys: pytest.CaptureFixture[str]):
         main(["serve", "--help"])
     assert left.value.code == 0
     told = capsys.readouterr().out
+    assert told.startswith("usage: parley serve [OPTIONS]\n")
     for flag in (
         "--host",
         "--port",
