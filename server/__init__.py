@@ -1,3 +1,3 @@
-"""Parley's server: many full-duplex calls, one batched engine."""
+"""A full-duplex speech server: one batched engine steps many calls."""
 
 __version__ = "0.1.0"

@@ -1,11 +1,11 @@
-"""IP addresses and host names: which mean this machine, and which belong to one client."""
+"""IP addresses and host names: which of them are local, and which count as one client."""
 
 from __future__ import annotations
 
 import ipaddress
 
-_IPV6_SITE_BITS = 64  # one household or machine may use every address of such a network
-_MAX_NAME_CHARS = 64  # of what a proxy says in an address's place
+_IPV6_SITE_BITS = 64  # one household or machine may use all addresses of a /64
+_MAX_NAME_CHARS = 64  # of a name that a proxy sends instead of an address
 
 
 def is_ip_address(host: str) -> bool:
@@ -18,7 +18,7 @@ def is_ip_address(host: str) -> bool:
 
 
 def is_local(host: str) -> bool:
-    """True for names and addresses that mean this machine and that no other machine can reach."""
+    """True for localhost, its subdomains and loopback addresses, which no other machine can reach."""
     host = host.removeprefix("[").removesuffix("]")
     if is_ip_address(host):
         return ipaddress.ip_address(host).is_loopback
@@ -26,7 +26,7 @@ def is_local(host: str) -> bool:
 
 
 def client_key(address: str) -> str | None:
-    """What is counted as one client: an IPv4 address, an IPv6 /64 network; None for this machine itself."""
+    """What counts as one client: an IPv4 address or an IPv6 /64 network; None for loopback."""
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

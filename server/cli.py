@@ -1,7 +1,7 @@
-"""`parley serve | run | load | bench | plan`: where everything is put together.
+"""The `parley` command: serve, run, load, bench and plan.
 
-Each subcommand lives in a module of its own, imported only when it is asked for: `load` and the echo need
-no torch.
+Each subcommand has its own module, which is imported only if it is chosen: `load` and `serve --model echo` need no
+torch.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import server
 from server.logs import set_up_logging
 
 _COMMANDS = {
-    "serve": ("server.commands.serve", "answer calls: the web page and /api/chat"),
-    "run": ("server.commands.run", "let the model answer a sound file"),
-    "load": ("server.load", "call a server many times at once and measure"),
-    "bench": ("model.bench", "measure a model's step on this machine, by callers"),
-    "plan": ("model.plan", "say how many callers a GPU would hold, before you rent it"),
+    "serve": ("server.commands.serve", "serve calls and the web page"),
+    "run": ("server.commands.run", "answer an audio file with the model, without a server"),
+    "load": ("server.load", "load-test a server with many calls at once"),
+    "bench": ("model.bench", "measure the time of a model's step on this machine"),
+    "plan": ("model.plan", "estimate how many calls a GPU can hold"),
 }
 
 
@@ -29,10 +29,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The `parley` command. Returns the exit status."""
     argv = sys.argv[1:] if argv is None else list(argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr does: a terminal may lack a character, or UTF-8
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: terminals lack characters
     try:
         parser = _parser(argv)
-    except ImportError as error:  # the Opus library is not part of the Python packages
+    except ImportError as error:  # libopus is not a Python package
         print(f"parley: {error}", file=sys.stderr)
         return 1
     args = parser.parse_args(argv)
@@ -44,14 +44,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
-    """The parser; only the subcommand that `argv` names is imported and gets its flags."""
-    parser = argparse.ArgumentParser(prog="parley", description=server.__doc__)
+    """The parser. Only the subcommand that `argv` names is imported and gets its flags."""
+    parser = argparse.ArgumentParser(
+        prog="parley",
+        usage="%(prog)s [OPTIONS] COMMAND ...",
+        description=server.__doc__,
+        epilog="`parley COMMAND --help` describes the flags of a command.",
+    )
     parser.add_argument("--version", action="version", version=f"parley {server.__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(title="commands", prog="parley", required=True, metavar="COMMAND")
     chosen = next((argument for argument in argv if not argument.startswith("-")), None)
     for name, (module_name, summary) in _COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
-        command.add_argument("--verbose", action="store_true", help="log more")
+        command.add_argument("--verbose", action="store_true", help="log debug messages too")
         if name == chosen:
             module = importlib.import_module(module_name)
             module.add_arguments(command)

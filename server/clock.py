@@ -1,4 +1,4 @@
-"""Where the server reads the time, so that tests can set it."""
+"""The server's source of time, which tests replace."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Clock(Protocol):
 
 
 class WallClock:
-    """The process's own."""
+    """The process's monotonic clock."""
 
     def now(self) -> float:
         return time.perf_counter()

@@ -1,7 +1,7 @@
 """Logging: a constant message and fields, as text or as JSON. Never a caller's audio or words.
 
-Whatever is logged in the course of a call carries the call's id, and whatever looks like a secret is taken out of
-every line, the libraries' own lines included. Knows neither calls nor settings.
+Every line that is logged during a call carries the call's id, and secrets are removed from every line, those of
+libraries included. Knows neither calls nor settings.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from typing import Literal
 
 call_id: ContextVar[str | None] = ContextVar("call_id", default=None)  # of the call that the running task serves
 
-_LINES_PER_SECOND = 50  # of one message: more than so many calls can begin or end in earnest
-_STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
-# In an address, in a header, in a subprotocol, and signed tokens wherever they stand.
+_MAX_LINES_PER_S = 50  # of one message; only a flood of calls exceeds it
+_STANDARD_ATTRIBUTES = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
+# In a URL, in a header, in a subprotocol; and signed tokens anywhere.
 _SECRET = re.compile(
     r"""((?:token|resume)=|bearer\s+|parley\.token\.)[^\s&"'\\,]+|\beyJ[\w-]+\.[\w-]+\.[\w-]+""", re.IGNORECASE
 )
@@ -32,8 +32,8 @@ def _redacted(line: str) -> str:
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:
-    """What was passed as `extra`, and the call's id."""
-    fields = {name: value for name, value in vars(record).items() if name not in _STANDARD}
+    """The fields that were passed as `extra`, and the call's id."""
+    fields = {name: value for name, value in vars(record).items() if name not in _STANDARD_ATTRIBUTES}
     call = call_id.get()
     return fields if call is None else {"call": call, **fields}
 
@@ -65,7 +65,7 @@ class _Json(logging.Formatter):
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         redacted = _redacted(json.dumps(line, default=str, ensure_ascii=False))
-        # Whatever stderr's encoding lacks, it would escape as Python does, which is not JSON.
+        # stderr would escape characters that its encoding lacks as Python does, which is not JSON.
         return re.sub(r"[^\x00-\x7f]+", lambda found: json.dumps(found[0])[1:-1], redacted)
 
 
@@ -74,10 +74,10 @@ def _quoted(value: object) -> str:
     return repr(text) if not text or any(c.isspace() or c in "\"'=" or not c.isprintable() for c in text) else text
 
 
-class Sparing(logging.Filter):
-    """Lets so many lines of one message through in a second, so that no flood of callers fills a disk.
+class LogThrottle(logging.Filter):
+    """Passes at most `per_second` lines of one message in each second, so that a flood of calls cannot fill a disk.
 
-    How many were left out is told with the next of them, as `left_out`.
+    The next line of that message carries the number that was dropped, as `suppressed`.
     """
 
     def __init__(self, per_second: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -85,48 +85,48 @@ class Sparing(logging.Filter):
         self._per_second = per_second
         self._clock = clock
         self._second = 0
-        self._said: Counter[tuple[str, str]] = Counter()  # in this second
-        self._left_out: Counter[tuple[str, str]] = Counter()
+        self._seen: Counter[tuple[str, str]] = Counter()  # in this second
+        self._suppressed: Counter[tuple[str, str]] = Counter()
 
     def filter(self, record: logging.LogRecord) -> bool:
         message = record.name, str(record.msg)
         if (second := int(self._clock())) != self._second:
             self._second = second
-            self._said.clear()
-        self._said[message] += 1
-        if self._said[message] > self._per_second:
-            self._left_out[message] += 1
+            self._seen.clear()
+        self._seen[message] += 1
+        if self._seen[message] > self._per_second:
+            self._suppressed[message] += 1
             return False
-        if left_out := self._left_out.pop(message, 0):
-            record.left_out = left_out
+        if suppressed := self._suppressed.pop(message, 0):
+            record.suppressed = suppressed
         return True
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    """False for what uvicorn takes for an error: a call refused before its upgrade, a caller's text that is no UTF-8,
-    tasks ended by a second signal (which Starlette tells as text).
+def _is_unexpected(record: logging.LogRecord) -> bool:
+    """False for errors of uvicorn that are expected: a call refused before its upgrade, a client's text that is not
+    UTF-8, tasks cancelled by a second signal (which Starlette logs as text).
     """
     if record.exc_info and record.exc_info[0] is asyncio.CancelledError:
         return False
-    told = record.getMessage()
-    return not told.rstrip().endswith("asyncio.exceptions.CancelledError") and not any(
-        said in told for said in ("without completing handshake", "Invalid UTF-8 sequence")
+    message = record.getMessage()
+    return not message.rstrip().endswith("asyncio.exceptions.CancelledError") and not any(
+        expected in message for expected in ("without completing handshake", "Invalid UTF-8 sequence")
     )
 
 
 def set_up_logging(level: int) -> None:
-    """Log to stderr from `level` on; of the libraries only what went wrong."""
+    """Log to stderr from `level` on, and from WARNING on for libraries."""
     handler = logging.StreamHandler()
     handler.setFormatter(_Text())
-    handler.addFilter(Sparing(_LINES_PER_SECOND))
+    handler.addFilter(LogThrottle(_MAX_LINES_PER_S))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.captureWarnings(True)
     logging.getLogger("server").setLevel(level)
     logging.getLogger("model").setLevel(level)
-    logging.getLogger("uvicorn.error").addFilter(_is_news)
+    logging.getLogger("uvicorn.error").addFilter(_is_unexpected)
 
 
 def set_log_format(form: Literal["text", "json"]) -> None:
-    """Choose what a line looks like, after `set_up_logging`."""
+    """Choose the format of lines. Call after `set_up_logging`."""
     for handler in logging.getLogger().handlers:
         handler.setFormatter(_Json() if form == "json" else _Text())

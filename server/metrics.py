@@ -1,7 +1,6 @@
-"""What the server counts and times: plain numbers in memory, bounded, each kept once.
+"""The server's counters and durations: plain numbers in memory, bounded, each kept once.
 
-`/api/info`, `/metrics` and the log line at a call's end all read what is here. Owner: the event loop. Knows nothing
-of who counts, and no format.
+`/api/info`, `/metrics` and the log line at the end of a call read them. Owner: the event loop. Knows no format.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ from typing import Self
 
 import numpy as np
 
-_WINDOW = 4096  # samples: five minutes of one call, five seconds of sixty-four
-_LAG_EVERY_S = 0.1
+_WINDOW_SAMPLES = 4096  # five minutes of one call, five seconds of 64 calls
+_LAG_INTERVAL_S = 0.1
 
-# Fine around the 80 ms that everything has to fit into.
+# Fine up to 80 ms, the time of a frame.
 FRAME_BOUNDS_S = (
     *(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08),
     *(0.1, 0.12, 0.16, 0.24, 0.4, 0.8, 1.6),
@@ -28,7 +27,7 @@ CALL_BOUNDS_S = (1, 5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600)
 
 
 class Count(StrEnum):
-    """Everything that is counted, by its name in `/api/info` and in logs; `/metrics` says `parley_` before it."""
+    """The counters, by their names in `/api/info` and in logs; `/metrics` puts `parley_` before them."""
 
     help: str
 
@@ -63,17 +62,17 @@ class Count(StrEnum):
 
 
 class RollingWindow:
-    """The last few thousand samples of one duration."""
+    """The last 4,096 samples of one duration, of which percentiles are computed."""
 
     def __init__(self) -> None:
-        self._samples_s = array("d")  # a ring, once it is full
+        self._samples_s = array("d")  # a ring buffer, once it is full
         self._added = 0
 
     def add(self, seconds: float) -> None:
-        if self._added < _WINDOW:
+        if self._added < _WINDOW_SAMPLES:
             self._samples_s.append(seconds)
         else:
-            self._samples_s[self._added % _WINDOW] = seconds
+            self._samples_s[self._added % _WINDOW_SAMPLES] = seconds
         self._added += 1
 
     def percentiles_ms(self) -> dict[str, float]:
@@ -85,11 +84,11 @@ class RollingWindow:
 
 
 class Histogram:
-    """All samples of one duration, as how many fell below each bound."""
+    """All samples of one duration, counted by bounds."""
 
     def __init__(self, bounds_s: tuple[float, ...]) -> None:
         self.bounds_s = bounds_s
-        self.counts = [0] * (len(bounds_s) + 1)  # the last one: above every bound
+        self.counts = [0] * (len(bounds_s) + 1)  # each up to its bound; the last one: above all bounds
         self.sum_s = 0.0
 
     def add(self, seconds: float) -> None:
@@ -98,16 +97,16 @@ class Histogram:
 
 
 class Metrics:
-    """Counters and durations of one process."""
+    """Counters and durations of one server."""
 
     def __init__(self) -> None:
         self.counts: Counter[Count] = Counter()
-        self.refused: Counter[str] = Counter()  # by the code of `errors.py`
-        self.ended: Counter[str] = Counter()  # the same
-        # Per frame, from its offer to the socket: before the step, after it, all but the model, everything.
+        self.refused: Counter[str] = Counter()  # by the error's code
+        self.ended: Counter[str] = Counter()  # by the error's code
+        # Of each frame: before its step, after it, all but the step, and from arrival to the socket.
         self.frames = {name: Histogram(FRAME_BOUNDS_S) for name in ("wait", "send", "server", "turnaround")}
         self.windows = {name: RollingWindow() for name in ("step", *self.frames)}
-        self.steps: dict[int, Histogram] = {}  # by how many frames were in them, rounded up to a power of two
+        self.steps: dict[int, Histogram] = {}  # by the callers in a step, rounded up to a power of two
         self.calls, self.queue_waits = Histogram(CALL_BOUNDS_S), Histogram(CALL_BOUNDS_S)
         self.loop_lag = Histogram(FRAME_BOUNDS_S)
 
@@ -115,12 +114,12 @@ class Metrics:
         self.counts.update(counts)
 
     def add_call(self, code: str, seconds: float) -> None:
-        """A call that had begun is over."""
+        """Count the end of a call that had been greeted, by the error's code."""
         self.ended[code] += 1
         self.calls.add(seconds)
 
     def add_step(self, callers: int, rows: int, seconds: float) -> None:
-        """One step over `rows` of the batch, with a frame of each of so many callers."""
+        """Count one step that computed `rows` of the batch, `callers` of which held a frame."""
         self.counts[Count.ROWS_COMPUTED] += rows
         self.counts[Count.ROWS_USED] += callers
         self.windows["step"].add(seconds)
@@ -137,10 +136,10 @@ class Metrics:
     def timings_ms(self) -> dict[str, dict[str, float]]:
         return {name: window.percentiles_ms() for name, window in self.windows.items()}
 
-    async def watch_loop(self) -> None:
-        """Ten times a second, see how late the event loop comes to what is due; for ever."""
+    async def measure_loop_lag(self) -> None:
+        """Measure ten times a second, without end, how late the event loop wakes a task."""
         loop = asyncio.get_running_loop()
         while True:
-            due_at = loop.time() + _LAG_EVERY_S
-            await asyncio.sleep(_LAG_EVERY_S)
+            due_at = loop.time() + _LAG_INTERVAL_S
+            await asyncio.sleep(_LAG_INTERVAL_S)
             self.loop_lag.add(max(0.0, loop.time() - due_at))

@@ -1,6 +1,6 @@
-"""Packets of any length in, exact frames out.
+"""The server's PCM: its sample rate, its frame and packet lengths, and how to cut PCM into frames.
 
-Knows the one rate and the two lengths that the whole server speaks of; knows no Opus, no sockets, no time.
+Knows no Opus, no sockets and no time.
 """
 
 from __future__ import annotations
@@ -9,24 +9,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 SAMPLE_RATE_HZ = 24_000
-FRAME_SAMPLES = 1_920  # one frame: what the model takes and gives in one step
+FRAME_SAMPLES = 1_920  # one frame: the model's input and output of one step
 FRAME_S = FRAME_SAMPLES / SAMPLE_RATE_HZ  # 0.08
-PACKET_SAMPLES = 480  # one Opus packet of 20 ms, as we send them
+PACKET_SAMPLES = 480  # one Opus packet of 20 ms, as the server sends them
 
 Pcm = NDArray[np.float32]  # mono, 24 kHz, nominally within -1 … 1
 
 
 class FrameAssembler:
-    """Cuts one caller's PCM into frames. Holds less than one frame between calls."""
+    """Cuts one client's PCM into frames. Holds less than one frame from one `push` to the next."""
 
     def __init__(self) -> None:
         self._partial = np.empty(FRAME_SAMPLES, np.float32)
         self.pending_samples = 0  # valid samples at the head of _partial
 
     def push(self, pcm: Pcm) -> list[Pcm]:
-        """Take `pcm` f32 [n] of any length; return the frames f32 [1920] that it completes.
+        """Add `pcm` f32 [n] of any length; return the frames f32 [1920] that it completes.
 
-        Every frame is an array of its own: the caller may reuse its buffer at once.
+        Frames are copies, so `pcm` may be reused at once.
         """
         frames: list[Pcm] = []
         while len(pcm) >= (missing := FRAME_SAMPLES - self.pending_samples):

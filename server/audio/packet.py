@@ -1,7 +1,6 @@
-"""What an Opus packet says of itself in its first two bytes (RFC 6716 §3.1), without decoding it.
+"""The duration of an Opus packet, read from its first two bytes (RFC 6716 §3.1) without decoding it.
 
-Knows no libopus. Ogg's granule positions, the bound on one message and the load tester's count of heard
-frames all need the length of a packet in time.
+Needs no libopus. Ogg's granule positions, the size limit of a message and the load tester's frame count use it.
 """
 
 from __future__ import annotations
@@ -13,11 +12,11 @@ MAX_PACKET_SAMPLES = SAMPLE_RATE_HZ * 120 // 1000  # RFC 6716 §3.2: no packet i
 
 
 class UndecodablePacket(Exception):
-    """A packet that its decoder refuses. The decoder stays usable: `conceal` the packet's time and go on."""
+    """A packet cannot be decoded. The decoder stays usable: `conceal` the packet's duration and continue."""
 
 
 def _subframe_samples(config: int) -> int:
-    """Samples at 24 kHz of one Opus frame of the TOC's configuration (RFC 6716, table 2)."""
+    """Samples at 24 kHz of one Opus frame of a TOC byte's configuration number (RFC 6716, table 2)."""
     if config < 12:  # SILK: 10, 20, 40, 60 ms
         return (240, 480, 960, 1440)[config & 3]
     if config < 16:  # hybrid: 10, 20 ms
@@ -29,7 +28,7 @@ _SUBFRAME_SAMPLES = tuple(_subframe_samples(toc >> 3) for toc in range(256))
 
 
 def packet_samples(packet: bytes) -> int:
-    """Samples at 24 kHz that `packet` decodes to; 0 when it cannot be an Opus packet."""
+    """Samples at 24 kHz that `packet` decodes to; 0 if it is not an Opus packet."""
     if not 0 < len(packet) <= MAX_PACKET_BYTES:
         return 0
     toc = packet[0]

@@ -1,1 +1,1 @@
-"""The subcommands of `parley`, a file each."""
+"""The subcommands of `parley`, one file each."""

@@ -1,6 +1,6 @@
-"""`parley run`: let the model answer a sound file, without a server, and keep what it said.
+"""`parley run`: answer an audio file with the model, without a server, and write its speech, text and tokens.
 
-The same frames through the same runner as in a call, so that what is written is what a caller would have got.
+The same frames go through the same runner as in a call, so the files hold what a client would have received.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import save_file
 from tqdm import tqdm
 
-from server.audio.files import SoundFileError, read_wav, write_wav
+from server.audio.files import AudioFileError, read_audio, write_wav
 from server.audio.framing import FRAME_SAMPLES
 from server.engine.batch import Batch
 from server.hub.resolve import ModelUnavailable
@@ -30,89 +30,115 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `parley run`."""
-    parser.add_argument("input", metavar="INPUT.wav", type=Path, help="what the model hears; any rate, any channels")
-    parser.add_argument("--model", default="demo", help="checkpoint directory, Hugging Face repo id, or demo (default)")
-    parser.add_argument("--greedy", action="store_true", help="take the likeliest token every time")
-    parser.add_argument("--seed", type=int, default=0, help="repeat a run by its seed (default 0)")
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], default="auto", help="where to run")
-    parser.add_argument(
-        "--dtype", choices=["auto", "float32", "bfloat16", "float16"], default="auto", help="its numbers"
+    parser.usage = "%(prog)s [OPTIONS] PATH"
+    parser.add_argument("input", metavar="PATH", type=Path, help="audio file to answer, with any rate and channels")
+
+    model = parser.add_argument_group("model")
+    model.add_argument(
+        "--model",
+        metavar="NAME",
+        default="demo",
+        help="checkpoint directory, Hugging Face repo id, or demo (default: %(default)s)",
     )
-    parser.add_argument("--out-wav", metavar="F", type=Path, help="write what it says, 24 kHz mono")
-    parser.add_argument("--out-text", metavar="F", type=Path, help="write what it thinks (default: to the terminal)")
-    parser.add_argument("--out-tokens", metavar="F", type=Path, help="write codes [K, T] and tokens [T', 1 + dep_q]")
+    devices = ["auto", "cpu", "cuda", "mps"]
+    model.add_argument("--device", choices=devices, default="auto", help="device to run on (default: %(default)s)")
+    model.add_argument(
+        "--dtype",
+        choices=["auto", "float32", "bfloat16", "float16"],
+        default="auto",
+        help="data type to compute in; auto: bfloat16 on a GPU, float32 on a CPU (default: %(default)s)",
+    )
+
+    sampling = parser.add_argument_group("sampling")
+    sampling.add_argument("--greedy", action="store_true", help="always choose the most likely token")
+    sampling.add_argument(
+        "--seed", metavar="N", type=int, default=0, help="seed; the same seed repeats a run (default: %(default)s)"
+    )
+
+    output = parser.add_argument_group("output")
+    output.add_argument("--out-wav", metavar="PATH", type=Path, help="write the model's speech as WAV, 24 kHz mono")
+    output.add_argument("--out-text", metavar="PATH", type=Path, help="write the model's text (default: print it)")
+    output.add_argument(
+        "--out-tokens",
+        metavar="PATH",
+        type=Path,
+        help="write the input's codes [K, T] and the model's tokens [T', 1 + dep_q] as safetensors",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run one file through the model; the process's exit status."""
+    """Answer one file. Returns the exit status: 0, 1 for a failure, 2 for an invalid flag."""
     from server.engine.model_runner import load_runner
 
-    choices = {"text_seed": args.seed, "audio_seed": args.seed}
+    sampling: dict[str, float] = {"text_seed": args.seed, "audio_seed": args.seed}
     if args.greedy:
-        choices |= {"text_temperature": 0.0, "audio_temperature": 0.0}
+        sampling |= {"text_temperature": 0.0, "audio_temperature": 0.0}
     for path in filter(None, (args.out_wav, args.out_text, args.out_tokens)):
-        if not path.parent.is_dir():  # said before the model has listened for an hour
-            print(f"parley: cannot write {path}: there is no directory {path.parent}.", file=sys.stderr)
-            return 1
+        if not path.parent.is_dir():  # an error now, not after an hour of computing
+            return _fail(1, f"cannot write {path}: no directory {path.parent}.")
     try:
-        pcm = read_wav(args.input)
-        SessionParams.model_validate(choices)
+        pcm = read_audio(args.input)
+        SessionParams.model_validate(sampling)
         runner = load_runner(args.model, 1, args.device, args.dtype)
     except ValidationError:
-        print("parley: --seed must be a number from 0 to 2⁶³ - 1.", file=sys.stderr)
-        return 2
-    except (SoundFileError, ModelUnavailable) as error:
-        print(f"parley: {error}", file=sys.stderr)
-        return 1
+        return _fail(2, "--seed must be from 0 to 2^63 - 1.")
+    except (AudioFileError, ModelUnavailable) as error:
+        return _fail(1, str(error))
     if len(pcm) < FRAME_SAMPLES:
-        print(f"parley: {args.input} is shorter than one frame of 80 ms.", file=sys.stderr)
-        return 1
+        return _fail(1, f"{args.input} is shorter than one frame of 80 ms.")
     if runner.card.notice:
         print(runner.card.notice, file=sys.stderr)
-    runner.start(0, SessionParams.model_validate({**runner.card.params, **choices}))
+    runner.start(0, SessionParams.model_validate({**runner.card.params, **sampling}))
     try:
-        write(args, answer(runner, pcm))
-    except (OSError, SafetensorError, SoundFileError) as error:
-        print(f"parley: {error}", file=sys.stderr)
-        return 1
+        write_output(args, run_model(runner, pcm))
+    except (OSError, SafetensorError, AudioFileError) as error:
+        return _fail(1, str(error))
     return 0
 
 
+def _fail(status: int, message: str) -> int:
+    print(f"parley: {message}", file=sys.stderr)
+    return status
+
+
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """A whole file's answer, in the shapes that `--out-tokens` writes."""
+class RunOutput:
+    """The model's output for a whole file."""
 
     pcm: NDArray[np.float32]  # [T' · FRAME_SAMPLES]
     text: str
-    codes: NDArray[np.int32]  # [K, T], heard
-    tokens: NDArray[np.int32]  # [T', 1 + dep_q], spoken, text first; T' is T less the delay between streams
+    codes: NDArray[np.int32]  # [K, T], of the input
+    tokens: NDArray[np.int32]  # [T', 1 + dep_q], of the output, text first; T' is T minus the longest delay
 
 
-def answer(runner: ModelRunner, pcm: NDArray[np.float32]) -> Answer:
-    """Everything that slot 0 of `runner` says to f32 [n]; a last, partial frame is left out."""
+def run_model(runner: ModelRunner, pcm: NDArray[np.float32]) -> RunOutput:
+    """Step slot 0 of `runner` through `pcm` f32 [n], without a partial last frame."""
     frames = pcm[: len(pcm) // FRAME_SAMPLES * FRAME_SAMPLES].reshape(-1, FRAME_SAMPLES)
     active = np.ones(1, np.bool_)
-    pieces, said = [], []
-    for frame in tqdm(frames, desc="Listening", unit="frame", disable=None):
-        spoken, text = runner.speak(Batch(frame[None], active))
-        said.append(spoken)
+    steps, pieces = [], []
+    for frame in tqdm(frames, desc="Running", unit="frame", disable=None):
+        step, text = runner.speak(Batch(frame[None], active))
+        steps.append(step)
         pieces += text
-    out = [spoken for spoken in said if spoken.spoken[0]]
-    return Answer(
-        np.concatenate([spoken.pcm[0] for spoken in out]) if out else np.zeros(0, np.float32),
+    spoken = [step for step in steps if step.spoken[0]]
+    return RunOutput(
+        np.concatenate([step.pcm[0] for step in spoken]) if spoken else np.zeros(0, np.float32),
         "".join(pieces).strip(),
-        np.stack([spoken.codes[0] for spoken in said], axis=1).astype(np.int32),
-        np.array([spoken.tokens[0] for spoken in out], np.int32).reshape(len(out), said[0].tokens.shape[1]),
+        np.stack([step.codes[0] for step in steps], axis=1).astype(np.int32),
+        np.array([step.tokens[0] for step in spoken], np.int32).reshape(len(spoken), steps[0].tokens.shape[1]),
     )
 
 
-def write(args: argparse.Namespace, answered: Answer) -> None:
-    """Write what was asked for. Raises OSError, SoundFileError."""
+def write_output(args: argparse.Namespace, output: RunOutput) -> None:
+    """Write the files that `args` names, and print the text if none is for it.
+
+    Raises OSError, SafetensorError, AudioFileError.
+    """
     if args.out_wav:
-        write_wav(args.out_wav, answered.pcm)
+        write_wav(args.out_wav, output.pcm)
     if args.out_tokens:
-        save_file({"codes": np.ascontiguousarray(answered.codes), "tokens": answered.tokens}, args.out_tokens)
+        save_file({"codes": np.ascontiguousarray(output.codes), "tokens": output.tokens}, args.out_tokens)
     if args.out_text:
-        args.out_text.write_text(answered.text + "\n", encoding="utf-8")
+        args.out_text.write_text(output.text + "\n", encoding="utf-8")
     else:
-        print(answered.text)
+        print(output.text)

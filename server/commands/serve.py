@@ -1,9 +1,10 @@
-"""`parley serve`: settings, the order in which the server comes up and goes down, and the exit status.
+"""`parley serve`: settings, the order of startup and shutdown, and the exit status.
 
-Up: bind, answer, load the model meanwhile. Down: refuse new clients, drain the calls, close, stop the engine.
+Startup: listen, then load the model while `/api/info` and the probes answer. Shutdown: refuse new clients, drain the
+calls, close the sockets, stop the engine.
 
-The process ends with 0 after a signal, 1 when it could not start (the address, the model), 2 for a wrong setting, and
-3 when the engine failed or hung while it served: only then is the same start again worth a try.
+The exit status is 0 after a signal, 1 if the server could not start (address, certificate, model), 2 for an invalid
+setting, and 3 if the engine failed or hung while it served. Only after 3 can restarting help.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ import socket
 import ssl
 import sys
 import threading
-from collections.abc import Callable
-from typing import Any, get_args
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
@@ -43,12 +44,22 @@ from server.transport.tls import TlsUnavailable, tls_context
 log = logging.getLogger(__name__)
 
 NOT_STARTED = 1
-WRONG_SETTING = 2  # as argparse's own
-FAILED = 3
+INVALID_SETTING = 2  # argparse's own status too
+ENGINE_FAILED = 3
+
+_EPILOG = """Each flag but --verbose can also be set by an environment variable (--port: PARLEY_PORT) or a secret file
+(--token: /run/secrets/parley_token); there, commas separate the values of a repeated flag. Flags override variables,
+and variables override files."""
+
+
+class AddressUnavailable(Exception):
+    """The server cannot listen on its address. The message tells the operator why, and what to do."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add a flag for each of the operator's settings, in the settings' groups."""
+    """Add a flag for each field of `Settings`, in the groups that the fields name."""
+    parser.usage = "%(prog)s [OPTIONS]"
+    parser.epilog = _EPILOG
     groups: dict[str, argparse._ArgumentGroup] = {}
     for name, field in Settings.model_fields.items():
         extra = field.json_schema_extra
@@ -69,70 +80,87 @@ def _add_argument(group: argparse._ArgumentGroup, name: str, field: FieldInfo, p
         flag,
         default=argparse.SUPPRESS,
         action="append" if isinstance(field.default, tuple) else "store",
-        metavar=_metavar(get_args(field.annotation), placeholder),
+        metavar=_metavar(field.annotation, placeholder),
         help=field.description if default in (None, "") else f"{field.description} (default: {default})",
     )
 
 
-def _metavar(types: tuple[object, ...], placeholder: str) -> str:
-    """What stands for a flag's value in the help: its choices, where it has any."""
-    choices = [choice for choice in types if isinstance(choice, str)]
-    return f"{{{','.join([*choices, *filter(None, [placeholder])])}}}" if choices else placeholder
+def _metavar(annotation: Any, placeholder: str) -> str:
+    """The value in the help: `placeholder`, or the choices of the Literals in `annotation`, as {auto,N}."""
+    if choices := list(_choices(annotation)):
+        return f"{{{','.join([*choices, placeholder] if placeholder else choices)}}}"
+    return placeholder
+
+
+def _choices(annotation: Any) -> Iterator[str]:
+    """The values of a Literal, or of the Literals in a Union."""
+    if get_origin(annotation) is Literal:
+        yield from get_args(annotation)
+    else:
+        for part in get_args(annotation):
+            yield from _choices(part)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until a signal; the process's exit status."""
-    flags: dict[str, Any] = {
-        name: ",".join(value) if isinstance(value, list) else value  # flags that were repeated
-        for name, value in vars(args).items()
-        if name in Settings.model_fields
-    }
+    """Serve until a signal or a failure. Returns the exit status."""
     try:
-        settings = Settings(**flags)
+        settings = Settings(**_flags(args))
     except ValidationError as error:
-        print(f"parley: {_format_errors(error)}", file=sys.stderr)
-        return WRONG_SETTING
+        return _fail(INVALID_SETTING, _format_errors(error))
     except SettingsError as error:
-        print(f"parley: cannot read the secrets: {error.__cause__ or error}.", file=sys.stderr)
-        return WRONG_SETTING
+        return _fail(INVALID_SETTING, f"cannot read the secrets: {error.__cause__ or error}.")
     set_log_format(settings.log_format)
     for sentence in unknown_variables(os.environ):
         log.warning("%s", sentence)
     try:
         tls = tls_context(settings)
-        listener = listen(settings.host, settings.port, ConnectionLimiter(settings, raise_open_files_limit()))
-    except TlsUnavailable as error:
-        print(f"parley: {error}", file=sys.stderr)
-        return NOT_STARTED
-    except OSError as error:
-        print(f"parley: {_explain_bind_error(settings, error)}", file=sys.stderr)
-        return NOT_STARTED
-    try:
-        status = asyncio.run(serve(settings, runner_factory(settings), listener, tls))
-    except CannotRecord as error:
-        print(f"parley: {error}", file=sys.stderr)
-        return NOT_STARTED
+        status = asyncio.run(serve(settings, runner_factory(settings), _listen(settings), tls))
+    except (TlsUnavailable, AddressUnavailable, CannotRecord) as error:
+        return _fail(NOT_STARTED, str(error))
     if any(thread.name == ENGINE_THREAD for thread in threading.enumerate()):
-        # It hangs, and so would the device's own clean-up at exit.
+        # The engine thread hangs, and the device's cleanup at exit would hang too.
         logging.shutdown()
         os._exit(status)
     return status
 
 
+def _flags(args: argparse.Namespace) -> dict[str, Any]:
+    """The settings that were given as flags; a repeated flag's values are joined by commas."""
+    return {
+        name: ",".join(value) if isinstance(value, list) else value
+        for name, value in vars(args).items()
+        if name in Settings.model_fields
+    }
+
+
+def _fail(status: int, message: str) -> int:
+    print(f"parley: {message}", file=sys.stderr)
+    return status
+
+
+def _listen(settings: Settings) -> Listener:
+    """Listen on the address of `settings`. Raises AddressUnavailable."""
+    limiter = ConnectionLimiter(settings, raise_open_files_limit())
+    try:
+        return listen(settings.host, settings.port, limiter)
+    except OSError as error:
+        raise AddressUnavailable(_explain_bind_error(settings, error)) from error
+
+
 def _format_errors(error: ValidationError) -> str:
-    """The first wrong setting, or those that contradict each other."""
+    """A sentence about the first invalid setting, or about settings that contradict each other."""
     problems = [(problem["loc"], re.sub("^(Input|Value error,) ", "", problem["msg"])) for problem in error.errors()]
     if not (first := problems[0][0]):
         return problems[0][1]
     name = str(first[0])
-    sentences = [sentence for where, sentence in problems if where[0] == name]  # one for each type it may have
+    sentences = [sentence for where, sentence in problems if where[0] == name]  # one for each type of a Union
     return f"--{name.replace('_', '-')} (or PARLEY_{name.upper()}) {', or '.join(sentences)}"
 
 
 def _explain_bind_error(settings: Settings, error: OSError) -> str:
-    """What is wrong with the address that was asked for, and what to do."""
+    """A sentence that says why the address is unavailable, and what to do."""
     if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
-        return f"{settings.host} is not an address of this machine. Choose another with --host; 0.0.0.0 means all."
+        return f"{settings.host} is not an address of this machine. Choose another with --host, or 0.0.0.0 for all."
     remedy = (
         "Ports below 1024 need privileges: choose another with --port."
         if error.errno == errno.EACCES
@@ -142,7 +170,7 @@ def _explain_bind_error(settings: Settings, error: OSError) -> str:
 
 
 def runner_factory(settings: Settings) -> Callable[[], Runner]:
-    """What makes the runner that is asked for. Torch is imported when it is called, and not for the echo."""
+    """Return a function that makes the runner of `settings`. It imports torch when it is called, unless for echo."""
     if settings.model == "echo":
         return lambda: EchoRunner(SLOTS_WITHOUT_GPU if settings.slots == "auto" else settings.slots)
 
@@ -164,16 +192,16 @@ def runner_factory(settings: Settings) -> Callable[[], Runner]:
 async def serve(
     settings: Settings, make_runner: Callable[[], Runner], listener: Listener, tls: ssl.SSLContext | None = None
 ) -> int:
-    """Serve on `listener` until a signal or until the engine fails; the process's exit status. Raises CannotRecord."""
+    """Serve on `listener` until a signal or until the engine fails. Returns the exit status. Raises CannotRecord."""
     service = Service(settings, make_runner)
     await make_server(service, listener, tls).serve(sockets=[listener])
     if not service.failed.is_set():
         return 0
-    return FAILED if service.slots else NOT_STARTED
+    return ENGINE_FAILED if service.slots else NOT_STARTED
 
 
 def make_server(service: Service, listener: Listener, tls: ssl.SSLContext | None = None) -> GracefulServer:
-    """The HTTP server around `service`, which starts and ends with it."""
+    """The HTTP server around `service`, which it starts and stops."""
     settings, policy = service.settings, AccessPolicy(service.settings)
     listener.on_rejected = lambda: service.metrics.add_counts({Count.CONNECTIONS_REFUSED: 1})
     return GracefulServer(

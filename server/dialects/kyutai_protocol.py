@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum
 
 from server.audio.framing import PACKET_SAMPLES, SAMPLE_RATE_HZ
-from server.audio.ogg import CAPTURE, OggError, OggOpusReader, OggOpusWriter
+from server.audio.ogg import CAPTURE_PATTERN, OggError, OggOpusReader, OggOpusWriter
 from server.audio.packet import MAX_PACKET_BYTES, packet_samples
 from server.errors import ProtocolError
 
@@ -177,11 +177,11 @@ class KyutaiProtocol:
             return [Malformed("an audio message without audio")]
         if self.form is None:
             begun = self._undecided + payload
-            if len(begun) < len(CAPTURE) and CAPTURE.startswith(begun):
+            if len(begun) < len(CAPTURE_PATTERN) and CAPTURE_PATTERN.startswith(begun):
                 self._undecided = begun
                 return []
             # No Opus packet begins "Og" (39 frames of 20 ms) or is "O" alone, so this cannot be mistaken.
-            self.form = AudioForm.OGG if begun.startswith(CAPTURE) else AudioForm.RAW
+            self.form = AudioForm.OGG if begun.startswith(CAPTURE_PATTERN) else AudioForm.RAW
             payload = begun if self.form is AudioForm.OGG else payload
         packets = self._unpage(payload) if self.form is AudioForm.OGG else [_checked_raw(payload)]
         # A packet that cannot be Opus costs its receiver one concealed packet.

@@ -1,1 +1,1 @@
-"""The HTTP application: routes, the page, `/metrics`."""
+"""The HTTP application: routes, the web page and `/metrics`."""

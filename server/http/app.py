@@ -1,4 +1,4 @@
-"""The ASGI application: routes, the web page and the life of the engine."""
+"""The ASGI application: routes, web page and middleware around the service."""
 
 from __future__ import annotations
 
@@ -26,38 +26,38 @@ WEB = Path(__file__).resolve().parents[2] / "web"
 
 
 def create_app(service: Service, policy: AccessPolicy) -> FastAPI:
-    """The application around `service`, which starts and stops with it; all who come pass `policy`."""
+    """The application around `service`, which it starts and stops; `policy` decides about every request."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         service.start()
-        watches = [asyncio.create_task(service.watch()), asyncio.create_task(service.metrics.watch_loop())]
+        background = [asyncio.create_task(service.watch()), asyncio.create_task(service.metrics.measure_loop_lag())]
         yield
-        for watch in watches:
-            watch.cancel()
+        for task in background:
+            task.cancel()
         service.stop()
 
-    # Some systems' tables call a script text/plain, and browsers then refuse the module.
+    # Some systems' tables map scripts to text/plain, and browsers refuse such modules.
     for script in (".js", ".mjs"):
         mimetypes.add_type("text/javascript", script)
     mimetypes.add_type("application/wasm", ".wasm")
     mimetypes.add_type("application/manifest+json", ".webmanifest")
     app = FastAPI(title="Parley", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.service = service
-    app.state.exposition = PrometheusExporter(service)
+    app.state.exporter = PrometheusExporter(service)
     app.state.policy = policy
-    app.add_middleware(GZipMiddleware, compresslevel=6)  # the page is text but for its font; calls are not touched
+    app.add_middleware(GZipMiddleware, compresslevel=6)  # of the page; WebSockets are not affected
     app.add_middleware(AccessMiddleware, policy=policy, on_refused=service.calls.note_refusal)
-    if origins := service.settings.allowed_origin:  # outermost: their pages may read why they are turned away
+    if origins := service.settings.allowed_origin:  # outermost: pages of these origins may read refusals
         app.add_middleware(CORSMiddleware, allow_origins=origins, allow_headers=["Authorization"])
     add_dialects(app, registry.DIALECTS)
     app.include_router(router)
-    app.mount("/", _Page(directory=WEB, html=True, check_dir=False))
+    app.mount("/", _PageFiles(directory=WEB, html=True, check_dir=False))
     return app
 
 
-class _Page(StaticFiles):
-    """The static page; a browser asks each time whether it changed, so that an update is never half old."""
+class _PageFiles(StaticFiles):
+    """The page's static files. Browsers revalidate them each time, so that no update mixes with old files."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)

@@ -1,4 +1,4 @@
-"""The HTTP surface: a WebSocket endpoint for each dialect, what the page asks first, and what a load balancer asks."""
+"""The routes: a WebSocket endpoint for each dialect, `/api/info`, `/metrics`, and the probes of load balancers."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from server.dialects.dialect import Dialect
 from server.http.prometheus import PrometheusExporter
 
 router = APIRouter()
-_READ = ["GET", "HEAD"]  # load balancers may ask without wanting the body
+_READ = ["GET", "HEAD"]  # load balancers may send HEAD
 
 
 def add_dialects(app: FastAPI, dialects: Iterable[type[Dialect]]) -> None:
-    """A WebSocket endpoint for each dialect, at its path."""
+    """Add a WebSocket endpoint for each dialect, at its path."""
     for dialect in dialects:
         app.add_api_websocket_route(dialect.path, _endpoint(dialect))
 
@@ -38,7 +38,7 @@ def _service(app: FastAPI) -> Service:
 
 @router.api_route("/api/info", methods=_READ)
 async def info(request: Request) -> dict[str, Any]:
-    """Who answers here, how many can call, and how it goes."""
+    """The model, the limits, the load, the counters and the durations in ms."""
     service = _service(request.app)
     settings = service.settings
     limits = ("max_waiting", "max_call_s", "first_audio_s", "quiet_s", "resume_s")
@@ -67,21 +67,21 @@ async def info(request: Request) -> dict[str, Any]:
 
 @router.api_route("/metrics", methods=_READ)
 async def metrics(request: Request) -> Response:
-    """The same and more, for Prometheus."""
-    exposition: PrometheusExporter = request.app.state.exposition
-    page, media_type = exposition.render(request.headers.get("accept", ""))
-    return Response(page, headers={"Content-Type": media_type})
+    """All metrics, for Prometheus."""
+    exporter: PrometheusExporter = request.app.state.exporter
+    body, media_type = exporter.render(request.headers.get("accept", ""))
+    return Response(body, headers={"Content-Type": media_type})
 
 
 @router.api_route("/healthz", methods=_READ)
 async def healthz() -> dict[str, str]:
-    """The process is alive."""
+    """200 while the process is alive."""
     return {"status": "ok"}
 
 
 @router.api_route("/readyz", methods=_READ)
 async def readyz(request: Request) -> JSONResponse:
-    """200 while calls are taken: warm, neither stopping nor failed. A full server is ready."""
+    """200 while the server accepts calls: warm, neither stopping nor failed. A full server is ready. Else 503."""
     service = _service(request.app)
     if service.status == "ready":
         return JSONResponse({"status": "ready", "model": service.card.name, "notice": service.card.notice})

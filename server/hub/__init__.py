@@ -1,1 +1,1 @@
-"""Checkpoints by name: a directory, or a repository of the Hugging Face Hub, downloaded once and kept."""
+"""Finds checkpoints by name: in a directory, or on the Hugging Face Hub, whose files are cached."""

@@ -1,9 +1,9 @@
-"""Weights and tokenizers from the Hugging Face Hub into its cache: resumed after a break, verified, progress logged.
+"""Downloads weights and tokenizers from the Hugging Face Hub into its cache: resumed, verified, with progress logged.
 
-The hub's own client downloads a file from the beginning when an earlier process did not finish it, and keeps what
-that one had downloaded; over HTTP it verifies the size only, and through hf-xet it waits for minutes for a server that
-falls silent. Here the part that has come is kept beside the cache's blobs, one process downloads for all that
-share the cache, and the whole is compared with its hash. Knows the layout of that cache, and no model.
+The hub's own client downloads a file from the beginning if an earlier process did not finish it, and leaves that
+process's part on disk; over HTTP it verifies the size only, and through hf-xet it waits minutes for a server that stops
+sending. Here a partial download is kept beside the cache's blobs and resumed, one process downloads for all that share
+the cache, and the SHA-256 is compared. Knows the layout of that cache, and no model.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ from tqdm import tqdm
 
 log = logging.getLogger(__name__)
 
-TELL_EVERY_S = 10.0
+LOG_INTERVAL_S = 10.0
 _READ_BYTES = 1 << 24
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-class Damaged(OSError):
-    """What was downloaded is not what the hub has."""
+class ChecksumMismatch(OSError):
+    """The downloaded file's SHA-256 differs from the hub's."""
 
 
-def fetch_hashed(repo: str, name: str, revision: str | None) -> None:
-    """Put the file into the cache where the hub's client looks for it, unless it is there.
+def download_verified(repo: str, name: str, revision: str | None) -> None:
+    """Download the file to where the hub's client looks for it in the cache, unless it is there.
 
-    Texts such as config.json are left to the hub's client: the hub tells no SHA-256 of them.
+    Does nothing for text files such as config.json: the hub publishes no SHA-256 of them, so its client loads them.
 
-    Raises OSError and HTTPError for a download that breaks off, and `Damaged`.
+    Raises OSError or HTTPError if the download breaks off, and ChecksumMismatch.
     """
     headers = build_hf_headers()
     try:
         url = hf_hub_url(repo, name, revision=revision)
         file = get_hf_file_metadata(url, headers=headers)
     except (HTTPError, OSError, HFValidationError):
-        return  # the hub's client will ask again, and looks into the cache where there is no answer
+        return  # the hub's client tries again, and falls back to the cache
     if not file.size or not file.etag or not _SHA256.fullmatch(file.etag):
         return
     blobs = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repo, repo_type="model") / "blobs"
@@ -57,62 +57,64 @@ def fetch_hashed(repo: str, name: str, revision: str | None) -> None:
     with _locked(blobs / f"{file.etag}.lock", part, file.size, name):
         if not blob.exists():
             _resume(part, url, headers, file.size, name)
-            _check(part, file.etag, name)
+            _verify_sha256(part, file.etag, name)
             part.replace(blob)
 
 
 @contextmanager
-def _locked(lock: Path, part: Path, size: int, name: str) -> Iterator[None]:
-    """One process at a time; those that wait tell how far the other one is."""
+def _locked(lock: Path, part: Path, size_bytes: int, name: str) -> Iterator[None]:
+    """Let one process at a time download; the others log its progress while they wait."""
     with ExitStack() as held:
         while True:
             try:
-                held.enter_context(WeakFileLock(lock, timeout=TELL_EVERY_S))
+                held.enter_context(WeakFileLock(lock, timeout=LOG_INTERVAL_S))
                 break
             except Timeout:
-                done = part.stat().st_size if part.exists() else 0
-                log.info("another process downloads %s: %.1f of %.1f MB", name, done / 1e6, size / 1e6)
+                done_bytes = part.stat().st_size if part.exists() else 0
+                log.info("another process is downloading %s: %.1f of %.1f MB", name, done_bytes / 1e6, size_bytes / 1e6)
         yield
 
 
-def _resume(part: Path, url: str, headers: dict[str, str], size: int, name: str) -> None:
+def _resume(part: Path, url: str, headers: dict[str, str], size_bytes: int, name: str) -> None:
+    """Download the rest of `part`, which will have `size_bytes`. Raises OSError, HTTPError."""
     part.touch()
-    here = part.stat().st_size
-    if here > size:  # no beginning of it
-        here = 0
+    resume_at = part.stat().st_size
+    if resume_at > size_bytes:  # it is of another file
+        resume_at = 0
     with part.open("r+b") as file:
-        file.truncate(here)
-        file.seek(here)
-        bar = None if sys.stderr.isatty() else _Lines
+        file.truncate(resume_at)
+        file.seek(resume_at)
         http_get(
             url,
             file,
-            resume_size=here,
+            resume_size=resume_at,
             headers=headers,
-            expected_size=size,
+            expected_size=size_bytes,
             displayed_filename=name,
-            tqdm_class=bar,
+            tqdm_class=None if sys.stderr.isatty() else _LoggedProgress,
         )
 
 
-def _check(part: Path, sha256: str, name: str) -> None:
+def _verify_sha256(part: Path, sha256: str, name: str) -> None:
+    """Compare the SHA-256 of `part`. Deletes it and raises ChecksumMismatch if they differ."""
     digest = hashlib.sha256()
     with part.open("rb") as file:
         while read := file.read(_READ_BYTES):
             digest.update(read)
     if digest.hexdigest() != sha256:
         part.unlink()
-        raise Damaged(f"{name} came damaged and was thrown away; start again to download it anew")
+        raise ChecksumMismatch(f"checksum mismatch for {name}; the file was deleted, restart to download it again")
 
 
-class _Lines(tqdm):
-    """A progress bar for where there is no terminal: a line of the log every few seconds."""
+class _LoggedProgress(tqdm):
+    """A progress bar that logs a line every few seconds, for output that is not a terminal."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.pop("name", None)
-        super().__init__(*args, **{**kwargs, "disable": False, "mininterval": TELL_EVERY_S, "miniters": 1})
+        super().__init__(*args, **{**kwargs, "disable": False, "mininterval": LOG_INTERVAL_S, "miniters": 1})
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
-        """Called by tqdm each time that a bar would be drawn."""
-        done, whole, speed = self.n / 1e6, (self.total or 0) / 1e6, (self.format_dict["rate"] or 0) / 1e6
-        log.info("downloading %s: %.1f of %.1f MB, %.0f MB/s", self.desc, done, whole, speed)
+        """Called by tqdm whenever it would draw the bar."""
+        done_mb, total_mb = self.n / 1e6, (self.total or 0) / 1e6
+        mb_per_s = (self.format_dict["rate"] or 0) / 1e6
+        log.info("downloading %s: %.1f of %.1f MB, %.0f MB/s", self.desc, done_mb, total_mb, mb_per_s)

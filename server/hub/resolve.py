@@ -1,6 +1,6 @@
-"""Checkpoints by name: a directory here, or a repository on the Hugging Face Hub, downloaded once and kept.
+"""Finds a checkpoint's files: in a directory, or on the Hugging Face Hub, whose files are cached.
 
-Knows where files are, not what is in them.
+Knows where the files are, and not what they contain.
 """
 
 from __future__ import annotations
@@ -19,81 +19,84 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from server.hub.download import fetch_hashed
+from server.hub.download import download_verified
 
 Resolve = Callable[[str], Path]
 
-logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it tells of every retry; we tell of the outcome
-logging.getLogger("httpx2").setLevel(logging.WARNING)  # and of every request, with signed addresses
+logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it logs every retry; we report the outcome
+logging.getLogger("httpx2").setLevel(logging.WARNING)  # it logs every request, with signed URLs
 
 
 class ModelUnavailable(Exception):
-    """A sentence for the operator: which model can't be had, why, and what to do."""
+    """A model cannot be loaded. The message is for the operator: which model, why, and what to do."""
 
 
 def resolver(model: str) -> Resolve:
-    """What finds the files of `model`: a directory, `org/repo` or `org/repo@revision`.
+    """Return a function that finds the files of `model`: a directory, `org/repo` or `org/repo@revision`.
 
-    The function it returns takes a file's name, `hf://org/repo/file` or `file://path`, and gives a local path. It
-    raises `FileNotFoundError` for a file that the checkpoint lacks, and `ModelUnavailable` for all else.
+    That function takes a file name, `hf://org/repo/file` or `file://path`, and returns a local path. It raises
+    FileNotFoundError if the checkpoint has no such file, and ModelUnavailable for every other failure. So does this
+    one if `model` is neither a directory nor the form of a repository id.
     """
     directory = Path(model).expanduser()
     if directory.is_dir():
         return lambda name: _local(directory, name)
     if model.count("/") != 1 or model.startswith(("/", ".", "~")):
         raise ModelUnavailable(
-            f"There is no checkpoint directory {model}; --model takes a directory, a Hugging Face repo id such as "
-            "kyutai/moshiko-pytorch-bf16, demo, or, to serve, echo."
+            f"There is no checkpoint directory {model}. --model takes a directory, a Hugging Face repo id such as "
+            "kyutai/moshiko-pytorch-bf16, demo, or (parley serve only) echo."
         )
     repo, _, revision = model.partition("@")
-    return lambda name: _elsewhere(name) or _download(repo, name, revision or None)
+    return lambda name: _path_of_url(name) or _download(repo, name, revision or None)
 
 
 def _local(directory: Path, name: str) -> Path:
-    path = _elsewhere(name) or directory / name
+    path = _path_of_url(name) or directory / name
     if not path.is_file():
         raise FileNotFoundError(f"The checkpoint in {directory} has no file {name}.")
     return path
 
 
-def _elsewhere(name: str) -> Path | None:
-    """A file that a checkpoint names by address."""
+def _path_of_url(name: str) -> Path | None:
+    """The local path of a file that a checkpoint names by URL; None if `name` is not a URL."""
     if name.startswith("hf://"):
         address = name.removeprefix("hf://").split("/", 2)
         if len(address) < 3 or not all(address):
-            raise ModelUnavailable(f"The checkpoint names a file {name}, which is not hf://org/repo/file.")
+            raise ModelUnavailable(
+                f"The checkpoint names a file {name}, which does not have the form hf://org/repo/file."
+            )
         org, repo, file = address
         return _download(f"{org}/{repo}", file, None)
     return Path(name.removeprefix("file://")) if name.startswith("file://") else None
 
 
 def _download(repo: str, name: str, revision: str | None) -> Path:
-    """The file from the cache, or from the hub, whose progress is shown."""
+    """The file's path in the cache, downloaded from the hub first if necessary, with progress."""
     try:
         if not constants.HF_HUB_OFFLINE:
-            fetch_hashed(repo, name, revision)
+            download_verified(repo, name, revision)
         return Path(hf_hub_download(repo, name, revision=revision))
     except GatedRepoError as error:
         raise ModelUnavailable(
-            f"The repository {repo} is gated: accept its conditions on huggingface.co/{repo}, make a token there, "
-            "and start again with HF_TOKEN set to it."
+            f"The repository {repo} is gated. Accept its conditions on huggingface.co/{repo}, create a token "
+            "there, set HF_TOKEN to it and start again."
         ) from error
     except RevisionNotFoundError as error:
         raise ModelUnavailable(f"The repository {repo} has no revision {revision}.") from error
     except LocalEntryNotFoundError as error:
-        # A cache also remembers what a repository does not have.
+        # The cache also records which files a repository does not have.
         if try_to_load_from_cache(repo, name, revision=revision) is _CACHED_NO_EXIST:
             raise FileNotFoundError(f"The repository {repo} has no file {name}.") from error
         raise ModelUnavailable(
-            f"{repo} is not on this machine and can't be downloaded: the Hugging Face Hub can't be reached, or "
+            f"{repo} is not in the cache and cannot be downloaded: the Hugging Face Hub cannot be reached, or "
             "HF_HUB_OFFLINE is set."
         ) from error
     except EntryNotFoundError as error:
         raise FileNotFoundError(f"The repository {repo} has no file {name}.") from error
     except RepositoryNotFoundError as error:
         raise ModelUnavailable(
-            f"There is no repository {repo} on the Hugging Face Hub, or it is private: then set HF_TOKEN."
+            f"There is no repository {repo} on the Hugging Face Hub, or it is private. If it is private, set HF_TOKEN."
         ) from error
     except (HTTPError, OSError, RuntimeError, ValueError) as error:  # hf-xet raises RuntimeError
         reason = str(error) or type(error).__name__
-        raise ModelUnavailable(f"{repo} can't be downloaded: {reason.splitlines()[0]}") from error
+        raise ModelUnavailable(f"{repo} cannot be downloaded: {reason.splitlines()[0]}") from error

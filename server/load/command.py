@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from server.audio.files import SoundFileError
+from server.audio.files import AudioFileError
 from server.load.arguments import FORMS
 from server.load.display import Display
 from server.load.html_report import write_html
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
             print(text_report(figures))
             for name, file in files.items():
                 _write(name, file, figures, other)
-    except (SoundFileError, InvalidResults, _NotWritable, WorkerLost) as error:
+    except (AudioFileError, InvalidResults, _NotWritable, WorkerLost) as error:
         print(f"parley load: {error}", file=sys.stderr)
         return 2
     if figures["interrupted"]:

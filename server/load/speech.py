@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from server.audio.files import read_wav
+from server.audio.files import read_audio
 from server.audio.framing import FRAME_SAMPLES, SAMPLE_RATE_HZ, Pcm
 from server.audio.opus import OpusEncoder
 
@@ -16,8 +16,8 @@ _FORMANTS_HZ = np.array([[700, 1200, 2600], [300, 2200, 3000], [500, 900, 2400],
 
 
 def encoded_speech(path: str | Path | None) -> list[list[bytes]]:
-    """The file's sound, or synthetic speech for None, as frames of four packets. Raises SoundFileError."""
-    pcm = synthetic_speech() if path is None else read_wav(path)[: MAX_FILE_S * SAMPLE_RATE_HZ]
+    """The file's sound, or synthetic speech for None, as frames of four packets. Raises AudioFileError."""
+    pcm = synthetic_speech() if path is None else read_audio(path)[: MAX_FILE_S * SAMPLE_RATE_HZ]
     pcm = np.pad(pcm, (0, -len(pcm) % FRAME_SAMPLES))
     encoder = OpusEncoder()
     return [encoder.encode(frame) for frame in pcm.reshape(-1, FRAME_SAMPLES)]

@@ -1,4 +1,4 @@
-"""Sockets, TLS, HTTP and WebSocket as uvicorn serves them, with bounds on what a peer may hold or send.
+"""Sockets, TLS, HTTP and WebSockets on uvicorn, with limits on what a peer may hold or send.
 
-Everything that subclasses uvicorn or opens a socket is here. Nothing here knows a dialect, a session or the engine.
+Everything that subclasses uvicorn or opens a socket is here. Knows no dialect, session, engine or access policy.
 """

@@ -1,6 +1,6 @@
-"""The listening socket, and how many connections it accepts.
+"""The listening socket, and a limit on its open connections.
 
-They are counted where they are accepted, before any TLS or HTTP, so that silent connections cannot use up the
+Connections are counted when they are accepted, before TLS and HTTP, so that silent connections cannot use up the
 process's open files.
 """
 
@@ -22,21 +22,21 @@ from server.settings import Settings
 
 log = logging.getLogger(__name__)
 
-_UNREAD_TIMEOUT_S = 20.0  # a peer that reads nothing for this long is gone
+_UNREAD_TIMEOUT_S = 20.0  # after which the kernel closes a connection whose peer acknowledges nothing
 _BACKLOG = 2048
-_MAX_OPEN_FILES = 10_240  # macOS allows no more
-_RESERVED_FILES = 128  # open for other things than connections
-_SEND_BUFFER_BYTES = 65_536  # 10 s of speech: more would only hide that a client does not read
-_REJECT_BATCH = 64  # connections, before other tasks get their turn
+_MAX_OPEN_FILES = 10_240  # the most that macOS allows
+_RESERVED_FILES = 128  # open files that are not connections
+_SEND_BUFFER_BYTES = 65_536  # 10 s of speech; more would hide that a client does not read
+_REJECT_BATCH = 64  # connections rejected before other tasks run
 _LOG_EVERY_S = 10.0
 _REJECTION = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nConnection: close\r\nRetry-After: 5\r\n"
-    b'\r\n{"error":{"code":"sockets","message":"There are too many connections. Try again in a moment."}}'
+    b'\r\n{"error":{"code":"sockets","message":"Too many connections are open. Try again in a moment."}}'
 )
 
 
 class ConnectionLimiter:
-    """Bounds the open connections, in all and from each address. Owner: the event loop."""
+    """Limits the open connections, in total and from each address. Owner: the event loop."""
 
     def __init__(self, settings: Settings, open_files: int = _MAX_OPEN_FILES) -> None:
         self._max = min(settings.max_sockets, open_files - _RESERVED_FILES)
@@ -49,15 +49,15 @@ class ConnectionLimiter:
         return self._each.total()
 
     def acquire(self, address: str) -> str | None:
-        """Count one connection from `address`; the key to release it by. Raises ConnectionAbortedError at a bound."""
-        key = None if self._is_proxy(address) else client_key(address)  # None: this machine, or a proxy for many
+        """Count a connection from `address`; return the key to release it. Raises ConnectionAbortedError at a limit."""
+        key = None if self._is_proxy(address) else client_key(address)  # None: not limited by address
         if self.open >= self._max or (key and self._each[key] >= self._max_each):
-            raise ConnectionAbortedError("There are too many connections.")
+            raise ConnectionAbortedError("Too many connections.")
         self._each[key] += 1
         return key
 
     def release(self, key: str | None) -> None:
-        """The connection is closed."""
+        """Stop counting a connection that was closed."""
         self._each[key] -= 1
         if not self._each[key]:
             del self._each[key]
@@ -71,7 +71,7 @@ class ConnectionLimiter:
 
 
 class _Accepted(socket.socket):
-    """A counted connection, until it is closed."""
+    """An accepted connection, which reports that it is closed."""
 
     on_close: Callable[[], None] | None = None
 
@@ -83,14 +83,14 @@ class _Accepted(socket.socket):
 
 
 class Listener(socket.socket):
-    """A listening socket that accepts no more connections than its limiter allows."""
+    """A listening socket that accepts as many connections as its limiter allows."""
 
     limiter: ConnectionLimiter
     on_rejected: Callable[[], object] = staticmethod(lambda: None)
     _logged_at = float("-inf")
 
     def accept(self) -> tuple[socket.socket, Any]:
-        """As any other, except that connections over the limit are answered 503 and closed. Raises OSError."""
+        """Accept a connection. Connections over the limit are answered with HTTP 503 and closed. Raises OSError."""
         for _ in range(_REJECT_BATCH):
             connection, address = super().accept()
             try:
@@ -101,27 +101,27 @@ class Listener(socket.socket):
             accepted = _Accepted(fileno=connection.detach())
             accepted.on_close = partial(self.limiter.release, key)
             return accepted, address
-        raise BlockingIOError  # as if no other connection waited
+        raise BlockingIOError  # as if no other connection were waiting
 
     def _reject(self, connection: socket.socket, peer: str) -> None:
         self.on_rejected()
         with connection:
             connection.setblocking(False)
             with suppress(OSError):
-                connection.send(_REJECTION)  # a TLS client only learns that it is closed
+                connection.send(_REJECTION)  # a TLS client only sees the connection close
         if (now := time.monotonic()) - self._logged_at > _LOG_EVERY_S:
             self._logged_at = now
             log.warning("connections refused: too many are open", extra={"open": self.limiter.open, "peer": peer})
 
 
 def listen(host: str, port: int, limiter: ConnectionLimiter) -> Listener:
-    """A bound TCP socket. Raises OSError."""
+    """Open a TCP socket that listens on `host` and `port`. Raises OSError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # Named as TCP, since asyncio turns Nagle's delay off only for sockets that say so.
+    # IPPROTO_TCP is explicit, because asyncio sets TCP_NODELAY only on sockets that name it.
     listener = Listener(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.limiter = limiter
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    # Inherited by accepted sockets: a client that stops reading is noticed, and holds no socket for ever.
+    # Accepted sockets inherit both options: a client that stops reading is noticed and then disconnected.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(_UNREAD_TIMEOUT_S * 1000))
@@ -135,7 +135,7 @@ def listen(host: str, port: int, limiter: ConnectionLimiter) -> Listener:
 
 
 def raise_open_files_limit() -> int:
-    """Raise the soft limit on open files, often 1024, as far as we need and may. Returns how many may be open."""
+    """Raise the soft limit of open files, often 1024, to 10,240 or the hard limit. Returns how many may be open."""
     if sys.platform == "win32":
         return _MAX_OPEN_FILES
     import resource

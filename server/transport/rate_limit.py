@@ -1,4 +1,4 @@
-"""How much one client may send: more than a voice needs costs the event loop time that belongs to others."""
+"""A limit on what one client may send, so that no client takes the event loop's time from others."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from server.clock import Clock
 from server.errors import RateLimited
 
 BURST_S = 16.0  # what a stalled network held back may arrive at once
-MESSAGE_BYTES = 128  # what a message or a packet costs besides its own bytes
+MESSAGE_BYTES = 128  # charged for each message or packet besides its own bytes
 
 
 class RateLimiter:
-    """A token bucket of bytes, refilled at the allowed rate."""
+    """A token bucket of bytes: `BURST_S` seconds of `bytes_per_s`, refilled at that rate."""
 
     def __init__(self, bytes_per_s: float, clock: Clock) -> None:
         self._bytes_per_s = bytes_per_s
@@ -19,7 +19,7 @@ class RateLimiter:
         self._refilled_at = clock.now()
 
     def spend(self, items: int, size_bytes: int) -> None:
-        """Account for `items` messages or packets of `size_bytes` together. Raises RateLimited."""
+        """Charge `items` messages or packets that have `size_bytes` in total. Raises RateLimited."""
         now = self._clock.now()
         refilled = self._left_bytes + (now - self._refilled_at) * self._bytes_per_s
         self._left_bytes = min(refilled, self._bytes_per_s * BURST_S) - size_bytes - items * MESSAGE_BYTES

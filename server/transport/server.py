@@ -1,4 +1,4 @@
-"""Uvicorn's server, except that it drains calls before it closes their sockets, and bounds its handshakes."""
+"""Uvicorn's server, which also drains calls before it closes their sockets and has a timeout for TLS handshakes."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from server.transport.websocket import WebSocketProtocol
 
 log = logging.getLogger(__name__)
 
-_ACCEPT_BATCH = 64  # connections, before other tasks get their turn
-_CLOSE_TIMEOUT_S = 1  # for sockets whose peers do not answer the close
+_ACCEPT_BATCH = 64  # connections accepted before other tasks run
+_CLOSE_TIMEOUT_S = 1  # for peers that do not answer the close
 
 
 class GracefulServer(uvicorn.Server):
-    """Serves an application until a signal, or until it fails; then drains it. A second signal stops at once."""
+    """Serves an application until a signal or until it fails, then drains it. A second signal stops at once."""
 
     def __init__(
         self,
@@ -37,8 +37,8 @@ class GracefulServer(uvicorn.Server):
         tls: ssl.SSLContext | None = None,
         token: str | None = None,
     ) -> None:
-        """`drain` ends what the application does, within a bound; `failed` is set when it cannot go on; `token` is
-        shown in the banner.
+        """`drain` ends all calls in bounded time; `failed` is set if the application cannot continue; `token` is shown
+        in the banner.
         """
         super().__init__(
             uvicorn.Config(
@@ -50,7 +50,7 @@ class GracefulServer(uvicorn.Server):
                 forwarded_allow_ips=list(trusted_proxies),
                 ws=WebSocketProtocol,
                 ws_max_size=max_message_bytes,
-                ws_per_message_deflate=False,  # compressed audio does not compress
+                ws_per_message_deflate=False,  # Opus does not compress further
                 timeout_graceful_shutdown=_CLOSE_TIMEOUT_S,
             )
         )
@@ -61,7 +61,7 @@ class GracefulServer(uvicorn.Server):
         self._draining: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup([])  # all but the listening: it would give every TLS handshake a minute
+        await super().startup([])  # without sockets: uvicorn allows each TLS handshake a minute
         self._failure_watch = asyncio.create_task(self._end_on_failure())
         for listener in sockets or []:
             self.servers.append(await self._listen(listener))
@@ -79,7 +79,7 @@ class GracefulServer(uvicorn.Server):
         return await self._loop.create_server(make_protocol, sock=listener, ssl=tls, backlog=_ACCEPT_BATCH, **timeouts)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """A signal came: the first one drains, the next one stops."""
+        """Handle a signal: the first one drains, the next one stops."""
         if self._draining is None and not self.should_exit:
             log.info("stopping", extra={"signal": signal.Signals(sig).name})
             self._loop.call_soon_threadsafe(self.end)
@@ -87,7 +87,7 @@ class GracefulServer(uvicorn.Server):
             self.should_exit = self.force_exit = True
 
     def end(self) -> None:
-        """Drain, then stop. Event loop only."""
+        """Drain, then stop. Call on the event loop only."""
         if self._draining is None:
             self._draining = asyncio.create_task(self._drain_and_exit())
 

@@ -1,7 +1,7 @@
-"""WebSockets as uvicorn serves them, with a rate limit on frames that are no message.
+"""Uvicorn's WebSockets, with a rate limit for control frames and fragments.
 
-A ping has to be answered, and a fragment is kept until the message is complete: both cost the peer six bytes, and the
-application never sees them. Knows no calls.
+A ping must be answered, and a fragment is kept until its message is complete. Each costs the peer only six bytes, and
+the application never sees it. Knows no calls.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from server.clock import WallClock
 from server.errors import RateLimited
 from server.transport.rate_limit import MESSAGE_BYTES, RateLimiter
 
-FRAMES_PER_S = 125  # control frames and fragments; a client sends a ping every few seconds, and no fragments
-_PAUSE_AT = 2  # messages that the application has not taken yet; only a flood or a stall brings more
-_MAX_QUEUED = 4000  # messages: 80 s of speech
-_CHUNK_BYTES = 4096  # parsed at a time, so that little is done for a peer that is being disconnected
+FRAMES_PER_S = 125  # control frames and fragments; a normal client sends a ping every few seconds and no fragments
+_PAUSE_AT_MESSAGES = 2  # not yet received by the application; only a flood or a stall causes more
+_MAX_QUEUED_MESSAGES = 4000  # 80 s of speech
+_CHUNK_BYTES = 4096  # parsed at a time, so that little is parsed after the peer was disconnected
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
-    """Uvicorn's, except that it fails a peer that sends frames without end, and pauses reading only under load.
+    """Uvicorn's protocol, which also closes a connection over the rate limit, and pauses reading only under load.
 
-    Uvicorn pauses at every message and resumes when that one is taken, at two system calls each.
+    Uvicorn pauses at every message and resumes when the application has received it, at two system calls each.
     """
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -40,7 +40,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if self._within_rate():
             super().handle_ping()
         else:
-            self.conn.data_to_send()  # drops the answer, which would be kept
+            self.conn.data_to_send()  # discards the pong, which would be kept
 
     def handle_pong(self, event: Frame) -> None:
         if self._within_rate():
@@ -51,14 +51,14 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             super().handle_cont(event)
 
     def send_receive_event_to_app(self) -> None:
-        if self.close_sent:  # the application takes no more messages, so nothing else bounds them
+        if self.close_sent:  # the application receives no more messages, so its queue limits nothing
             self.frames = []
             self._within_rate()
             return
-        if self.queue.qsize() >= _MAX_QUEUED:
+        if self.queue.qsize() >= _MAX_QUEUED_MESSAGES:
             self._fail(RateLimited())
             return
-        reads_ahead = not self.read_paused and self.queue.qsize() < _PAUSE_AT
+        reads_ahead = not self.read_paused and self.queue.qsize() < _PAUSE_AT_MESSAGES
         if reads_ahead:
             self.read_paused = True  # so that uvicorn does not pause
         super().send_receive_event_to_app()
@@ -68,13 +68,13 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     def _within_rate(self) -> bool:
         try:
             self._rate_limiter.spend(1, 0)
-        except RateLimited as why:
-            self._fail(why)
+        except RateLimited as error:
+            self._fail(error)
         return not self.close_sent and not self.transport.is_closing()
 
-    def _fail(self, why: RateLimited) -> None:
+    def _fail(self, error: RateLimited) -> None:
         if self.close_sent or not self.handshake_complete:
-            self.transport.close()  # the peer was told already, or cannot be
+            self.transport.close()  # the peer was told already, or cannot be told
         else:
-            self.conn.fail(why.close_code, str(why))
-            self.handle_parser_exception()  # tells the peer and the application
+            self.conn.fail(error.close_code, str(error))
+            self.handle_parser_exception()  # informs the peer and the application

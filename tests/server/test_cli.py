@@ -44,7 +44,7 @@ print(*(runner_factory(Settings(model="echo", slots=slots))().slots for slots in
 
 def test_an_argument_that_equals_a_subcommand_imports_nothing():
     done = run_without_torch('main(["load", "http://127.0.0.1:9", "--wav", "plan"])')
-    assert "parley load: plan: there is no such file" in done.stderr
+    assert "parley load: plan: no such file" in done.stderr
     assert "torch" not in done.stderr
 
 
@@ -57,7 +57,7 @@ def test_plan_is_a_command_of_the_model(capsys: pytest.CaptureFixture[str]):
 def test_help_writes_words_as_they_are_written(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit):
         main(["plan", "--help"])
-    assert "\nSay how many callers a GPU would hold, before you rent it.\n" in capsys.readouterr().out
+    assert "\nEstimate how many calls a GPU can hold.\n" in capsys.readouterr().out
 
 
 def test_help_names_every_setting(capsys: pytest.CaptureFixture[str]):
@@ -65,6 +65,7 @@ def test_help_names_every_setting(capsys: pytest.CaptureFixture[str]):
         main(["serve", "--help"])
     assert left.value.code == 0
     told = capsys.readouterr().out
+    assert told.startswith("usage: parley serve [OPTIONS]\n")
     for flag in (
         "--host",
         "--port",
@@ -77,7 +78,7 @@ def test_help_names_every_setting(capsys: pytest.CaptureFixture[str]):
         "--max-waiting",
     ):
         assert flag in told
-    for choices in ("--device {auto,cpu,cuda,mps}", "--dtype {auto,float32,bfloat16,float16}", "--max-call-s S"):
+    for choices in ("--device {auto,cpu,cuda,mps}", "--slots {auto,N}", "--max-call-s SECONDS"):
         assert choices in told
 
 
@@ -145,4 +146,4 @@ def test_figures_of_load_on_a_terminal_that_is_not_utf_8(encoding: str):
 def test_an_error_on_a_terminal_that_is_not_utf_8():
     done = run_in("ascii", "load", "http://127.0.0.1:9", "--wav", "\u0444.wav")
     assert done.returncode == 2
-    assert done.stderr == "parley load: \\u0444.wav: there is no such file.\n"
+    assert done.stderr == "parley load: \\u0444.wav: no such file.\n"

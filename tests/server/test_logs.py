@@ -15,7 +15,7 @@ import pytest
 
 from server.audio.opus import OpusEncoder
 from server.dialects.kyutai_protocol import AudioForm
-from server.logs import Sparing
+from server.logs import LogThrottle
 from tests.fakes import FakeClock
 from tests.server.phone import PATIENCE_S, dial, speech
 
@@ -90,14 +90,14 @@ def test_secrets_are_taken_out_of_every_line(form: str):
 
 def test_a_flood_is_cut_and_counted():
     clock = FakeClock()
-    sparing = Sparing(per_second=3, clock=clock.now)
+    sparing = LogThrottle(per_second=3, clock=clock.now)
     refused, ended = (logging.makeLogRecord({"name": "server", "msg": msg}) for msg in ("call refused", "call ended"))
     assert [sparing.filter(refused) for _ in range(1000)] == [True] * 3 + [False] * 997
     assert sparing.filter(ended), "another message is not held back"
     clock.advance(1)
-    assert sparing.filter(refused) and vars(refused)["left_out"] == 997
+    assert sparing.filter(refused) and vars(refused)["suppressed"] == 997
     again = logging.makeLogRecord({"name": "server", "msg": "call refused"})
-    assert sparing.filter(again) and "left_out" not in vars(again), "told once"
+    assert sparing.filter(again) and "suppressed" not in vars(again), "told once"
 
 
 def test_importing_the_server_sets_up_no_logging():

@@ -52,9 +52,9 @@ def test_counts_of_calls_add_up():
 
 
 async def test_a_loop_that_is_held_up_is_seen(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("server.metrics._LAG_EVERY_S", 0.01)
+    monkeypatch.setattr("server.metrics._LAG_INTERVAL_S", 0.01)
     metrics = Metrics()
-    watch = asyncio.create_task(metrics.watch_loop())
+    watch = asyncio.create_task(metrics.measure_loop_lag())
     await asyncio.sleep(0.03)
     time.sleep(0.1)  # noqa: ASYNC251, what a careless handler does
     await asyncio.sleep(0.03)

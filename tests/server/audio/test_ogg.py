@@ -146,7 +146,7 @@ def test_pages_of_another_stream_are_passed_over() -> None:
         (b"\x80theora" + bytes(35), "Theora"),
         (b"unheard of", "unknown codec"),
         (b"", "unknown codec"),
-        (opus_head()[:12], "cut short"),
+        (opus_head()[:12], "truncated"),
         (opus_head(version=16), "unknown version"),
         (opus_head(channels=6, family=1), "mono and stereo"),
     ],

@@ -12,7 +12,7 @@ from prometheus_client import parser
 from prometheus_client.openmetrics import parser as openmetrics_parser
 
 from server.engine.runner import DeviceMemory
-from server.http.prometheus import FRAME_TIMES
+from server.http.prometheus import FRAME_HISTOGRAMS
 from server.metrics import Count
 from tests.fakes import TalkingRunner
 from tests.server.conftest import Serve, Served
@@ -71,7 +71,7 @@ async def test_a_call_is_counted_and_timed(serve: Serve):
     assert during["parley_calls_started_total"] == after["parley_calls_started_total"] == 1
     assert during["parley_frames_total"] == after["parley_frames_total"] == 7, "counted once, at the end too"
     assert after['parley_calls_ended_total{reason="left"}'] == 1
-    for name, _ in FRAME_TIMES.values():
+    for name, _ in FRAME_HISTOGRAMS.values():
         assert after[f"{name}_count"] == after[f'{name}_bucket{{le="+Inf"}}'] == 7
     assert after['parley_step_seconds_count{callers="1"}'] == 7
     assert after["parley_rows_computed_total"] == after["parley_rows_used_total"] == 7

@@ -11,7 +11,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from server.metrics import Count
-from server.transport.websocket import _PAUSE_AT, WebSocketProtocol
+from server.transport.websocket import _PAUSE_AT_MESSAGES, WebSocketProtocol
 from tests.server.calls.test_bad_input import undisturbed_neighbour
 from tests.server.conftest import Serve
 from tests.server.phone import dial, speech
@@ -48,15 +48,15 @@ async def test_it_stops_reading_only_where_messages_pile_up():
         for number in range(messages):
             socket.handle_bytes(SimpleNamespace(data=bytes([number]), fin=True))  # type: ignore[arg-type]
 
-    come(_PAUSE_AT)
+    come(_PAUSE_AT_MESSAGES)
     assert transport.is_reading
     come(3)
     assert not transport.is_reading
-    taken = [await socket.receive() for _ in range(_PAUSE_AT + 2)]
+    taken = [await socket.receive() for _ in range(_PAUSE_AT_MESSAGES + 2)]
     assert not transport.is_reading, "one still waits"
     taken.append(await socket.receive())
     assert transport.is_reading
-    assert [message["bytes"][0] for message in taken] == [*range(_PAUSE_AT), 0, 1, 2]  # type: ignore[index]
+    assert [message["bytes"][0] for message in taken] == [*range(_PAUSE_AT_MESSAGES), 0, 1, 2]  # type: ignore[index]
     come(1)
     assert transport.is_reading
 
