@@ -21,7 +21,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from server.addresses import is_ip_address
 
 SLOTS_WITHOUT_GPU = 8
-Slots: TypeAlias = Annotated[int, Field(ge=1, le=1024)]
+SlotCount: TypeAlias = Annotated[int, Field(ge=1, le=1024)]
 Quantization: TypeAlias = Literal["none", "int8"]
 KvCacheDtype: TypeAlias = Literal["auto", "int8"]
 _split = BeforeValidator(lambda value: tuple(re.findall(r"[^,\s]+", value)) if isinstance(value, str) else value)
@@ -77,7 +77,7 @@ class Settings(BaseSettings):
         "checkpoint directory, Hugging Face repo id, demo, or echo (the caller's own voice)",
         default="demo",
     )
-    slots: Literal["auto"] | Slots = _setting(
+    slots: Literal["auto"] | SlotCount = _setting(
         _MODEL, "N", f"calls at once; auto: as many as fit a GPU, {SLOTS_WITHOUT_GPU} without one", default="auto"
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = _setting(_MODEL, "", "device to run the model on", default="auto")

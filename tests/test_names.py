@@ -13,18 +13,7 @@ FOLDERS = ("server", "model", "docker", "tests")
 TYPE_NAME = re.compile(r"[A-Z]\w*[a-z]\w*")  # neither a constant nor private to its module
 
 # Names that still have two definitions; none may be added.
-REPEATED = {
-    "Batch",
-    "Event",
-    "Pcm",
-    "Pending",
-    "Serve",
-    "Served",
-    "Slots",
-    "SlowRunner",
-    "Sound",
-    "WaitingQueue",
-}
+REPEATED = {"SlowRunner", "WaitingQueue"}
 
 
 def type_names(module: ast.Module) -> Iterator[tuple[str, int]]:

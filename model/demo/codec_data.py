@@ -19,7 +19,7 @@ from tqdm import tqdm
 from model.audio import FRAME_SAMPLES, SAMPLE_RATE_HZ
 from model.demo.codec_config import CLIP_FRAMES
 from model.demo.conversation import answers, ask, tale, unknown
-from model.demo.speech import CALLER_VOICES, MODEL_VOICE, Pcm, Utterance, Voice, augment, say
+from model.demo.speech import CALLER_VOICES, MODEL_VOICE, Utterance, Voice, Waveform, augment, say
 from model.demo.topics import TOPICS
 
 CLIP_SAMPLES = CLIP_FRAMES * FRAME_SAMPLES
@@ -86,7 +86,7 @@ class Corpus:
             torch.tensor(weight),
         )
 
-    def _clip(self, rng: np.random.Generator) -> tuple[Pcm, Pcm, NDArray[np.uint8], float]:
+    def _clip(self, rng: np.random.Generator) -> tuple[Waveform, Waveform, NDArray[np.uint8], float]:
         kind = rng.random()
         if kind < _MODEL:
             wanted, phonemes = _place(self._model, rng)
@@ -101,7 +101,7 @@ class Corpus:
         return heard, silence, quiet, 1.0
 
 
-def _place(takes: list[Take], rng: np.random.Generator) -> tuple[Pcm, NDArray[np.uint8]]:
+def _place(takes: list[Take], rng: np.random.Generator) -> tuple[Waveform, NDArray[np.uint8]]:
     """A window that overlaps one utterance, and the phonemes at even times within its frames."""
     take = takes[int(rng.integers(len(takes)))]
     start = int(rng.integers(-CLIP_SAMPLES // 2, max(1, len(take.pcm) - CLIP_SAMPLES // 3)))

@@ -25,7 +25,7 @@ from model.demo.codec_losses import SpectralDistance
 from model.demo.codes import decode, encode, load_codec
 from model.demo.conversation import BACKCHANNEL, answers, ask
 from model.demo.recogniser import Recogniser
-from model.demo.speech import CALLER_VOICES, HELD_OUT_VOICES, MODEL_VOICE, Pcm, Utterance, Voice, augment, say
+from model.demo.speech import CALLER_VOICES, HELD_OUT_VOICES, MODEL_VOICE, Utterance, Voice, Waveform, augment, say
 from model.demo.topics import TOPICS
 from model.network.mimi import Mimi
 
@@ -101,7 +101,7 @@ def speed(mimi: Mimi) -> list[tuple[str, str]]:
     return [("a frame, encoded and decoded, on one core", f"{middle:.1f} ms p50, {late:.1f} ms p95")]
 
 
-def framed(sounds: Sequence[Pcm]) -> NDArray[np.float32]:
+def framed(sounds: Sequence[Waveform]) -> NDArray[np.float32]:
     """Sounds in one batch of whole frames, after a first frame that nobody hears and with room for the last to end."""
     frames = 1 + max(-(-len(sound) // FRAME_SAMPLES) for sound in sounds) + _TAIL_FRAMES
     batch = np.zeros((len(sounds), frames * FRAME_SAMPLES), np.float32)

@@ -12,12 +12,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import soxr
-from numpy.typing import NDArray
 
 from model.audio import FRAME_SAMPLES
 from model.demo import conversation
 from model.demo.answers import model_says
-from model.demo.speech import CALLER_VOICES, SAMPLE_RATE_HZ, Voice, augment, say
+from model.demo.speech import CALLER_VOICES, SAMPLE_RATE_HZ, Voice, Waveform, augment, say
 from model.demo.topics import TOPICS
 
 FRAME_S = FRAME_SAMPLES / SAMPLE_RATE_HZ
@@ -28,8 +27,6 @@ CLOSE_STORY_AFTER_S = 1.2  # a story's pauses are shorter
 _INTERRUPTED = 0.25  # of all answers that are long enough
 _NOBODY = 0.05  # of all calls: the line is open, and nobody speaks
 _SIZES = (0.88, 1.14)  # of the caller: a tape played slower is a bigger speaker
-
-Sound = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +42,7 @@ class Line:
 class Dialogue:
     """One call."""
 
-    caller: Sound  # f32 [frames · FRAME_SAMPLES], as it reaches the model
+    caller: Waveform  # f32 [frames · FRAME_SAMPLES], as it reaches the model
     lines: tuple[Line, ...]  # in time
     words: tuple[tuple[str, float], ...]  # the caller's, and when each ends (s), in time
 
@@ -147,7 +144,7 @@ class Scene:
         self.lines.append(Line(text, math.ceil(at_s / FRAME_S)))
         return self.lines[-1]
 
-    def _echo(self) -> Sound:
+    def _echo(self) -> Waveform:
         """The model's own voice from the caller's loudspeaker, faintly."""
         echo = np.zeros_like(self._caller)
         delay_s = FRAME_S + float(self._dice.uniform(0.05, 0.25))
@@ -157,14 +154,14 @@ class Scene:
         return echo * np.float32(10 ** (-self._dice.uniform(25, 45) / 20))
 
 
-def _add(track: Sound, pcm: Sound, at_s: float) -> None:
+def _add(track: Waveform, pcm: Waveform, at_s: float) -> None:
     """Mix a sound into a track, which may end before it does."""
     start = round(at_s * SAMPLE_RATE_HZ)
     room = track[start : start + len(pcm)]
     room += pcm[: len(room)]
 
 
-def _babble(rng: np.random.Generator) -> Sound:
+def _babble(rng: np.random.Generator) -> Waveform:
     """Two people talking at once in the background."""
     speakers = [CALLER_VOICES[int(rng.integers(len(CALLER_VOICES)))] for _ in range(2)]
     sounds = [say(conversation.tale(rng), speaker).pcm for speaker in speakers]

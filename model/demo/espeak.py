@@ -19,7 +19,7 @@ class SpeechError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class SpeechEvent:
     """A phoneme (`symbol`, pauses begin with `_`) or a word (no symbol) that begins at `sample`."""
 
     symbol: str
@@ -58,12 +58,14 @@ class Espeak:
         if self._rate_hz <= 0:
             raise SpeechError("espeak-ng could not start: is its data (espeak-ng-data) installed?")
         self._chunks: list[NDArray[np.int16]] = []
-        self._events: list[Event] = []
+        self._events: list[SpeechEvent] = []
         self._callback = _RAW_CALLBACK(self._take)  # kept: the library holds only its address
         self._library.espeak_SetSynthCallback(self._callback)
         self._lock = threading.Lock()
 
-    def speak(self, text: str, voice: str, pitch: int, speed_wpm: int) -> tuple[NDArray[np.float32], int, list[Event]]:
+    def speak(
+        self, text: str, voice: str, pitch: int, speed_wpm: int
+    ) -> tuple[NDArray[np.float32], int, list[SpeechEvent]]:
         """Sound [n], its rate, and the events in their order."""
         raw = text.encode()
         with self._lock:
@@ -84,10 +86,10 @@ class Espeak:
             if event.type == _TERMINATED:
                 return 0
             if event.type == _WORD:
-                self._events.append(Event("", event.text_position - 1, event.sample))
+                self._events.append(SpeechEvent("", event.text_position - 1, event.sample))
             elif event.type == _PHONEME:
                 symbol = event.id.string.decode("utf-8", "replace") or "_"
-                self._events.append(Event(symbol, event.text_position - 1, event.sample))
+                self._events.append(SpeechEvent(symbol, event.text_position - 1, event.sample))
         return 0
 
 

@@ -23,7 +23,7 @@ from model.audio import SAMPLE_RATE_HZ
 from model.demo.espeak import SpeechError as SpeechError
 from model.demo.espeak import espeak
 
-Pcm = NDArray[np.float32]
+Waveform = NDArray[np.float32]
 Span = tuple[str, float, float]  # what, start_s, end_s
 
 _LEVEL_RMS = 0.08  # of the sounding part of every utterance; about -22 dBFS
@@ -45,7 +45,7 @@ class Voice:
 class Utterance:
     """Speech from its first sound to its last, and when each word and phoneme is heard (seconds, ascending)."""
 
-    pcm: Pcm  # [n] at 24 kHz
+    pcm: Waveform  # [n] at 24 kHz
     words: list[Span]  # one for every whitespace-separated word of the text, as it is written
     phonemes: list[Span]  # espeak-ng's mnemonics; pauses are left out
 
@@ -133,7 +133,7 @@ def _word_spans(text: str, starts: list[tuple[int, float]], phonemes: list[Span]
     return spans
 
 
-def augment(pcm: Pcm, rng: np.random.Generator, babble: Pcm | None = None) -> Pcm:
+def augment(pcm: Waveform, rng: np.random.Generator, babble: Waveform | None = None) -> Waveform:
     """What a real call does to a caller's sound [n]: room, noise, telephone band, gain, clipping, each at a draw.
 
     `babble` is other speech [m] to mix in as one of the noises. Silence stays silence but for the noise.
@@ -152,7 +152,7 @@ def augment(pcm: Pcm, rng: np.random.Generator, babble: Pcm | None = None) -> Pc
     return sound.clip(-1, 1).astype(np.float32)
 
 
-def _in_room(pcm: Pcm, rng: np.random.Generator) -> Pcm:
+def _in_room(pcm: Waveform, rng: np.random.Generator) -> Waveform:
     """Convolve with the direct sound and an exponentially decaying tail of noise: a small room."""
     decay_s = rng.uniform(0.05, 0.4)  # time to fall by 60 dB
     times_s = np.arange(int(decay_s * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
@@ -164,7 +164,7 @@ def _in_room(pcm: Pcm, rng: np.random.Generator) -> Pcm:
     return wet.astype(np.float32)
 
 
-def _noise(samples: int, rng: np.random.Generator, babble: Pcm | None) -> Pcm:
+def _noise(samples: int, rng: np.random.Generator, babble: Waveform | None) -> Waveform:
     """White, pink or babble noise of power 1."""
     kind = rng.integers(3 if babble is not None and len(babble) else 2)
     if kind == 2 and babble is not None:
@@ -178,5 +178,5 @@ def _noise(samples: int, rng: np.random.Generator, babble: Pcm | None) -> Pcm:
     return (noise / max(float(np.sqrt(np.mean(np.square(noise)))), 1e-6)).astype(np.float32)
 
 
-def _fit(pcm: Pcm, samples: int) -> Pcm:
+def _fit(pcm: Waveform, samples: int) -> Waveform:
     return np.pad(pcm, (0, max(0, samples - len(pcm))))[:samples]

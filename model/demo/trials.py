@@ -9,13 +9,12 @@ from typing import TypeVar
 
 import numpy as np
 import soxr
-from numpy.typing import NDArray
 
 from model.audio import FRAME_SAMPLES
 from model.demo import conversation
 from model.demo.answers import durations_s
 from model.demo.dialogues import CLOSE_STORY_AFTER_S
-from model.demo.speech import CALLER_VOICES, SAMPLE_RATE_HZ, Voice, say
+from model.demo.speech import CALLER_VOICES, SAMPLE_RATE_HZ, Voice, Waveform, say
 from model.demo.topics import TOPICS
 
 _START_S = (0.8, 1.6)  # when a caller begins, before the greeting would come
@@ -32,7 +31,6 @@ _FOREIGN = {
 }
 
 T = TypeVar("T")
-Sound = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +40,7 @@ class Trial:
     `asked_s` is when the (last) question begins, `done_s` when it ends. Where it is not `alone`, more may come before.
     """
 
-    pcm: Sound
+    pcm: Waveform
     expected: str
     asked_s: float
     done_s: float
@@ -51,7 +49,7 @@ class Trial:
 
 def questions(
     rng: np.random.Generator, voices: tuple[Voice, ...], *,
-    each: int, seen: bool = False, through: Callable[[Sound], Sound] | None = None,
+    each: int, seen: bool = False, through: Callable[[Waveform], Waveform] | None = None,
 ) -> Iterator[Trial]:  # fmt: skip
     """Every topic `each` times, in wordings kept for this (or, `seen`, in trained ones), `through` a bad line."""
     for topic in TOPICS:
@@ -100,27 +98,27 @@ def interruptions(rng: np.random.Generator, voices: tuple[Voice, ...], count: in
         yield replace(_place(sounds, second.answer, _ANSWER_S), alone=False)
 
 
-def noisy(rng: np.random.Generator, snr_db: float) -> Callable[[Sound], Sound]:
+def noisy(rng: np.random.Generator, snr_db: float) -> Callable[[Waveform], Waveform]:
     """White noise, so many decibels below a voice."""
     return lambda pcm: pcm + white(rng, len(pcm), 20 * math.log10(_VOICE_RMS) - snr_db)
 
 
-def telephone(pcm: Sound) -> Sound:
+def telephone(pcm: Waveform) -> Waveform:
     """A band of 8 kHz."""
     return np.resize(soxr.resample(soxr.resample(pcm, SAMPLE_RATE_HZ, 8_000), 8_000, SAMPLE_RATE_HZ), len(pcm))
 
 
-def clipped(pcm: Sound) -> Sound:
+def clipped(pcm: Waveform) -> Waveform:
     """A microphone turned up much too high: a voice's waves are cut off at a third of their height."""
     return (pcm * np.float32(3 / np.abs(pcm).max())).clip(-1, 1)
 
 
-def white(rng: np.random.Generator, samples: int, level_db: float) -> Sound:
+def white(rng: np.random.Generator, samples: int, level_db: float) -> Waveform:
     """White noise of this power in dB of full scale."""
     return rng.standard_normal(samples).astype(np.float32) * np.float32(10 ** (level_db / 20))
 
 
-def music(rng: np.random.Generator, samples: int) -> Sound:
+def music(rng: np.random.Generator, samples: int) -> Waveform:
     """Chords of plucked strings over a beat, two a second: f32 [samples]."""
     pcm = np.zeros(samples, np.float32)
     time_s = np.arange(SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
@@ -134,7 +132,7 @@ def music(rng: np.random.Generator, samples: int) -> Sound:
     return pcm
 
 
-def foreign(rng: np.random.Generator, samples: int) -> Sound:
+def foreign(rng: np.random.Generator, samples: int) -> Waveform:
     """German and Spanish sentences, with pauses: f32 [samples]."""
     pcm, start = np.zeros(samples, np.float32), SAMPLE_RATE_HZ
     while start < samples:
@@ -146,7 +144,7 @@ def foreign(rng: np.random.Generator, samples: int) -> Sound:
     return pcm
 
 
-def nobody(pcm: Sound) -> Trial:
+def nobody(pcm: Waveform) -> Trial:
     """A call without speech: one greeting is expected."""
     return Trial(pcm[: len(pcm) // FRAME_SAMPLES * FRAME_SAMPLES], conversation.GREETING, 0, 0)
 
@@ -166,7 +164,7 @@ def _ask(asked: list[tuple[str, str]], rng: np.random.Generator, voice: Voice) -
     return _place(sounds, " ".join(answer for _, answer in asked), _ANSWER_S)
 
 
-def _place(sounds: list[tuple[float, Sound]], expected: str, rest_s: float) -> Trial:
+def _place(sounds: list[tuple[float, Waveform]], expected: str, rest_s: float) -> Trial:
     asked_s = sounds[-1][0]
     done_s = asked_s + len(sounds[-1][1]) / SAMPLE_RATE_HZ
     pcm = np.zeros(round((done_s + rest_s) * SAMPLE_RATE_HZ) // FRAME_SAMPLES * FRAME_SAMPLES, np.float32)

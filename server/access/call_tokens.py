@@ -1,8 +1,8 @@
-"""Call tokens: what a site's own back end signs, so that its visitors may call without knowing the operator's token.
+"""Call tokens: a site's back end signs them, so that its visitors may call without knowing the operator's token.
 
-A token is a JWT signed with HS256 by the operator's `--call-token-key`. It must say `exp`, at most an hour ahead, and
-`jti`, its own name: it is good for one call. It may say `max_call_s`, how long that call may last, and `sub`, whose
-it is: calls of one `sub` are counted together. SECURITY.md shows how to make one.
+A token is a JWT signed with HS256 and the operator's `--call-token-key`. It must have `exp`, at most an hour ahead, and
+`jti`, an id: it is good for one call. It may have `max_call_s`, how long that call may last, and `sub`, the visitor:
+calls of one `sub` are counted together. SECURITY.md shows how to make one.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from server.errors import Refused, TokenExpired, TokenInvalid, TokenUsed
 
 MAX_LIFETIME_S = 3600.0
 _SWEEP_FROM = 1024  # used tokens
-_LEEWAY_S = 5.0  # by which clocks of two machines may differ
+_LEEWAY_S = 5.0  # how far the clocks of two machines may differ
 _EXPIRED = "The call token has expired. Its site can make a new one."
 
 
 class CallToken(BaseModel):
-    """The claims of a genuine token."""
+    """The claims of a token whose signature is valid."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
@@ -33,14 +33,14 @@ class CallToken(BaseModel):
 
 
 class CallTokens:
-    """Reads call tokens, and remembers which ones had their call."""
+    """Verifies call tokens, and remembers which ones were used."""
 
     def __init__(self, key: str) -> None:
-        import jwt  # here, since it brings a library of ciphers: a tenth of a second, for those who sign tokens
+        import jwt  # here, as it loads a cryptography library: 0.1 s at start, only for servers with call tokens
 
         self._jwt = jwt
         self._key = key
-        self._used: dict[str, float] = {}  # [jti]: when it is forgotten, as it has expired by then
+        self._used: dict[str, float] = {}  # [jti]: when it has expired and is forgotten
         self._sweep_at = _SWEEP_FROM
 
     def read(self, text: str, may_resume: bool) -> CallToken:
@@ -59,7 +59,11 @@ class CallTokens:
             token = CallToken.model_validate(claims)
         except self._jwt.ExpiredSignatureError as error:
             raise TokenExpired(_EXPIRED) from error
-        except (self._jwt.InvalidTokenError, ValidationError, RecursionError) as error:  # the last from nested JSON
+        except (
+            self._jwt.InvalidTokenError,
+            ValidationError,
+            RecursionError,
+        ) as error:
             raise TokenInvalid("Invalid token.") from error
         if token.exp > time.time() + MAX_LIFETIME_S + _LEEWAY_S:
             raise TokenInvalid("The call token is valid for more than an hour. Its site has to make shorter ones.")
@@ -81,11 +85,11 @@ class CallTokens:
         try:
             yield
         except Refused:
-            self._used.pop(token.jti, None)  # it may have expired meanwhile
+            self._used.pop(token.jti, None)  # it may have been forgotten meanwhile
             raise
 
     def _forget_expired(self) -> None:
-        if len(self._used) >= self._sweep_at:  # so that no more are kept than twice what an hour brings
+        if len(self._used) >= self._sweep_at:  # so that at most twice an hour's tokens are kept
             now = time.time()
             self._used = {jti: until for jti, until in self._used.items() if until > now}
             self._sweep_at = max(_SWEEP_FROM, 2 * len(self._used))

@@ -1,4 +1,4 @@
-"""What stands before the whole application: asks the rules, turns away, and tells browsers what they may do."""
+"""ASGI middleware before the whole application: it applies the access policy and sends the security headers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _STARTS = {"http.response.start", "websocket.http.response.start"}
 
 
 class AccessMiddleware:
-    """ASGI middleware. Who comes through finds a `ClientIdentity` in `scope["identity"]`."""
+    """Refuses what the policy forbids; the application finds the `ClientIdentity` in `scope["identity"]`."""
 
     def __init__(self, app: ASGIApp, policy: AccessPolicy, on_refused: Callable[[Forbidden], None]) -> None:
         self._app = app
@@ -45,7 +45,7 @@ class AccessMiddleware:
 
 
 def _refuse_body(scope: Scope) -> None:
-    """Nothing here takes one, and who sends it slowly would hold the connection."""
+    """No endpoint takes a body, and a slow one would hold the connection. Raises BodyNotAllowed."""
     headers = Headers(scope=scope)
     if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
         raise BodyNotAllowed("Requests with a body are not accepted.")

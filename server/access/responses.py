@@ -1,4 +1,4 @@
-"""The answer to who is turned away, before a WebSocket's upgrade and everywhere else alike."""
+"""The HTTP response to a client that is refused, before a WebSocket's upgrade and everywhere else."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from server.errors import Forbidden, Refused
 
 
 def error_response(why: Forbidden | Refused) -> JSONResponse:
-    """JSON with a word for programs and a sentence for people."""
+    """JSON with a code for programs and a sentence for people."""
     headers: dict[str, str] = {}
     if isinstance(why, Refused):
         headers["Retry-After"] = str(why.retry_after_s)
     elif why.http_status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     elif why.http_status == 413:
-        headers["Connection"] = "close"  # or the rest of the body would be waited for
+        headers["Connection"] = "close"  # or the server would wait for the rest of the body
     return JSONResponse({"error": {"code": why.code, "message": str(why)}}, why.http_status, headers)

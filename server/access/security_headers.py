@@ -1,10 +1,10 @@
-"""What every answer tells the browser: what the page may do, and that nobody else may do anything with it."""
+"""The security headers of every response: what the page may load and do, and who may embed it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-# The scripts of the page and of its worker, which has a codec in WebAssembly to fall back to; nothing from elsewhere.
+# Scripts of this origin only; WebAssembly for the worker's fallback codec; nothing from elsewhere.
 _CONTENT_SECURITY_POLICY = {
     "default-src": "'none'",
     "script-src": "'self' 'wasm-unsafe-eval'",
@@ -20,7 +20,7 @@ _CONTENT_SECURITY_POLICY = {
 
 
 def security_headers(framed_by: Iterable[str]) -> list[tuple[bytes, bytes]]:
-    """For every answer. `framed_by`: origins that may show the page within theirs."""
+    """Header names and values. `framed_by`: origins that may embed the page."""
     policy = {**_CONTENT_SECURITY_POLICY, "frame-ancestors": " ".join(["'self'", *framed_by])}
     headers = {
         "Content-Security-Policy": "; ".join(f"{name} {value}" for name, value in policy.items()),

@@ -1,7 +1,7 @@
-"""How a token is shown, and the one that the operator has.
+"""How a request carries a token, and how the operator's is made.
 
-It travels as `Authorization: Bearer`, as a WebSocket subprotocol where a browser can't set headers, or as `?token=`
-by clients that can do neither. The last ends up in other people's logs, so it is taken out of the request here.
+It travels as `Authorization: Bearer`, as a WebSocket subprotocol where a browser cannot set headers, or as `?token=`
+from clients that can do neither. A query ends up in logs, so the token is taken out of the request here.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ _QUERY = b"token="
 
 
 def generate_token() -> str:
-    """One that nobody guesses, short enough to type."""
+    """A random token of 128 bits, short enough to type."""
     return secrets.token_urlsafe(16)
 
 
 def is_same(shown: str, token: str) -> bool:
-    """Takes as long for a token that is nearly right."""
+    """Compare in constant time."""
     return secrets.compare_digest(shown.encode(errors="replace"), token.encode())
 
 
 def take_token(scope: Scope) -> str | None:
-    """The token that a request shows, which no longer holds it in its query."""
+    """The token of a request; it is removed from the query. None: there is none."""
     in_query = _take_from_query(scope)
     authorization = Headers(scope=scope).get("authorization", "")
     if authorization.lower().startswith(_BEARER):

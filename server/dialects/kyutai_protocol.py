@@ -84,7 +84,7 @@ class Malformed:
     reason: str
 
 
-Event = (
+Received = (
     HandshakeReceived
     | AudioReceived
     | TextReceived
@@ -115,7 +115,7 @@ class KyutaiProtocol:
         """Corrupt Ogg pages skipped so far."""
         return self._reader.lost_pages
 
-    def receive(self, message: bytes | str) -> list[Event]:
+    def receive(self, message: bytes | str) -> list[Received]:
         """What one WebSocket message means; nothing when its kind is unknown. Raises ProtocolError."""
         if isinstance(message, str):
             raise ProtocolError("This socket takes binary messages only, and a text message came.")
@@ -172,7 +172,7 @@ class KyutaiProtocol:
         """Tells the peer that we are there: the React client hangs up after 10 s without a message."""
         return bytes([Kind.PING])
 
-    def _receive_audio(self, payload: bytes) -> list[Event]:
+    def _receive_audio(self, payload: bytes) -> list[Received]:
         if not payload:
             return [Malformed("an audio message without audio")]
         if self.form is None:
@@ -206,7 +206,7 @@ def _checked_raw(payload: bytes) -> bytes:
     return payload
 
 
-def _metadata_event(payload: bytes) -> Event:
+def _metadata_event(payload: bytes) -> Received:
     try:
         data = json.loads(payload)
     except (ValueError, RecursionError):

@@ -21,10 +21,10 @@ from server.dialects.kyutai_protocol import (
     AudioForm,
     AudioReceived,
     ErrorReceived,
-    Event,
     HandshakeReceived,
     KyutaiProtocol,
     MetadataReceived,
+    Received,
     TextReceived,
 )
 from server.errors import ProtocolError
@@ -109,7 +109,7 @@ class MeasuredCall:
             self._fail(f"the server broke the protocol: {error}")
             self._socket.close()
 
-    def _on_event(self, event: Event, now: float) -> None:
+    def _on_event(self, event: Received, now: float) -> None:
         record = self.record
         match event:
             case AudioReceived(packets):

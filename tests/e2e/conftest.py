@@ -26,7 +26,7 @@ START_S = 60
 
 
 @dataclass(frozen=True)
-class Served:
+class RunningServer:
     """A running server."""
 
     url: str
@@ -37,7 +37,7 @@ class Served:
         return self.url.replace("127.0.0.1", FOREIGN_HOST)
 
 
-Serve = Callable[..., Awaitable[Served]]
+StartServer = Callable[..., Awaitable[RunningServer]]
 
 
 async def _is_ready(client: httpx.AsyncClient, url: str) -> bool:
@@ -48,7 +48,7 @@ async def _is_ready(client: httpx.AsyncClient, url: str) -> bool:
 
 
 @asynccontextmanager
-async def serving(*flags: str) -> AsyncIterator[Served]:
+async def serving(*flags: str) -> AsyncIterator[RunningServer]:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "server", "serve", "--port", "0", *flags),
         cwd=ROOT,
@@ -68,7 +68,7 @@ async def serving(*flags: str) -> AsyncIterator[Served]:
                 while not await _is_ready(client, url[0]):
                     assert not rest.done(), f"the server ended:\n{rest.result().decode()}"
                     await asyncio.sleep(0.1)
-        yield Served(url[0] + "/", process)
+        yield RunningServer(url[0] + "/", process)
         rest.cancel()
     finally:
         if process.returncode is None:
@@ -82,11 +82,11 @@ async def serving(*flags: str) -> AsyncIterator[Served]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def serve() -> AsyncIterator[Serve]:
+async def serve() -> AsyncIterator[StartServer]:
     """``await serve("--model", "echo")``: a server that is ready. It is stopped after the test."""
     async with AsyncExitStack() as stack:
 
-        async def start(*flags: str) -> Served:
+        async def start(*flags: str) -> RunningServer:
             return await stack.enter_async_context(serving(*flags))
 
         yield start
@@ -134,7 +134,7 @@ async def pages(browser: Browser) -> AsyncIterator[Browser]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def echo_page(pages: Browser, serve: Serve) -> Page:
+async def echo_page(pages: Browser, serve: StartServer) -> Page:
     """The page of an echo server, with permission to use the microphone."""
     return await open_page(pages, (await serve("--model", "echo")).url)
 

@@ -14,7 +14,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from tests.e2e.browser import open_page
-from tests.e2e.conftest import Serve
+from tests.e2e.conftest import StartServer
 from tests.e2e.fault_proxy import FaultProxy
 from tests.e2e.scripted_server import RESUME_S, ScriptedServer
 
@@ -347,7 +347,7 @@ async def test_silent_connection_that_can_be_resumed_is_closed_soon(pages: Brows
     assert scripted_server.close_codes == [4000], "a normal close would have ended the conversation"
 
 
-async def test_lost_connection_resumes_the_conversation(pages: Browser, serve: Serve):
+async def test_lost_connection_resumes_the_conversation(pages: Browser, serve: StartServer):
     server = await serve("--model", "echo")
     async with FaultProxy(server.url) as proxy:
         page = await open_empty_page(pages, proxy.url + "page/fonts/OFL.txt", url=proxy.url)
@@ -412,7 +412,7 @@ async def test_call_ended_by_the_server_plays_to_its_end(pages: Browser, scripte
     assert await page.evaluate("call.graph") is None
 
 
-async def test_call_behind_a_path_prefix_and_tls(pages: Browser, serve: Serve):
+async def test_call_behind_a_path_prefix_and_tls(pages: Browser, serve: StartServer):
     server = await serve("--model", "echo")
     async with FaultProxy(server.url, prefix="/talk/", tls=True) as proxy:
         page = await open_empty_page(pages, proxy.url + "page/fonts/OFL.txt", url=proxy.url)

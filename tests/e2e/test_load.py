@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import ROOT, Serve
+from tests.e2e.conftest import ROOT, StartServer
 
 
 async def load(*args: str) -> tuple[int, str]:
@@ -26,7 +26,9 @@ async def load(*args: str) -> tuple[int, str]:
 
 @pytest.mark.asyncio(loop_scope="session")
 @pytest.mark.parametrize("form", ["ogg", "raw"])
-async def test_callers_are_served_and_one_above_the_slots_is_refused(serve: Serve, tmp_path: Path, form: str) -> None:
+async def test_callers_are_served_and_one_above_the_slots_is_refused(
+    serve: StartServer, tmp_path: Path, form: str
+) -> None:
     served = await serve("--model", "echo", "--slots", "3")
     figures_file = tmp_path / "figures.json"
     status, said = await load(served.url, "-n", "4", "-s", "1.6", "--form", form, "--json", str(figures_file))
@@ -44,7 +46,7 @@ async def test_callers_are_served_and_one_above_the_slots_is_refused(serve: Serv
 
 
 @pytest.mark.asyncio(loop_scope="session")
-async def test_find_searches_for_the_most_callers(serve: Serve, tmp_path: Path) -> None:
+async def test_find_searches_for_the_most_callers(serve: StartServer, tmp_path: Path) -> None:
     served = await serve("--model", "echo", "--slots", "3")
     files = {name: tmp_path / f"run.{name}" for name in ("json", "csv", "html")}
     to_files = [word for name, path in files.items() for word in (f"--{name}", str(path))]

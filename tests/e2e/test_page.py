@@ -14,7 +14,7 @@ import pytest
 from playwright.async_api import Browser, Download, Page, Route, expect
 
 from tests.e2e.browser import open_page
-from tests.e2e.conftest import Serve
+from tests.e2e.conftest import StartServer
 from tests.e2e.page_actions import (
     LIVE,
     MODEL_TEXT,
@@ -231,7 +231,7 @@ async def test_microphone_and_speaker_are_stored_and_nothing_else(echo_page: Pag
     assert await echo_page.evaluate("asked.audio.deviceId") == {"exact": chosen}
 
 
-async def test_server_records_only_callers_who_allow_it(browser: Browser, serve: Serve, tmp_path: Path):
+async def test_server_records_only_callers_who_allow_it(browser: Browser, serve: StartServer, tmp_path: Path):
     page = await open_page(browser, (await serve("--model", "echo", "--record", str(tmp_path))).url)
     await start_call(page)
     await page.wait_for_timeout(500)
@@ -270,7 +270,7 @@ async def test_page_can_be_installed(echo_page: Page):
 TOKEN = "a-token-of-the-operator"
 
 
-async def test_token_in_the_address_is_used_and_removed(browser: Browser, serve: Serve):
+async def test_token_in_the_address_is_used_and_removed(browser: Browser, serve: StartServer):
     server = await serve("--model", "echo", "--token", TOKEN)
     page = await open_page(browser, f"{server.url}#seed=7&token={TOKEN}")
     assert page.url == f"{server.url}#seed=7"
@@ -282,14 +282,14 @@ async def test_token_in_the_address_is_used_and_removed(browser: Browser, serve:
     await page.context.close()
 
 
-async def test_page_without_a_token_asks_for_it(browser: Browser, serve: Serve):
+async def test_page_without_a_token_asks_for_it(browser: Browser, serve: StartServer):
     server = await serve("--model", "echo", "--token", TOKEN)
     page = await open_page(browser, server.url)
     alert, field = page.get_by_role("alert"), page.get_by_label("Token")
     await expect(alert).to_contain_text("token")
     await expect(button(page, "Start talking")).to_be_disabled()
     await check_looks(page, "token")
-    for wrong, told in (("not one", "not a valid token"), (TOKEN[::-1], "not the right one")):
+    for wrong, told in (("not one", "not a valid token"), (TOKEN[::-1], "Invalid token")):
         await field.fill(wrong)
         await field.press("Enter")
         await expect(alert).to_contain_text(told)

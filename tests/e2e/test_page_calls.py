@@ -10,7 +10,7 @@ from playwright.async_api import Browser, Page, Route, expect
 
 from tests.e2e.browser import FOREIGN_HOST, MIC_HZ, open_page
 from tests.e2e.call_audio import record_call
-from tests.e2e.conftest import Serve
+from tests.e2e.conftest import StartServer
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -51,7 +51,7 @@ def match_windows(microphone: np.ndarray, played: np.ndarray, rate_hz: int) -> t
     return np.array(correlation), np.array(lag_ms)
 
 
-async def test_echo_call_plays_what_was_said_and_shows_the_true_delay(pages: Browser, serve: Serve):
+async def test_echo_call_plays_what_was_said_and_shows_the_true_delay(pages: Browser, serve: StartServer):
     server = await serve("--model", "echo")
     page = await open_page(pages, server.url, bypass_csp=True)
     refused: list[str] = []
@@ -79,7 +79,7 @@ async def test_echo_call_plays_what_was_said_and_shows_the_true_delay(pages: Bro
     assert refused == []
 
 
-async def test_demo_model_answers_a_question(asking_browser: Browser, serve: Serve):
+async def test_demo_model_answers_a_question(asking_browser: Browser, serve: StartServer):
     server = await serve()
     page = await open_page(asking_browser, server.url)
     await expect(page.locator("#notice")).to_contain_text("knows a few dozen phrases; not Moshi")
@@ -88,7 +88,7 @@ async def test_demo_model_answers_a_question(asking_browser: Browser, serve: Ser
     await expect(page.get_by_role("log")).to_contain_text("My name is Parley.", timeout=2 * TIMEOUT_MS)
 
 
-async def test_call_started_while_the_model_loads_shows_the_model_later(pages: Browser, serve: Serve):
+async def test_call_started_while_the_model_loads_shows_the_model_later(pages: Browser, serve: StartServer):
     page = await open_page(pages, (await serve("--model", "echo")).url)
     loading = True
 
@@ -112,20 +112,20 @@ async def test_call_started_while_the_model_loads_shows_the_model_later(pages: B
     await expect(page.locator("#notice")).to_contain_text("echo test")
 
 
-async def test_blocked_microphone_is_explained(pages: Browser, serve: Serve):
+async def test_blocked_microphone_is_explained(pages: Browser, serve: StartServer):
     page = await open_page(pages, (await serve("--model", "echo")).url, microphone=False)
     await start(page)
     await expect_failure(page, "blocks the microphone", "Allow it")
     await expect(page.get_by_role("button", name="Start talking")).to_be_enabled()
 
 
-async def test_missing_microphone_is_explained(browser_without_microphone: Browser, serve: Serve):
+async def test_missing_microphone_is_explained(browser_without_microphone: Browser, serve: StartServer):
     page = await open_page(browser_without_microphone, (await serve("--model", "echo")).url)
     await start(page)
     await expect_failure(page, "No microphone was found", "Plug one in")
 
 
-async def test_missing_loudspeaker_is_explained(pages: Browser, serve: Serve):
+async def test_missing_loudspeaker_is_explained(pages: Browser, serve: StartServer):
     """Firefox then leaves the context suspended and reports no error."""
     never = "AudioContext.prototype.resume = () => new Promise(() => {});"
     page = await open_page(pages, (await serve("--model", "echo")).url, init=never)
@@ -135,7 +135,7 @@ async def test_missing_loudspeaker_is_explained(pages: Browser, serve: Serve):
     assert await page.evaluate("parley.call.graph") is None
 
 
-async def test_unplugged_microphone_is_replaced_during_the_call(pages: Browser, serve: Serve):
+async def test_unplugged_microphone_is_replaced_during_the_call(pages: Browser, serve: StartServer):
     page = await open_page(pages, (await serve("--model", "echo")).url)
     await start(page)
     await expect_live(page)
@@ -154,7 +154,7 @@ async def test_unplugged_microphone_is_replaced_during_the_call(pages: Browser, 
     await expect(page.get_by_role("status")).to_have_text("Call ended.")
 
 
-async def test_page_without_https_says_that_it_needs_it(pages: Browser, serve: Serve):
+async def test_page_without_https_says_that_it_needs_it(pages: Browser, serve: StartServer):
     page = await open_page(
         pages,
         (await serve("--model", "echo", "--public", "--allowed-host", FOREIGN_HOST)).foreign_url,
@@ -164,14 +164,14 @@ async def test_page_without_https_says_that_it_needs_it(pages: Browser, serve: S
     await expect(page.get_by_role("button", name="Start talking")).to_be_disabled()
 
 
-async def test_browser_without_webcodecs_and_webassembly_is_told(pages: Browser, serve: Serve):
+async def test_browser_without_webcodecs_and_webassembly_is_told(pages: Browser, serve: StartServer):
     url = (await serve("--model", "echo")).url
     page = await open_page(pages, url, init="delete window.AudioEncoder; delete window.WebAssembly;")
     await expect_failure(page, "WebCodecs", "Use a current")
     await expect(page.get_by_role("button", name="Start talking")).to_be_disabled()
 
 
-async def test_second_caller_queues_and_gets_the_call(pages: Browser, serve: Serve):
+async def test_second_caller_queues_and_gets_the_call(pages: Browser, serve: StartServer):
     server = await serve("--model", "echo", "--slots", "1")
     first, second, third = [await open_page(pages, server.url) for _ in range(3)]
     await start(first)
@@ -185,7 +185,7 @@ async def test_second_caller_queues_and_gets_the_call(pages: Browser, serve: Ser
     await expect(third.get_by_role("status")).to_contain_text("You are next in the queue")
 
 
-async def test_full_server_without_a_queue_says_so(pages: Browser, serve: Serve):
+async def test_full_server_without_a_queue_says_so(pages: Browser, serve: StartServer):
     server = await serve("--model", "echo", "--slots", "1", "--max-waiting", "0")
     first, second = [await open_page(pages, server.url) for _ in range(2)]
     await start(first)
@@ -195,14 +195,14 @@ async def test_full_server_without_a_queue_says_so(pages: Browser, serve: Serve)
     await expect_live(first)
 
 
-async def test_call_that_reaches_its_limit_says_so(pages: Browser, serve: Serve):
+async def test_call_that_reaches_its_limit_says_so(pages: Browser, serve: StartServer):
     page = await open_page(pages, (await serve("--model", "echo", "--max-call-s", "4")).url)
     await start(page)
     await expect(page.locator("#call-timer")).to_contain_text(re.compile("0:0[234] left"))
     await expect(page.get_by_role("status")).to_have_text("The call reached its time limit.")
 
 
-async def test_server_that_drains_counts_down(pages: Browser, serve: Serve):
+async def test_server_that_drains_counts_down(pages: Browser, serve: StartServer):
     server = await serve("--model", "echo", "--drain-s", "5")
     page = await open_page(pages, server.url)
     await start(page)
@@ -213,7 +213,7 @@ async def test_server_that_drains_counts_down(pages: Browser, serve: Serve):
     await expect_failure(page, "restarting", "Try again")
 
 
-async def test_server_that_is_killed_is_explained(pages: Browser, serve: Serve):
+async def test_server_that_is_killed_is_explained(pages: Browser, serve: StartServer):
     server = await serve("--model", "echo", "--resume-s", "2")
     page = await open_page(pages, server.url)
     await start(page)

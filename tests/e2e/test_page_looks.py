@@ -8,7 +8,7 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from tests.e2e.browser import open_page
-from tests.e2e.conftest import Serve
+from tests.e2e.conftest import StartServer
 from tests.e2e.page_actions import button, check_looks, emit, expect_status, show_model_text, start_call
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -92,7 +92,7 @@ async def test_page_fits_and_is_accessible_whatever_happens_in_a_call(echo_page:
     await check_looks(echo_page, "ended")
 
 
-async def test_page_without_a_microphone_fits_and_is_accessible(browser: Browser, serve: Serve):
+async def test_page_without_a_microphone_fits_and_is_accessible(browser: Browser, serve: StartServer):
     page = await open_page(browser, (await serve("--model", "echo")).url, microphone=False)
     await button(page, "Start talking").click()
     await expect(page.get_by_role("alert")).to_contain_text("blocks")

@@ -11,7 +11,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from server.audio.framing import FRAME_S, FRAME_SAMPLES, SAMPLE_RATE_HZ, Pcm
 from server.load.speech import synthetic_speech
-from tests.e2e.conftest import Serve
+from tests.e2e.conftest import StartServer
 
 FRAMES = 50
 CODEC_DELAY_SAMPLES = 2_000  # at most: two encoders, and sphn's packets of 40 ms
@@ -50,7 +50,7 @@ async def listen(socket: ClientConnection, samples: int) -> list[Pcm]:
 
 
 @pytest.mark.asyncio(loop_scope="session")
-async def test_the_references_codec_hears_itself_through_the_echo(serve: Serve) -> None:
+async def test_the_references_codec_hears_itself_through_the_echo(serve: StartServer) -> None:
     served = await serve("--model", "echo")
     pcm = synthetic_speech()[: FRAMES * FRAME_SAMPLES]
     url = served.url.replace("http", "ws") + "api/chat"

@@ -19,12 +19,12 @@ from server.dialects.kyutai_protocol import (
     AudioReceived,
     ControlReceived,
     ErrorReceived,
-    Event,
     HandshakeReceived,
     KyutaiProtocol,
     Malformed,
     MetadataReceived,
     PingReceived,
+    Received,
     TextReceived,
 )
 from server.errors import ProtocolError
@@ -42,7 +42,7 @@ def ogg(packets: tuple[bytes, ...] = PACKETS, per_page: int = 2) -> list[bytes]:
 
 
 def heard(protocol: KyutaiProtocol, payloads: list[bytes]) -> tuple[bytes, ...]:
-    events: list[Event] = [event for payload in payloads for event in protocol.receive(b"\x01" + payload)]
+    events: list[Received] = [event for payload in payloads for event in protocol.receive(b"\x01" + payload)]
     assert all(isinstance(event, AudioReceived) for event in events)
     return tuple(packet for event in events if isinstance(event, AudioReceived) for packet in event.packets)
 
@@ -96,7 +96,7 @@ def test_what_may_become_ogg_is_waited_for(begun: bytes) -> None:
         (b"\x06", PingReceived()),
     ],
 )
-def test_kinds(message: bytes, event: Event) -> None:
+def test_kinds(message: bytes, event: Received) -> None:
     assert KyutaiProtocol().receive(message) == [event]
 
 
