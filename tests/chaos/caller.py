@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from server.audio.framing import FRAME_S
 from server.dialects.kyutai_protocol import AudioForm
-from tests.server.phone import Phone, dial, speech
+from tests.server.chat_client import ChatClient, open_chat, speech
 
 SPEECH = speech(50)
 
@@ -41,39 +41,39 @@ class Caller:
     ledger: Ledger
 
     async def dial(
-        self, query: str, behave: Callable[[Phone], Awaitable[None]], form: AudioForm | None = None, **options: Any
+        self, query: str, behave: Callable[[ChatClient], Awaitable[None]], form: AudioForm | None = None, **options: Any
     ) -> str | None:
         """One request, and what the caller does with it; why there is no call any more, if they were told."""
         ledger = self.ledger
         try:
-            async with dial(
+            async with open_chat(
                 f"{self.url}?events=1{query}", form or self.chance.choice([*AudioForm]), **options
-            ) as phone:
+            ) as client:
                 ledger.asked += 1
                 with suppress(ConnectionClosed):
-                    await behave(phone)
+                    await behave(client)
                 with suppress(ConnectionClosed):  # what came together with the end
-                    while phone.socket.close_code is not None:
-                        phone._note(await phone._receive())
+                    while client.socket.close_code is not None:
+                        client._note(await client._receive())
         except InvalidStatus as refused:
             ledger.asked += 1
             code = json.loads(refused.response.body or b"")["error"]["code"]
             ledger.told[code] += 1
             return code
-        ends = [event["reason"] for event in phone.events if event["type"] == "end"]
+        ends = [event["reason"] for event in client.events if event["type"] == "end"]
         assert len(ends) <= 1, "a call ends once"
         ledger.told.update(ends)
         ledger.gone += not ends
         return ends[0] if ends else None
 
 
-async def talk(phone: Phone, chance: random.Random, pace: float = 1.0) -> None:
+async def talk(client: ChatClient, chance: random.Random, pace: float = 1.0) -> None:
     """Up to two seconds of speech, listening meanwhile."""
-    await phone.greeting()
-    listening = asyncio.create_task(listen(phone))
+    await client.handshake()
+    listening = asyncio.create_task(listen(client))
     try:
         for _ in range(chance.randint(1, 25)):
-            await phone.say(chance.choice(SPEECH))
+            await client.send_frame(chance.choice(SPEECH))
             await asyncio.sleep(FRAME_S * pace)
     finally:
         listening.cancel()
@@ -81,7 +81,7 @@ async def talk(phone: Phone, chance: random.Random, pace: float = 1.0) -> None:
             await listening
 
 
-async def listen(phone: Phone) -> None:
+async def listen(client: ChatClient) -> None:
     """Until the end."""
     with suppress(ConnectionClosed):
-        await phone.end()
+        await client.wait_closed()

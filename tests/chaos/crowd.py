@@ -21,83 +21,83 @@ from server.dialects.kyutai_protocol import AudioForm
 from server.metrics import Count
 from tests.chaos.caller import SPEECH, Caller, Ledger, listen, talk
 from tests.chaos.returning import restless, vanishing
-from tests.server.conftest import Served
-from tests.server.phone import Phone, until
+from tests.server.chat_client import ChatClient, wait_until
+from tests.server.conftest import RunningServer
 
-Behaviour: TypeAlias = Callable[[Phone, Caller], Awaitable[None]]
+Behaviour: TypeAlias = Callable[[ChatClient, Caller], Awaitable[None]]
 
 
-async def polite(phone: Phone, caller: Caller) -> None:
+async def polite(client: ChatClient, caller: Caller) -> None:
     """Says goodbye."""
-    await talk(phone, caller.chance)
+    await talk(client, caller.chance)
 
 
-async def hurried(phone: Phone, caller: Caller) -> None:
+async def hurried(client: ChatClient, caller: Caller) -> None:
     """Sends four times as fast as time passes."""
-    await talk(phone, caller.chance, pace=0.25)
+    await talk(client, caller.chance, pace=0.25)
 
 
-async def deaf(phone: Phone, caller: Caller) -> None:
+async def deaf(client: ChatClient, caller: Caller) -> None:
     """Talks and reads nothing."""
     for _ in range(caller.chance.randint(10, 60)):
-        await phone.say(caller.chance.choice(SPEECH))
+        await client.send_frame(caller.chance.choice(SPEECH))
         await asyncio.sleep(FRAME_S / 2)
-    phone.vanish()
+    client.abort()
 
 
-async def muted(phone: Phone, caller: Caller) -> None:
+async def muted(client: ChatClient, caller: Caller) -> None:
     """Is silent in between."""
-    await talk(phone, caller.chance)
+    await talk(client, caller.chance)
     await asyncio.sleep(caller.chance.uniform(0, 2))
-    await phone.say(SPEECH[0])
+    await client.send_frame(SPEECH[0])
 
 
-async def garbling(phone: Phone, caller: Caller) -> None:
+async def garbling(client: ChatClient, caller: Caller) -> None:
     """Sends noise among its words until nobody wants to hear more."""
-    await phone.greeting()
+    await client.handshake()
     for _ in range(caller.chance.randint(1, 40)):
-        await phone.socket.send(caller.chance.randbytes(caller.chance.randint(0, 400)))
-        await phone.say(caller.chance.choice(SPEECH))
+        await client.socket.send(caller.chance.randbytes(caller.chance.randint(0, 400)))
+        await client.send_frame(caller.chance.choice(SPEECH))
         await asyncio.sleep(FRAME_S / 4)
 
 
-async def undecodable(phone: Phone, caller: Caller) -> None:
+async def undecodable(client: ChatClient, caller: Caller) -> None:
     """Sends what is no Opus, and hears why that is the end."""
-    await phone.greeting()
+    await client.handshake()
     for _ in range(MAX_UNDECODABLE):
-        await phone.socket.send(b"\1\xff\xff" + caller.chance.randbytes(1))
-    await phone.end()
+        await client.socket.send(b"\1\xff\xff" + caller.chance.randbytes(1))
+    await client.wait_closed()
 
 
-async def texting(phone: Phone, _: Caller) -> None:
+async def texting(client: ChatClient, _: Caller) -> None:
     """Sends text where bytes belong, and hears why that is the end."""
-    await phone.greeting()
-    await phone.socket.send("hello")
-    await phone.end()
+    await client.handshake()
+    await client.socket.send("hello")
+    await client.wait_closed()
 
 
-async def oversized(phone: Phone, _: Caller) -> None:
+async def oversized(client: ChatClient, _: Caller) -> None:
     """Sends a megabyte."""
-    await phone.greeting()
-    await phone.socket.send(bytes(1_000_000))
-    await phone.end()
+    await client.handshake()
+    await client.socket.send(bytes(1_000_000))
+    await client.wait_closed()
 
 
-async def limited(phone: Phone, caller: Caller) -> None:
+async def limited(client: ChatClient, caller: Caller) -> None:
     """Wants a short call, and hears its end."""
-    await phone.greeting()
-    listening = asyncio.create_task(listen(phone))
+    await client.handshake()
+    listening = asyncio.create_task(listen(client))
     for _ in range(40):
         if listening.done():
             break
-        await phone.say(caller.chance.choice(SPEECH))
+        await client.send_frame(caller.chance.choice(SPEECH))
         await asyncio.sleep(FRAME_S)
     await listening
 
 
-async def mistaken(phone: Phone, _: Caller) -> None:
+async def mistaken(client: ChatClient, _: Caller) -> None:
     """Asked for what there is not, and hears what."""
-    await phone.end()
+    await client.wait_closed()
 
 
 # With what query, and how often.
@@ -124,7 +124,7 @@ async def call(caller: Caller) -> None:
     form = AudioForm.RAW if behaviour is undecodable else None
     query = f"&seed={chance.randrange(1000)}{BEHAVIOURS[behaviour][0]}"
     caller.ledger.behaved[behaviour.__name__] += 1
-    await caller.dial(query, lambda phone: behaviour(phone, caller), form, max_queue=4 if behaviour is deaf else None)
+    await caller.dial(query, lambda client: behaviour(client, caller), form, max_queue=4 if behaviour is deaf else None)
 
 
 async def knock(port: int, chance: random.Random) -> None:
@@ -136,7 +136,7 @@ async def knock(port: int, chance: random.Random) -> None:
         writer.close()
 
 
-async def storm(served: Served, callers: int, seconds: float, seed: int, ledger: Ledger | None = None) -> Ledger:
+async def storm(served: RunningServer, callers: int, seconds: float, seed: int, ledger: Ledger | None = None) -> Ledger:
     """So many callers for so long, each beginning another call when one is over; all of it is added to `ledger`."""
     ledger = ledger or Ledger()
     loop = asyncio.get_running_loop()
@@ -159,14 +159,14 @@ async def storm(served: Served, callers: int, seconds: float, seed: int, ledger:
     return ledger
 
 
-async def settle_accounts(served: Served, ledger: Ledger, others: int = 0, others_resumed: int = 0) -> None:
+async def settle_accounts(served: RunningServer, ledger: Ledger, others: int = 0, others_resumed: int = 0) -> None:
     """Wait until everybody is gone; assert that the server counted what they saw, and that nothing is left of them.
 
     `others` are calls that were made beside the storm, and how often they were resumed.
     """
     metrics, service = served.service.metrics, served.service
     with suppress(TimeoutError):
-        await until(lambda: not len(service.calls.admission) and not service.running)
+        await wait_until(lambda: not len(service.calls.admission) and not service.running)
     left = [f"{session.id} is {session.state.value}" for session in service.calls.admission]
     assert not left, f"still there: {', '.join(left)}"
     ended = Counter({code: count for code, count in metrics.ended.items() if code != "left"})

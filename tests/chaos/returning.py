@@ -14,7 +14,7 @@ import numpy as np
 
 from server.dialects.kyutai_protocol import AudioForm
 from tests.chaos.caller import SPEECH, Caller, talk
-from tests.server.phone import Phone
+from tests.server.chat_client import ChatClient
 
 RESUME_S = 1.0  # how long the servers of storms keep a call: short, so that slots go round
 _LOUD = 0.05
@@ -30,37 +30,37 @@ class Lost:
     form: AudioForm
 
     @classmethod
-    def by(cls, phone: Phone) -> Lost:
-        """The call of a phone that was greeted."""
-        [ready] = [event for event in phone.events if event["type"] == "ready"]
-        assert phone.wire.form
-        return cls(ready["resume"], ready["call"], phone.wire.form)
+    def by(cls, client: ChatClient) -> Lost:
+        """The call of a client that completed the handshake."""
+        [ready] = [event for event in client.events if event["type"] == "ready"]
+        assert client.wire.form
+        return cls(ready["resume"], ready["call"], client.wire.form)
 
 
 Way: TypeAlias = Callable[[Caller, Lost], Awaitable[None]]
 
 
-async def vanishing(phone: Phone, caller: Caller) -> None:
+async def vanishing(client: ChatClient, caller: Caller) -> None:
     """Is gone in mid-word, or before the first one; may come back."""
     if caller.chance.random() < 0.3:
-        phone.vanish()
+        client.abort()
         return
-    await lose_and(caller.chance.choice(WAYS), phone, caller)
+    await lose_and(caller.chance.choice(WAYS), client, caller)
 
 
-async def lose_and(way: Way, phone: Phone, caller: Caller) -> None:
+async def lose_and(way: Way, client: ChatClient, caller: Caller) -> None:
     """Talk and vanish, and come back in that way."""
-    await talk(phone, caller.chance)
-    phone.vanish()
-    await way(caller, Lost.by(phone))
+    await talk(client, caller.chance)
+    client.abort()
+    await way(caller, Lost.by(client))
 
 
-async def restless(phone: Phone, caller: Caller) -> None:
+async def restless(client: ChatClient, caller: Caller) -> None:
     """Goes on over another line before the first one is lost, and hears on that one why it ends."""
-    await talk(phone, caller.chance)
-    lost = Lost.by(phone)
+    await talk(client, caller.chance)
+    lost = Lost.by(client)
     if await _resume(caller, lost) != "resume":
-        await phone.end()
+        await client.wait_closed()
 
 
 async def _stay_away(_: Caller, __: Lost) -> None: ...
@@ -94,14 +94,14 @@ WAYS: tuple[Way, ...] = (_stay_away, _in_time, _too_late, _twice, _as_somebody)
 async def _resume(caller: Caller, lost: Lost) -> str | None:
     """Go on with that call until one's own voice comes back, and vanish; why there is none, if so."""
 
-    async def go_on(phone: Phone) -> None:
-        await phone.greeting()
-        assert Lost.by(phone).call == lost.call, "somebody else's call"
+    async def go_on(client: ChatClient) -> None:
+        await client.handshake()
+        assert Lost.by(client).call == lost.call, "somebody else's call"
         caller.ledger.resumed += 1
         own = 0
         while own < _OWN_ECHOES:
-            await phone.say(caller.chance.choice(SPEECH))
-            own += bool(np.abs(await phone.hear()).max() > _LOUD)
-        phone.vanish()
+            await client.send_frame(caller.chance.choice(SPEECH))
+            own += bool(np.abs(await client.receive_frame()).max() > _LOUD)
+        client.abort()
 
     return await caller.dial(f"&resume={lost.token}", go_on, lost.form)

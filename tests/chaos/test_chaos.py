@@ -19,7 +19,7 @@ from tests.chaos.witness import Witness
 from tests.server.conftest import Serve
 
 
-@pytest.mark.usefixtures("quick_watch")
+@pytest.mark.usefixtures("short_watch_interval")
 async def test_nothing_is_left_of_a_storm_and_every_end_is_accounted_for(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ):
@@ -33,21 +33,21 @@ async def test_nothing_is_left_of_a_storm_and_every_end_is_accounted_for(
     assert len(asyncio.all_tasks()) <= tasks and threading.active_count() <= threads
 
 
-@pytest.mark.usefixtures("quick_watch")
+@pytest.mark.usefixtures("short_watch_interval")
 async def test_who_comes_back_finds_their_own_call_or_hears_that_there_is_none(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(returning, "RESUME_S", 0.2)
     served = await serve(slots=2, resume_s=0.2)
     caller = Caller(served.chat, random.Random(1), Ledger())
-    await caller.dial("", lambda phone: restless(phone, caller))
+    await caller.dial("", lambda client: restless(client, caller))
     for way in WAYS:
         await caller.dial("", partial(lose_and, way, caller=caller))
     await settle_accounts(served, caller.ledger)
     assert caller.ledger.resumed >= 1 and caller.ledger.told["taken_over"] == 1 and caller.ledger.told["resume"] >= 2
 
 
-@pytest.mark.usefixtures("quick_watch", "patient_engine")
+@pytest.mark.usefixtures("short_watch_interval", "unpaced_engine")
 async def test_one_who_behaves_hears_token_for_token_what_they_hear_alone(serve: Serve, tmp_path: Path):
     pytest.importorskip("torch")
     witness = Witness(tmp_path, slots=4)

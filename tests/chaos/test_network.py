@@ -7,8 +7,8 @@ import pytest
 from server.metrics import Count
 from tests.chaos.network import Weather, bad_network
 from tests.chaos.traveller import travelling
+from tests.server.chat_client import wait_until
 from tests.server.conftest import Serve
-from tests.server.phone import until
 
 OUTAGE_S = 2.0
 STORMY = {
@@ -41,7 +41,7 @@ async def test_every_reset_within_the_window_is_resumed(serve: Serve):
         for cuts in range(5):
             await traveller.delay_s(clicks=1)
             network.cut()
-            await until(lambda cuts=cuts: len(traveller.calls) == cuts + 2)
+            await wait_until(lambda cuts=cuts: len(traveller.calls) == cuts + 2)
         await traveller.delay_s(clicks=1)
         assert len(set(traveller.calls)) == 1, "one conversation"
         assert served.service.counts[Count.CALLS_RESUMED] == 5

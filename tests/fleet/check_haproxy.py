@@ -29,7 +29,7 @@ from tests.fleet.fleet import (
     running_fleet,
     three_servers,
 )
-from tests.server.phone import dial
+from tests.server.chat_client import open_chat
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(10 * STARTS_WITHIN_S)]
 SLOTS = 8
@@ -59,7 +59,7 @@ async def test_a_fleet_in_which_nobody_is_ready_yet_says_so_as_servers_do(tmp_pa
 
         await eventually(found_out)
         with pytest.raises(InvalidStatus) as refused:
-            async with dial(fleet.chat):
+            async with open_chat(fleet.chat):
                 pass
     response = refused.value.response
     assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
@@ -123,9 +123,9 @@ async def test_an_update_of_all_servers_under_load_loses_no_call(fleet: Fleet) -
 
     async def calls_again_and_again(number: int) -> None:
         while updating:
-            async with dial(fleet.chat) as phone:
-                await phone.greeting()
-                caller = Caller(phone)
+            async with open_chat(fleet.chat) as client:
+                await client.handshake()
+                caller = Caller(client)
                 for _ in range(3):
                     await caller.converse()
                 await caller.hang_up()

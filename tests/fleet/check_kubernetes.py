@@ -13,7 +13,7 @@ from tests.fleet.caller import converse
 from tests.fleet.cluster import SERVICE, ClusterDns, running_cluster
 from tests.fleet.conftest import Call
 from tests.fleet.fleet import STARTS_WITHIN_S, Fleet, eventually
-from tests.server.phone import dial
+from tests.server.chat_client import open_chat
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(10 * STARTS_WITHIN_S)]
 
@@ -36,9 +36,9 @@ async def test_pods_are_found_and_share_the_calls(cluster: tuple[Fleet, ClusterD
 )
 async def test_a_token_leads_nowhere_but_to_pods(cluster: tuple[Fleet, ClusterDns], home: str) -> None:
     fleet, dns = cluster
-    async with dial(f"{fleet.chat}?events=1&resume={home}.whatever") as phone:
-        assert (await phone.end())[0] == 1008
-        assert (await phone.event("end"))["reason"] == "resume"
+    async with open_chat(f"{fleet.chat}?events=1&resume={home}.whatever") as client:
+        assert (await client.wait_closed())[0] == 1008
+        assert (await client.event("end"))["reason"] == "resume"
     assert all(name.endswith(SERVICE) for name in dns.asked)
 
 

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 import pytest_asyncio
 
 from tests.fleet.caller import Caller
-from tests.server.phone import dial
+from tests.server.chat_client import open_chat
 
 Call = Callable[[str], Awaitable[Caller]]
 
@@ -19,9 +19,9 @@ async def call() -> AsyncIterator[Call]:
     async with AsyncExitStack() as calls:
 
         async def made(url: str) -> Caller:
-            phone = await calls.enter_async_context(dial(url))
-            await phone.greeting()
-            caller = Caller(phone, await phone.event("ready") if "events=1" in url else None)
+            client = await calls.enter_async_context(open_chat(url))
+            await client.handshake()
+            caller = Caller(client, await client.event("ready") if "events=1" in url else None)
             calls.push_async_callback(caller.hang_up)
             return caller
 

@@ -20,7 +20,7 @@ from server.sessions.params import SessionParams
 from server.sessions.session import Session
 from server.settings import Settings
 from tests.fakes import FakeBridge, FakeClock, TalkingRunner
-from tests.server.phone import speech
+from tests.server.chat_client import speech
 
 _SLOTS, _WAITING, _RESUME_S = 2, 2, 5.0
 _SETTINGS = Settings(model="echo", slots=_SLOTS, max_waiting=_WAITING, resume_s=_RESUME_S, quiet_s=12.0)

@@ -9,7 +9,7 @@ import time
 from server.audio.ogg import OggOpusWriter
 from server.audio.opus import OpusEncoder
 from tests.fuzz.gates import NOW, SEED_JTI, TOKEN, sign
-from tests.server.phone import speech
+from tests.server.chat_client import speech
 
 
 def _piece(data: bytes) -> bytes:

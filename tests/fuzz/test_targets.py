@@ -13,7 +13,7 @@ from server.metrics import Count
 from tests.fuzz import calls, gates, lives, parsers
 from tests.fuzz.__main__ import RUNS, target
 from tests.fuzz.seeds import seeds
-from tests.server.phone import PATIENCE_S
+from tests.server.chat_client import TIMEOUT_S
 
 SEEDS = seeds()
 
@@ -53,7 +53,7 @@ def test_the_seeds_reach_what_they_are_for():
     assert len(OggOpusReader().push(b"".join(pages))) == 2
     server = calls.application()
     _, *messages = parsers.pieces(SEEDS["call"][0][1:])
-    told = server.run(server.call(b"events=1&max_steps=1", messages, is_patient=True, stays_s=PATIENCE_S))
+    told = server.run(server.call(b"events=1&max_steps=1", messages, is_patient=True, stays_s=TIMEOUT_S))
     kinds = {message["bytes"][0] for message in told if message["type"] == "websocket.send"}
     assert {0, 1, 4} <= kinds, "greeting, sound and events"
     assert server.run(server.get(b"/page/main.js", b""))[0]["status"] == 200

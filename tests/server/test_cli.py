@@ -11,7 +11,7 @@ import soundfile
 from sentencepiece import SentencePieceProcessor
 
 from server.cli import main
-from tests.server.phone import PATIENCE_S
+from tests.server.chat_client import TIMEOUT_S
 
 WITHOUT_TORCH = """
 import sys
@@ -23,7 +23,7 @@ from server.cli import main
 
 def run_without_torch(lines: str) -> subprocess.CompletedProcess[str]:
     code = WITHOUT_TORCH.format(lines=lines)
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
 
 
 @pytest.mark.parametrize("command", ["serve", "load"])
@@ -96,7 +96,7 @@ ctypes.util.find_library = lambda name: None
 from server.cli import main
 sys.exit(main(["{command}", "--help"]))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     assert done.returncode == 1
     [line] = done.stderr.splitlines()
     assert line.startswith("parley: ") and "libopus" in line
@@ -109,7 +109,7 @@ def run_in(encoding: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "PYTHONIOENCODING": encoding},
         capture_output=True,
         encoding=encoding,
-        timeout=PATIENCE_S,
+        timeout=TIMEOUT_S,
         check=False,
     )
 

@@ -17,7 +17,7 @@ from server.audio.opus import OpusEncoder
 from server.dialects.kyutai_protocol import AudioForm
 from server.logs import Sparing
 from tests.fakes import FakeClock
-from tests.server.phone import PATIENCE_S, dial, speech
+from tests.server.chat_client import TIMEOUT_S, open_chat, speech
 
 LISTENING = re.compile(r"listening on http://(\S+)")
 
@@ -134,25 +134,25 @@ async def call(address: str) -> tuple[list[bytes], str]:
     """A call in which both say what they should not find in a log: sounds of it, and the call's id."""
     words = OURS.encode()
     sounds: list[bytes] = []
-    async with dial(f"ws://{address}/api/chat?events=1&text_prompt={OURS}", AudioForm.RAW) as phone:
-        await phone.greeting()
+    async with open_chat(f"ws://{address}/api/chat?events=1&text_prompt={OURS}", AudioForm.RAW) as client:
+        await client.handshake()
         for frame in speech(5):
-            sounds += phone.wire.audio(packets := OpusEncoder().encode(frame))
-            for message in phone.wire.audio(packets):
-                await phone.socket.send(message)
-            await phone.hear()
+            sounds += client.wire.audio(packets := OpusEncoder().encode(frame))
+            for message in client.wire.audio(packets):
+                await client.socket.send(message)
+            await client.receive_frame()
         for message in (b"\2" + words, b'\4{"say": "' + words + b'"}', b"\4{" + words, b"\1" + words, b"\x63" + words):
-            await phone.socket.send(message)
-        assert THEIRS in phone.texts[0]
-        assert "ignored" in await phone.error()
-        ready = await phone.event("ready")
-    async with dial(f"ws://{address}/api/chat?events=1&seed={OURS}") as refused:
+            await client.socket.send(message)
+        assert THEIRS in client.texts[0]
+        assert "ignored" in await client.error()
+        ready = await client.event("ready")
+    async with open_chat(f"ws://{address}/api/chat?events=1&seed={OURS}") as refused:
         assert "seed" in await refused.error()
-    async with dial(f"ws://{address}/api/chat") as broken:
-        await broken.greeting()
+    async with open_chat(f"ws://{address}/api/chat") as broken:
+        await broken.handshake()
         await broken.socket.send(OURS)  # a text message: ends the call
-        assert (await broken.end())[0] == 1008
-    return sounds + phone.audio_messages, ready["call"]
+        assert (await broken.wait_closed())[0] == 1008
+    return sounds + client.audio_messages, ready["call"]
 
 
 async def serve_a_call() -> tuple[list[str], list[bytes], str]:
@@ -162,7 +162,7 @@ async def serve_a_call() -> tuple[list[str], list[bytes], str]:
     )
     try:
         assert running.stdout and running.stderr
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(TIMEOUT_S):
             listening = (await running.stdout.readline()).decode()
             found = LISTENING.search(listening)
             assert found, listening

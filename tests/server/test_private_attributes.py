@@ -22,7 +22,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
-from tests.server.phone import until
+from tests.server.chat_client import wait_until
 
 HTTP = "loop transport conn.their_state connection_made data_received connection_lost"
 WEBSOCKET = (
@@ -63,7 +63,7 @@ async def test_uvicorn_server():
     server = uvicorn.Server(config())
     serving = asyncio.create_task(server.serve(sockets=[]))
     try:
-        await until(lambda: server.started or serving.done())
+        await wait_until(lambda: server.started or serving.done())
         demand("uvicorn", "Server", server, SERVER)
     finally:
         server.should_exit = True

@@ -13,9 +13,9 @@ import httpx
 import pytest
 from websockets.exceptions import InvalidStatus
 
+from tests.server.chat_client import open_chat
 from tests.server.commands.test_serve import BEGUN
 from tests.server.conftest import Serve
-from tests.server.phone import dial
 
 ROOT = Path(__file__).parents[3]
 SECRET = ROOT / "pyproject.toml"
@@ -40,11 +40,11 @@ TRAVERSALS = [
 @pytest.mark.parametrize("path", TRAVERSALS, ids=range(len(TRAVERSALS)))
 async def test_no_path_leads_out_of_the_page(serve: Serve, path: str):
     served = await serve()
-    async with httpx.AsyncClient(base_url=served.http) as client:
+    async with httpx.AsyncClient(base_url=served.http) as http_client:
         # As it is: a URL that a client has tidied up tests nothing.
-        request = client.build_request("GET", "/")
+        request = http_client.build_request("GET", "/")
         request.url = httpx.URL(served.http).copy_with(raw_path=path.encode())
-        answer = await client.send(request)
+        answer = await http_client.send(request)
     assert answer.status_code in (400, 404, 405), answer.text
     assert "[project]" not in answer.text
 
@@ -65,8 +65,8 @@ async def test_names_in_a_calls_query_open_no_file(serve: Serve):
         for parameter in ("voice_prompt", "text_prompt", "model", "resume", "token"):
             for name in names:
                 with suppress(InvalidStatus):
-                    async with dial(f"{served.chat}?events=1&{parameter}={quote(name)}") as phone:
-                        await phone.event("end" if parameter == "resume" else "ready")
+                    async with open_chat(f"{served.chat}?events=1&{parameter}={quote(name)}") as client:
+                        await client.event("end" if parameter == "resume" else "ready")
     finally:
         is_watching = False
     assert not [line for line in opened if marker in line]

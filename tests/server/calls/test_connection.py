@@ -22,8 +22,8 @@ from server.dialects.kyutai_protocol import AudioForm
 from server.engine.echo_runner import EchoRunner
 from server.metrics import Count
 from server.settings import Settings
+from tests.server.chat_client import TIMEOUT_S, open_chat, wait_until
 from tests.server.conftest import Serve
-from tests.server.phone import PATIENCE_S, dial, until
 
 MESSAGES = 800
 
@@ -58,12 +58,12 @@ async def test_others_get_their_turn_while_one_caller_floods(message: bytes):
     settings = Settings(model="echo", slots=1)
     service = Service(settings, lambda: EchoRunner(1))
     service.start()
-    await until(lambda: service.status == "ready")
+    await wait_until(lambda: service.status == "ready")
     turn, turns_of_reads = 0, set[int]()
     socket = flooded_socket(message, lambda: turns_of_reads.add(turn))
     connection = Connection(socket, service, AccessPolicy(settings), KyutaiDialect)
     call = asyncio.create_task(connection.run())
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(TIMEOUT_S):
         while not call.done():
             await asyncio.sleep(0)
             turn += 1
@@ -72,7 +72,7 @@ async def test_others_get_their_turn_while_one_caller_floods(message: bytes):
     assert len(turns_of_reads) >= MESSAGES // 10, "too many messages were read in one turn of the loop"
 
 
-@pytest.mark.usefixtures("quick_watch")
+@pytest.mark.usefixtures("short_watch_interval")
 @pytest.mark.parametrize(
     ("query", "message"),
     [("", b""), ("?events=1", b""), ("", b"\1\xff\xff"), ("", "text"), ("?seed=x", b""), ("?events=1&resume=x", b"")],
@@ -83,12 +83,12 @@ async def test_nothing_is_left_of_a_call_for_the_garbage_collector(serve: Serve,
     gc.collect()
     gc.disable()
     try:
-        async with dial(served.chat + query, AudioForm.RAW) as phone:
+        async with open_chat(served.chat + query, AudioForm.RAW) as client:
             with suppress(ConnectionClosed):
-                await phone.greeting()
+                await client.handshake()
                 for _ in range(MAX_UNDECODABLE if message else 1):
-                    await phone.socket.send(message)
-                phone.vanish() if not message else await phone.end()
-        await until(lambda: not [found for found in gc.get_objects() if isinstance(found, Connection)])
+                    await client.socket.send(message)
+                client.abort() if not message else await client.wait_closed()
+        await wait_until(lambda: not [found for found in gc.get_objects() if isinstance(found, Connection)])
     finally:
         gc.enable()

@@ -17,7 +17,7 @@ from server.sessions.params import SessionParams
 from server.sessions.session import Session
 from tests.fakes import FakeClock, TalkingRunner
 from tests.server.calls.test_service import reception_of
-from tests.server.phone import PATIENCE_S, speech, until
+from tests.server.chat_client import TIMEOUT_S, speech, wait_until
 
 CALLERS = 120
 
@@ -82,7 +82,7 @@ async def test_whatever_callers_do_no_slot_is_lost_and_every_break_is_accounted_
     clock = FakeClock()
     async with reception_of(TalkingRunner(3), clock, resume_s=25, stalled_s=1e6, max_waiting=CALLERS) as service:
         crowd = Callers(service, clock, seed)
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(TIMEOUT_S):
             crowding = asyncio.gather(*(crowd.caller() for _ in range(CALLERS)))
             while not crowding.done():
                 await service.check_integrity()
@@ -100,4 +100,4 @@ async def test_whatever_callers_do_no_slot_is_lost_and_every_break_is_accounted_
         )
         assert crowd.refused == counts[Count.CALLS_EXPIRED] + counts[Count.CALLS_EVICTED] > 0
         assert not service.calls._tokens._holders and not service.calls._tokens._newest
-        await until(lambda: not service._engine._slots.seated())
+        await wait_until(lambda: not service._engine._slots.seated())

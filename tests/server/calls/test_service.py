@@ -31,7 +31,7 @@ from server.sessions.params import SessionParams
 from server.sessions.session import Session, SessionState
 from server.settings import Settings
 from tests.fakes import FakeClock, TalkingRunner
-from tests.server.phone import PATIENCE_S, speech, until
+from tests.server.chat_client import TIMEOUT_S, speech, wait_until
 
 
 @asynccontextmanager
@@ -41,7 +41,7 @@ async def reception_of(
     chosen = Settings(model="echo", slots=runner.slots, **settings)  # type: ignore[arg-type]
     service = Service(chosen, lambda: runner, clock)
     service.start()
-    await until(lambda: service.status == "ready")
+    await wait_until(lambda: service.status == "ready")
     yield service
     service.stop()
 
@@ -61,17 +61,17 @@ async def test_first_come_first_served():
     async with reception_of(TalkingRunner(1)) as service:
         callers = [admit(service) for _ in range(4)]
         (first, first_door), (second, second_door), (third, third_door), (fourth, fourth_door) = callers
-        await until(lambda: first.state is SessionState.RUNNING)
+        await wait_until(lambda: first.state is SessionState.RUNNING)
         assert [await place(session) for session in (second, third, fourth)] == [1, 2, 3]
         second_door.__exit__(None, None, None)  # gives up
         assert [await place(session) for session in (third, fourth)] == [1, 2]
         first_door.__exit__(None, None, None)
-        await until(lambda: third.state is SessionState.RUNNING)
+        await wait_until(lambda: third.state is SessionState.RUNNING)
         assert await place(fourth) == 1
         assert (service.running, service.waiting) == (1, 1)
         for door in (third_door, fourth_door):
             door.__exit__(None, None, None)
-        await until(lambda: {session.state for session, _ in callers} == {SessionState.CLOSED})
+        await wait_until(lambda: {session.state for session, _ in callers} == {SessionState.CLOSED})
         assert (service.running, service.waiting) == (0, 0)
 
 
@@ -95,7 +95,7 @@ async def test_a_slot_promised_to_one_in_line_is_not_given_to_one_at_the_door():
         first_door.__exit__(None, None, None)
         with pytest.raises(ServerFull):
             admit(service, events=False)
-        await until(lambda: second.state is SessionState.RUNNING)
+        await wait_until(lambda: second.state is SessionState.RUNNING)
         with pytest.raises(ServerFull):
             admit(service, events=False)
         second_door.__exit__(None, None, None)
@@ -109,13 +109,13 @@ async def test_coming_and_going_at_random_loses_no_slot():
             await asyncio.sleep(generator.random() * 0.05)
             with service.calls.admit(SessionParams(), wants_events=True) as session:
                 if generator.random() < 0.7:
-                    await until(lambda: session.state is SessionState.RUNNING)
+                    await wait_until(lambda: session.state is SessionState.RUNNING)
                     session.push_frame(speech(1)[0])
                 await asyncio.sleep(generator.random() * 0.01)
 
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(TIMEOUT_S):
             await asyncio.gather(*(caller() for _ in range(32)))
-        await until(lambda: service.running == 0)
+        await wait_until(lambda: service.running == 0)
         assert (service.running, service.waiting, service.parked) == (0, 0, 0)
         await service.check_integrity()
         assert {slot for slot, _ in runner.started} <= {0, 1, 2}
@@ -126,14 +126,14 @@ async def test_coming_and_going_at_random_loses_no_slot():
 async def test_a_slot_whose_caller_is_lost_goes_to_the_line_and_not_to_one_at_the_door():
     async with reception_of(TalkingRunner(1)) as service:
         first, first_door = admit(service)
-        await until(lambda: first.state is SessionState.RUNNING)
+        await wait_until(lambda: first.state is SessionState.RUNNING)
         second, second_door = admit(service)
         first.greeted_at = service.clock.now()
         first.hang_up(first.outbox, ConnectionLost("The line is dead."))  # its connection has yet to notice
         with pytest.raises(ServerFull):
             admit(service, events=False)
         first_door.__exit__(None, None, None)
-        await until(lambda: second.state is SessionState.RUNNING)
+        await wait_until(lambda: second.state is SessionState.RUNNING)
         second_door.__exit__(None, None, None)
 
 
@@ -192,13 +192,13 @@ async def test_a_call_that_breaks_ends_alone_and_is_counted_once():
     runner.broken.add(1)
     async with reception_of(runner) as service:
         (sound, sound_door), (broken, broken_door) = (admit(service) for _ in range(2))
-        await until(lambda: broken.state is SessionState.RUNNING)
+        await wait_until(lambda: broken.state is SessionState.RUNNING)
         for session in (sound, broken, broken):
             session.push_frame(speech(1)[0])
         assert isinstance(await broken.outbox.wait_closed(), NonFiniteOutput)
-        await until(lambda: len(runner.batches) == 2 and sound.counts[Count.FRAMES] == 1)
+        await wait_until(lambda: len(runner.batches) == 2 and sound.counts[Count.FRAMES] == 1)
         broken_door.__exit__(None, None, None)
-        await until(lambda: service.running == 1)
+        await wait_until(lambda: service.running == 1)
         assert (service.counts[Count.CALLS_NON_FINITE], broken.counts[Count.FRAMES]) == (1, 0)
         assert sound.state is SessionState.RUNNING
         sound_door.__exit__(None, None, None)
@@ -209,7 +209,7 @@ async def test_calls_that_nobody_takes_part_in_are_ended():
     async with reception_of(TalkingRunner(3)) as service:
         callers = [admit(service) for _ in range(3)]
         sessions = [session for session, _ in callers]
-        await until(lambda: all(session.state is SessionState.RUNNING for session in sessions))
+        await wait_until(lambda: all(session.state is SessionState.RUNNING for session in sessions))
         silent, quiet, deaf = sessions
         now = service.clock.now()
         for session in (silent, quiet):
@@ -238,7 +238,7 @@ async def test_time_in_line_is_no_time_of_a_call():
         second, second_door = admit(service)
         clock.advance(600)
         first_door.__exit__(None, None, None)
-        await until(lambda: second.state is SessionState.RUNNING)
+        await wait_until(lambda: second.state is SessionState.RUNNING)
         second.greeted_at = clock.now()
         clock.advance(60)
         second_door.__exit__(None, None, None)

@@ -16,8 +16,8 @@ import pytest
 from server.commands.serve import NOT_STARTED, _explain_bind_error, runner_factory, serve
 from server.settings import Settings
 from server.transport.listener import ConnectionLimiter, listen
+from tests.server.chat_client import TIMEOUT_S, open_chat, speech
 from tests.server.conftest import Serve
-from tests.server.phone import PATIENCE_S, dial, speech
 
 pytest.importorskip("torch")
 
@@ -41,7 +41,7 @@ async def start(**chosen: str) -> tuple[int, str]:
     handler.emit = lambda record: lines.append(f"{record.getMessage()}: {vars(record)['reason']}")
     logging.getLogger().addHandler(handler)
     try:
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(TIMEOUT_S):
             status = await serve(
                 settings, runner_factory(settings), listen("127.0.0.1", 0, ConnectionLimiter(settings))
             )
@@ -99,15 +99,15 @@ def test_a_port_that_cannot_be_had(number: int, says: str):
     assert line.endswith(says) and "127.0.0.1 port 443" in line
 
 
-@pytest.mark.usefixtures("quick_watch", "patient_engine")
+@pytest.mark.usefixtures("short_watch_interval", "unpaced_engine")
 async def test_a_clock_that_is_set_ends_no_call(serve: Serve, monkeypatch: pytest.MonkeyPatch):
     served = await serve(max_call_s=600)
-    async with dial(served.chat + "?events=1") as phone:
-        await phone.greeting()
+    async with open_chat(served.chat + "?events=1") as client:
+        await client.handshake()
         for day in (0, 1000, -1000):
             monkeypatch.setattr(time, "time", lambda day=day: 1.8e9 + 86_400 * day)
             for frame in speech(3):
-                await phone.say(frame)
-                await phone.hear()
-            stats = await phone.event("stats")
-            assert 0 <= stats["wait_ms"] < 1000 * PATIENCE_S and 0 <= stats["step_ms"] < 1000 * PATIENCE_S
+                await client.send_frame(frame)
+                await client.receive_frame()
+            stats = await client.event("stats")
+            assert 0 <= stats["wait_ms"] < 1000 * TIMEOUT_S and 0 <= stats["step_ms"] < 1000 * TIMEOUT_S

@@ -13,13 +13,13 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from server.audio.opus import OpusDecoder, OpusEncoder
 from server.dialects import registry
-from tests.server.conftest import Serve, Served
+from tests.server.chat_client import open_chat, speech
+from tests.server.conftest import RunningServer, Serve
 from tests.server.dialects.toy_dialect import ToyDialect
-from tests.server.phone import dial, speech
 
 FRAMES = 6
 
-pytestmark = pytest.mark.usefixtures("patient_engine")
+pytestmark = pytest.mark.usefixtures("unpaced_engine")
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,7 @@ def _register(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "DIALECTS", (*registry.DIALECTS, ToyDialect))
 
 
-def toy(served: Served) -> connect:
+def toy(served: RunningServer) -> connect:
     return connect(f"ws://127.0.0.1:{served.port}/toy", compression=None, proxy=None)
 
 
@@ -40,12 +40,12 @@ async def said(socket: ClientConnection, key: str) -> dict[str, Any]:
 
 async def test_toy_dialect_call_hears_what_a_kyutai_call_hears(serve: Serve):
     served = await serve()
-    async with dial(served.chat) as phone:
-        await phone.greeting()
+    async with open_chat(served.chat) as client:
+        await client.handshake()
         expected = []
         for frame in speech(FRAMES):
-            await phone.say(frame)
-            expected.append(await phone.hear())
+            await client.send_frame(frame)
+            expected.append(await client.receive_frame())
     encoder, decoder, heard = OpusEncoder(), OpusDecoder(), []
     async with toy(served) as socket:
         assert (await said(socket, "event"))["event"] == "Ready"
@@ -82,8 +82,8 @@ async def test_toy_dialect_protocol_error_closes_with_its_sentence(serve: Serve)
 
 async def test_toy_dialect_is_refused_in_its_own_way_by_a_full_server(serve: Serve):
     served = await serve(slots=1)
-    async with dial(served.chat) as phone:
-        await phone.greeting()
+    async with open_chat(served.chat) as client:
+        await client.handshake()
         with pytest.raises(InvalidStatus) as refused:
             async with toy(served):
                 pass

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 
 from server.engine.bridge import Bridge, Command, EngineCrashed, Notice, StopEngine
-from tests.server.phone import PATIENCE_S
+from tests.server.chat_client import TIMEOUT_S
 
 
 async def test_notices_arrive_on_the_loop_and_commands_off_it():
@@ -16,17 +16,17 @@ async def test_notices_arrive_on_the_loop_and_commands_off_it():
 
     def engine() -> None:
         while not (commands := bridge.commands()):
-            bridge.wait(PATIENCE_S)
+            bridge.wait(TIMEOUT_S)
         taken.extend(commands)
         bridge.post([EngineCrashed("done")])
 
     thread = threading.Thread(target=engine)
     thread.start()
     bridge.submit(StopEngine())
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(TIMEOUT_S):
         where, notices = await arrived.get()
     bridge.notify()
-    await asyncio.to_thread(thread.join, PATIENCE_S)
+    await asyncio.to_thread(thread.join, TIMEOUT_S)
     assert (taken, notices, where) == ([StopEngine()], [EngineCrashed("done")], threading.get_ident())
 
 

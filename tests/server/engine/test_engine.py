@@ -23,7 +23,7 @@ from server.sessions.pacing import SILENCE_AFTER_S
 from server.sessions.params import SessionParams
 from server.sessions.session import Session
 from tests.fakes import FakeBridge, FakeClock, TalkingRunner
-from tests.server.phone import PATIENCE_S, speech
+from tests.server.chat_client import TIMEOUT_S, speech
 
 
 class Bench:
@@ -205,7 +205,7 @@ def run_thread(runner: TalkingRunner, *commands: OpenSession | StopEngine) -> Fa
     bridge.queued += commands
     engine = Engine(lambda: runner, bridge, FakeClock())  # type: ignore[arg-type]
     engine.start()
-    assert engine.join(PATIENCE_S)
+    assert engine.join(TIMEOUT_S)
     return bridge
 
 

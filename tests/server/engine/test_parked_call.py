@@ -14,7 +14,7 @@ from server.errors import ConnectionLost
 from server.sessions.params import SessionParams
 from server.sessions.session import Session
 from tests.fakes import FakeBridge, FakeClock
-from tests.server.phone import speech
+from tests.server.chat_client import speech
 
 pytest.importorskip("torch")
 

@@ -8,7 +8,7 @@ from server.engine.slots import Slots, StepTimes
 from server.sessions.params import SessionParams
 from server.sessions.session import Session
 from tests.fakes import FakeClock
-from tests.server.phone import speech
+from tests.server.chat_client import speech
 
 NO_TIME = StepTimes(0.0, 0.0, 0.0, 0.0)
 

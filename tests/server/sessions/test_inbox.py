@@ -7,7 +7,7 @@ import numpy as np
 from server.audio.framing import FRAME_S
 from server.sessions.inbox import INBOX_FRAMES, Inbox, OfferResult
 from server.sessions.pacing import SILENCE_AFTER_S
-from tests.server.phone import speech
+from tests.server.chat_client import speech
 
 
 def test_frames_come_out_in_order_and_once():

@@ -22,9 +22,9 @@ from server.audio.framing import FRAME_S, FRAME_SAMPLES
 from server.metrics import Count
 from server.sessions import recording
 from server.sessions.recording import PAGE_FRAMES, CannotRecord, RecordedFrame, Recorder
+from tests.server.chat_client import TIMEOUT_S, open_chat, speech, wait_until
 from tests.server.commands.test_serve import COMMAND, process
 from tests.server.conftest import Serve
-from tests.server.phone import PATIENCE_S, dial, speech, until
 
 GB = 1e9
 A_MONTH_S = 30 * 86_400.0
@@ -206,18 +206,18 @@ def test_a_file_in_the_place_of_the_directory_is_one_clear_line(tmp_path: Path):
         Recorder(tmp_path / "file", GB, A_MONTH_S)
 
 
-@pytest.mark.usefixtures("patient_engine")
+@pytest.mark.usefixtures("unpaced_engine")
 async def test_a_call_is_kept_when_both_sides_want_it(serve: Serve, tmp_path: Path):
     served = await serve(record=tmp_path, slots=2)
-    async with dial(served.chat + "?events=1&record=1") as agrees, dial(served.chat + "?events=1") as silent:
-        for phone in (agrees, silent):
-            await phone.greeting()
+    async with open_chat(served.chat + "?events=1&record=1") as agrees, open_chat(served.chat + "?events=1") as silent:
+        for client in (agrees, silent):
+            await client.handshake()
             for frame in speech(8):
-                await phone.say(frame)
-                await phone.hear()
+                await client.send_frame(frame)
+                await client.receive_frame()
         ready = await agrees.event("ready")
         assert ready["recording"] is True and "recording" not in await silent.event("ready")
-    await until(lambda: len(lines(files(tmp_path, ready["call"])[1])) == 2)
+    await wait_until(lambda: len(lines(files(tmp_path, ready["call"])[1])) == 2)
     assert len(os.listdir(tmp_path)) == 2
     sound, text = files(tmp_path, ready["call"])
     pcm, _ = soundfile.read(sound)
@@ -225,18 +225,18 @@ async def test_a_call_is_kept_when_both_sides_want_it(serve: Serve, tmp_path: Pa
     assert lines(text)[-1] == {"at_s": 0.64, "end": "left"}
 
 
-@pytest.mark.usefixtures("patient_engine")
+@pytest.mark.usefixtures("unpaced_engine")
 async def test_a_call_goes_on_when_its_recording_cannot(serve: Serve, tmp_path: Path):
     served = await serve(record=tmp_path, record_gb=1e-6)
-    async with dial(served.chat + "?events=1&record=1") as phone:
-        await phone.greeting()
+    async with open_chat(served.chat + "?events=1&record=1") as client:
+        await client.handshake()
         for frame in speech(12):
-            await phone.say(frame)
-            await phone.hear()
+            await client.send_frame(frame)
+            await client.receive_frame()
             await asyncio.sleep(0.005)  # for the recorder's thread
-        assert (await phone.event("recording"))["on"] is False
-        await phone.say(speech(1)[0])
-        await phone.hear()
+        assert (await client.event("recording"))["on"] is False
+        await client.send_frame(speech(1)[0])
+        await client.receive_frame()
         assert served.service.counts[Count.RECORDINGS_CUT] == 1
 
 
@@ -274,14 +274,14 @@ async def test_not_a_byte_of_speech_reaches_the_disk_unless_the_operator_allows_
     flags = ["--record", str(kept)] if allowed else []
     async with process("--slots", "2", *flags, cwd=home, env=environment) as (running, address):
         wrote_before = written_bytes(running.pid)
-        async with dial(address.replace("http", "ws") + "/api/chat?events=1&record=1") as phone:
-            await phone.greeting()
+        async with open_chat(address.replace("http", "ws") + "/api/chat?events=1&record=1") as client:
+            await client.handshake()
             for frame in speech(14):
-                await phone.say(frame)
-                await phone.hear()
-            assert (await phone.event("ready"))["recording"] is allowed
+                await client.send_frame(frame)
+                await client.receive_frame()
+            assert (await client.event("ready"))["recording"] is allowed
             if allowed:
-                await until(lambda: len(open_for_writing(running.pid)) == 2)
+                await wait_until(lambda: len(open_for_writing(running.pid)) == 2)
             else:
                 assert open_for_writing(running.pid) == set()
         if not allowed:
@@ -297,14 +297,14 @@ def test_a_directory_that_cannot_be_had_ends_the_start_with_one_clear_line(tmp_p
         check=False,
         capture_output=True,
         text=True,
-        timeout=PATIENCE_S,
+        timeout=TIMEOUT_S,
     )
     assert done.returncode == 1
     assert done.stderr == f"parley: cannot record into {tmp_path / 'file'}: File exists.\n"
 
 
 def _until(condition: object) -> None:
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < deadline
         time.sleep(0.005)

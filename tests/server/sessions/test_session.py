@@ -14,7 +14,7 @@ from server.sessions.outbox import OUTBOX_FRAMES, KeepAlive, Reply
 from server.sessions.params import SessionParams
 from server.sessions.session import Session, SessionState
 from tests.fakes import FakeClock
-from tests.server.phone import speech
+from tests.server.chat_client import speech
 
 
 def new_session(max_call_s: float | None = None, **params: object) -> Session:

@@ -10,8 +10,8 @@ from server.sessions.params import SessionParams
 from server.sessions.session import Session
 from server.sessions.sources import Source
 from tests.fakes import FakeClock, FileSource
+from tests.server.chat_client import speech
 from tests.server.engine.test_engine import Bench
-from tests.server.phone import speech
 
 
 def replies(bench: Bench, turns: int) -> list[Session]:

@@ -14,13 +14,13 @@ from server.metrics import Count
 from server.settings import Settings
 from server.transport import http
 from server.transport.listener import ConnectionLimiter
-from tests.server.calls.test_bad_input import undisturbed_neighbour
+from tests.server.calls.neighbour import unaffected_neighbour
+from tests.server.chat_client import TIMEOUT_S, open_chat, wait_until
 from tests.server.conftest import Serve
-from tests.server.phone import PATIENCE_S, dial, until
 
 SOCKETS = int(os.environ.get("PARLEY_TEST_SOCKETS", "1000"))  # 10000 takes half a minute
 
-pytestmark = pytest.mark.usefixtures("patient_engine")
+pytestmark = pytest.mark.usefixtures("unpaced_engine")
 
 
 def test_one_address_may_not_take_all_connections():
@@ -55,17 +55,17 @@ async def test_a_connection_too_many_is_told_and_one_that_leaves_makes_room(serv
         for _ in range(16):
             _, writer = await asyncio.open_connection("127.0.0.1", served.port)
             open_ones.callback(writer.close)
-        async with httpx.AsyncClient(base_url=served.http) as client:
-            answer = await client.get("/healthz")
+        async with httpx.AsyncClient(base_url=served.http) as http_client:
+            answer = await http_client.get("/healthz")
         assert answer.status_code == 503 and answer.json()["error"]["code"] == "sockets"
         assert served.service.metrics.counts[Count.CONNECTIONS_REFUSED] == 1
-    await until(lambda: served.server.server_state.connections == set())
-    async with httpx.AsyncClient(base_url=served.http) as client:
-        assert (await client.get("/healthz")).status_code == 200
+    await wait_until(lambda: served.server.server_state.connections == set())
+    async with httpx.AsyncClient(base_url=served.http) as http_client:
+        assert (await http_client.get("/healthz")).status_code == 200
 
 
 async def test_thousands_of_sockets_disturb_nobody(serve: Serve, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(http, "REQUEST_HEAD_TIMEOUT_S", 3 * PATIENCE_S)  # none times out meanwhile
+    monkeypatch.setattr(http, "REQUEST_HEAD_TIMEOUT_S", 3 * TIMEOUT_S)  # none times out meanwhile
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
     served = await serve(slots=4, max_sockets=200)
@@ -81,14 +81,14 @@ async def test_thousands_of_sockets_disturb_nobody(serve: Serve, monkeypatch: py
                     silent.pop(400).close()
 
     try:
-        async with undisturbed_neighbour(served), asyncio.timeout(2 * PATIENCE_S):
+        async with unaffected_neighbour(served), asyncio.timeout(2 * TIMEOUT_S):
             await asyncio.gather(*(come() for _ in range(SOCKETS)))
-            await until(lambda: served.service.metrics.counts[Count.CONNECTIONS_REFUSED] > SOCKETS - 300)
+            await wait_until(lambda: served.service.metrics.counts[Count.CONNECTIONS_REFUSED] > SOCKETS - 300)
             assert len(served.server.server_state.connections) <= 200
         for writer in silent:
             writer.close()
-        await until(lambda: len(served.server.server_state.connections) < 100)
-        async with dial(served.chat) as phone:
-            await phone.greeting()
+        await wait_until(lambda: len(served.server.server_state.connections) < 100)
+        async with open_chat(served.chat) as client:
+            await client.handshake()
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

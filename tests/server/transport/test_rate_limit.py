@@ -8,8 +8,8 @@ from websockets.exceptions import ConnectionClosed
 from server.dialects.kyutai_protocol import AudioForm
 from server.errors import RateLimited
 from server.transport.rate_limit import BURST_S, MESSAGE_BYTES, RateLimiter
+from tests.server.chat_client import open_chat
 from tests.server.conftest import Serve
-from tests.server.phone import dial
 
 
 class SetClock:
@@ -43,15 +43,15 @@ def test_a_flood_is_none(size_bytes: int):
         pace.spend(1, size_bytes)
 
 
-@pytest.mark.usefixtures("patient_engine")
+@pytest.mark.usefixtures("unpaced_engine")
 @pytest.mark.parametrize("message", [b"", b"\1\xf8\xff\xfe", b"\4" + b"x" * 10_000], ids=["empty", "audio", "large"])
 async def test_who_floods_is_hung_up_on(serve: Serve, message: bytes):
     served = await serve(max_bytes_per_s=10_000)
-    async with dial(served.chat + "?events=1", AudioForm.RAW) as phone:
-        await phone.greeting()
+    async with open_chat(served.chat + "?events=1", AudioForm.RAW) as client:
+        await client.handshake()
         with suppress(ConnectionClosed):
             for _ in range(2000):
-                await phone.socket.send(message)
-        assert (await phone.end())[0] == 1008
-        assert phone.events[-1] == {"type": "end", "reason": "flood"}
-        assert "any voice" in phone.errors[-1]
+                await client.socket.send(message)
+        assert (await client.wait_closed())[0] == 1008
+        assert client.events[-1] == {"type": "end", "reason": "flood"}
+        assert "any voice" in client.errors[-1]

@@ -12,8 +12,8 @@ from server.cli import main
 from server.settings import Settings
 from server.transport import tls
 from server.transport.tls import TlsUnavailable, tls_context
+from tests.server.chat_client import TIMEOUT_S, open_chat, speech
 from tests.server.conftest import Serve
-from tests.server.phone import PATIENCE_S, dial, speech
 
 
 @pytest.fixture(autouse=True)
@@ -37,13 +37,13 @@ def trusting(certificate: Path) -> ssl.SSLContext:
 async def test_calls_over_https_with_a_certificate_made_here(serve: Serve, cache: Path):
     served = await serve(tls="self")
     certificate = only_file(cache)
-    async with httpx.AsyncClient(verify=trusting(certificate)) as client:
+    async with httpx.AsyncClient(verify=trusting(certificate)) as http_client:
         for name in ("localhost", "127.0.0.1"):
-            assert (await client.get(f"https://{name}:{served.port}/healthz")).status_code == 200
-    async with dial(served.chat.replace("ws:", "wss:"), ssl=trusting(certificate)) as phone:
-        await phone.greeting()
-        await phone.say(speech(1)[0])
-        await phone.hear()
+            assert (await http_client.get(f"https://{name}:{served.port}/healthz")).status_code == 200
+    async with open_chat(served.chat.replace("ws:", "wss:"), ssl=trusting(certificate)) as client:
+        await client.handshake()
+        await client.send_frame(speech(1)[0])
+        await client.receive_frame()
 
 
 def test_the_certificate_is_kept_and_private(cache: Path):
@@ -77,8 +77,8 @@ async def test_the_operators_own_certificate(serve: Serve, cache: Path):
     tls_context(Settings(tls="self"))
     pem = only_file(cache)
     served = await serve(tls_cert=pem, tls_key=pem)
-    async with httpx.AsyncClient(verify=trusting(pem)) as client:
-        assert (await client.get(f"https://localhost:{served.port}/healthz")).status_code == 200
+    async with httpx.AsyncClient(verify=trusting(pem)) as http_client:
+        assert (await http_client.get(f"https://localhost:{served.port}/healthz")).status_code == 200
 
 
 async def test_who_does_not_shake_hands_is_hung_up_on(serve: Serve, monkeypatch: pytest.MonkeyPatch):
@@ -87,7 +87,7 @@ async def test_who_does_not_shake_hands_is_hung_up_on(serve: Serve, monkeypatch:
     for said in (b"", b"GET / HTTP/1.1\r\n\r\n"):
         reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
         writer.write(said)
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(TIMEOUT_S):
             await reader.read()
         writer.close()
 

@@ -12,9 +12,9 @@ from uvicorn.server import ServerState
 
 from server.metrics import Count
 from server.transport.websocket import _PAUSE_AT, WebSocketProtocol
-from tests.server.calls.test_bad_input import undisturbed_neighbour
+from tests.server.calls.neighbour import unaffected_neighbour
+from tests.server.chat_client import open_chat, speech
 from tests.server.conftest import Serve
-from tests.server.phone import dial, speech
 
 # Whole frames of a client, RFC 6455 §5.2: final or not and its kind; masked, of no bytes; the mask.
 PING, PONG = b"\x89\x80\0\0\0\0", b"\x8a\x80\0\0\0\0"
@@ -61,7 +61,7 @@ async def test_it_stops_reading_only_where_messages_pile_up():
     assert transport.is_reading
 
 
-@pytest.mark.usefixtures("patient_engine")
+@pytest.mark.usefixtures("unpaced_engine")
 @pytest.mark.parametrize(
     "flood",
     [PING * TEN_THOUSAND, PONG * TEN_THOUSAND, BEGINNING + CONTINUATION * TEN_THOUSAND, MESSAGE * 40_000],
@@ -69,24 +69,24 @@ async def test_it_stops_reading_only_where_messages_pile_up():
 )
 async def test_who_sends_frames_without_end_is_hung_up_on(serve: Serve, flood: bytes):
     served = await serve(slots=2)
-    async with undisturbed_neighbour(served), dial(served.chat) as phone:
-        await phone.greeting()
-        phone.socket.transport.write(flood)
-        code, reason = await phone.end()
+    async with unaffected_neighbour(served), open_chat(served.chat) as client:
+        await client.handshake()
+        client.socket.transport.write(flood)
+        code, reason = await client.wait_closed()
         assert code == 1008 and reason == "More came than any voice needs, so the call ends."
     assert served.service.metrics.counts[Count.SENT_BYTES] < 100_000
 
 
-@pytest.mark.usefixtures("patient_engine")
+@pytest.mark.usefixtures("unpaced_engine")
 async def test_a_message_in_parts_is_one_and_a_ping_is_answered(serve: Serve):
     served = await serve()
-    async with dial(served.chat) as phone:
-        await phone.greeting()
+    async with open_chat(served.chat) as client:
+        await client.handshake()
         for number in range(20):
-            for message in phone.wire.audio(phone._encoder.encode(speech(1)[0])):
-                await phone.socket.send([message[at : at + 20] for at in range(0, len(message), 20)])
-            await phone.hear()
-            await (await phone.socket.ping(str(number)))
+            for message in client.wire.audio(client._encoder.encode(speech(1)[0])):
+                await client.socket.send([message[at : at + 20] for at in range(0, len(message), 20)])
+            await client.receive_frame()
+            await (await client.socket.ping(str(number)))
 
 
 @pytest.mark.parametrize("frame", [PING, PONG, MESSAGE], ids=["pings", "pongs", "messages"])
