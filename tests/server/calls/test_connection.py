@@ -1,4 +1,4 @@
-"""What cannot be seen from outside: that a flood does not keep the event loop from others, and what a call leaves."""
+"""How a connection shares the event loop, and that it leaves no garbage."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MESSAGES = 800
 
 
 def flooded_socket(message: bytes, on_read: Callable[[], object]) -> WebSocket:
-    """A socket that has everything ready at once, once it has been greeted, and then hangs up."""
+    """A socket that delivers all its messages without a wait after the handshake, and then disconnects."""
     left = MESSAGES
     greeted = asyncio.Event()
 
@@ -54,7 +54,7 @@ def flooded_socket(message: bytes, on_read: Callable[[], object]) -> WebSocket:
 
 
 @pytest.mark.parametrize("message", [b"", b"\1\xf8\xff\xfe", b"\4{}"], ids=["empty", "audio", "metadata"])
-async def test_others_get_their_turn_while_one_caller_floods(message: bytes):
+async def test_event_loop_is_shared_while_one_client_floods(message: bytes):
     settings = Settings(model="echo", slots=1)
     service = Service(settings, lambda: EchoRunner(1))
     service.start()
@@ -76,9 +76,9 @@ async def test_others_get_their_turn_while_one_caller_floods(message: bytes):
 @pytest.mark.parametrize(
     ("query", "message"),
     [("", b""), ("?events=1", b""), ("", b"\1\xff\xff"), ("", "text"), ("?seed=x", b""), ("?events=1&resume=x", b"")],
-    ids=["a call", "one that is parked", "no Opus", "no bytes", "a bad parameter", "nothing to resume"],
+    ids=["call", "parked call", "undecodable audio", "text message", "invalid parameter", "invalid resume token"],
 )
-async def test_nothing_is_left_of_a_call_for_the_garbage_collector(serve: Serve, query: str, message: bytes | str):
+async def test_ended_connection_is_freed_without_garbage_collection(serve: Serve, query: str, message: bytes | str):
     served = await serve(resume_s=0.01)
     gc.collect()
     gc.disable()

@@ -1,4 +1,4 @@
-"""A call whose numbers turn NaN or infinite, with a real model behind a real socket."""
+"""A call whose output becomes NaN or infinite, with a real model behind a real socket."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ POISONED_SEED = 13
 
 @pytest.fixture
 def runner(monkeypatch: pytest.MonkeyPatch) -> Runner:
-    """A small Moshi that breaks for who comes with a certain seed."""
+    """A small Moshi whose output is infinite for calls with `POISONED_SEED`."""
     from server.engine.model_runner import load_runner
 
     runner = load_runner("demo", 2, "cpu", "auto")
@@ -33,20 +33,20 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> Runner:
 
 
 @pytest.mark.usefixtures("unpaced_engine")
-async def test_it_ends_alone_and_says_why(serve: Serve, runner: Runner):
+async def test_call_with_non_finite_output_ends_alone_with_an_error_message(serve: Serve, runner: Runner):
     served = await serve(make_runner=lambda: runner)
     frames = speech(8)
     async with open_chat(f"{served.chat}?seed=1") as neighbour:
         await neighbour.handshake()
-        async with open_chat(f"{served.chat}?events=1&seed={POISONED_SEED}") as broken:
-            await broken.handshake()
+        async with open_chat(f"{served.chat}?events=1&seed={POISONED_SEED}") as failing:
+            await failing.handshake()
             await neighbour.send_frame(frames[0])
-            await broken.send_frame(frames[0])
-            assert "no number" in await broken.error()
-            assert (await broken.event("end"))["reason"] == "broken"
-            code, reason = await broken.wait_closed()
+            await failing.send_frame(frames[0])
+            assert "no number" in await failing.error()
+            assert (await failing.event("end"))["reason"] == "broken"
+            code, reason = await failing.wait_closed()
             assert code == 1011 and "call again" in reason
-            assert broken.audio_messages == []
+            assert failing.audio_messages == []
         await wait_until(lambda: served.service.running == 1)
         async with open_chat(f"{served.chat}?seed=2") as next_caller:  # in the same slot
             await next_caller.handshake()
