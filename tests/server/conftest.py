@@ -1,4 +1,4 @@
-"""A real server on a free port, in the loop of the test."""
+"""A real server on a free port, in the event loop of the test."""
 
 from __future__ import annotations
 
@@ -89,3 +89,13 @@ def short_watch_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     """Check calls every 10 ms, and let no step that is merely slow count as a hang."""
     monkeypatch.setattr(service_module, "WATCH_EVERY_S", 0.01)
     monkeypatch.setattr(watchdog, "HANG_LOOKS", 1000)
+
+
+@pytest.fixture(scope="session")
+def random_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The directory of a checkpoint with random weights, which produces text and audio for any input."""
+    from model.checkpoints.random import write_checkpoint
+
+    directory = tmp_path_factory.mktemp("random_checkpoint")
+    write_checkpoint(directory)
+    return str(directory)

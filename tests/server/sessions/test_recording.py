@@ -23,8 +23,8 @@ from server.metrics import Count
 from server.sessions import recording
 from server.sessions.recording import PAGE_FRAMES, CannotRecord, RecordedFrame, Recorder
 from tests.server.chat_client import TIMEOUT_S, open_chat, speech, wait_until
-from tests.server.commands.test_serve import COMMAND, process
 from tests.server.conftest import Serve
+from tests.server.server_process import COMMAND, run_process
 
 GB = 1e9
 A_MONTH_S = 30 * 86_400.0
@@ -272,7 +272,7 @@ async def test_not_a_byte_of_speech_reaches_the_disk_unless_the_operator_allows_
     here = {"HOME": str(home), "TMPDIR": str(home), "PYTHONPATH": str(Path(recording.__file__).parents[2])}
     environment = {**os.environ, **here, "PYTHONDONTWRITEBYTECODE": "1"}
     flags = ["--record", str(kept)] if allowed else []
-    async with process("--slots", "2", *flags, cwd=home, env=environment) as (running, address):
+    async with run_process("--slots", "2", *flags, cwd=home, env=environment) as (running, address):
         wrote_before = written_bytes(running.pid)
         async with open_chat(address.replace("http", "ws") + "/api/chat?events=1&record=1") as client:
             await client.handshake()
