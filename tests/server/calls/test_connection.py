@@ -31,14 +31,14 @@ MESSAGES = 800
 def flooded_socket(message: bytes, on_read: Callable[[], object]) -> WebSocket:
     """A socket that delivers all its messages without a wait after the handshake, and then disconnects."""
     left = MESSAGES
-    greeted = asyncio.Event()
+    handshake_sent = asyncio.Event()
 
     async def receive() -> dict[str, Any]:
         nonlocal left
         if left == MESSAGES:
             left -= 1
             return {"type": "websocket.connect"}
-        await greeted.wait()
+        await handshake_sent.wait()
         left -= 1
         on_read()
         return (
@@ -47,7 +47,7 @@ def flooded_socket(message: bytes, on_read: Callable[[], object]) -> WebSocket:
 
     async def send(event: Any) -> None:
         if event.get("bytes") == b"\0":
-            asyncio.get_running_loop().call_soon(greeted.set)
+            asyncio.get_running_loop().call_soon(handshake_sent.set)
 
     scope = {"type": "websocket", "query_string": b"", "headers": [], "path": "/", "subprotocols": []}
     return WebSocket({**scope, "identity": ClientIdentity(is_operator=True, client_key=None)}, receive, send)

@@ -54,7 +54,7 @@ def admit(service: Service, events: bool = True) -> tuple[Session, Callable[[], 
 
 
 async def position(session: Session) -> int:
-    """The place in the queue that `session` is told next."""
+    """The position in the next queue event of `session`."""
     event = await session.outbox.next()
     assert isinstance(event, Queued)
     return event.position

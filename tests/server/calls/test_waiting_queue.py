@@ -79,11 +79,11 @@ def test_median_error_of_the_estimated_wait_is_small(draw):
             if moment < length:
                 ages.append(moment)
                 ends.append(length - moment)
-        said = waits_s(ages, lengths, 4)[3]
+        estimate_s = waits_s(ages, lengths, 4)[3]
         for _ in range(3):
             first = min(ends)
             ends.remove(first)
             ends.append(first + draw(generator))
-        assert said is not None
-        errors.append(said - min(ends))
+        assert estimate_s is not None
+        errors.append(estimate_s - min(ends))
     assert abs(statistics.median(errors)) < 10, "seconds, of a wait of about a minute"

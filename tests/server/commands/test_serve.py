@@ -53,7 +53,7 @@ async def test_clients_that_do_not_answer_do_not_delay_the_exit():
         ):
             for frame in speech(30):
                 await client.send_frame(frame)
-            running.send_signal(signal.SIGSTOP)  # so that both signals arrive while the server does nothing
+            running.send_signal(signal.SIGSTOP)  # so that SIGTERM is pending when the server continues
             running.send_signal(signal.SIGTERM)
             running.send_signal(signal.SIGCONT)
             async with asyncio.timeout(TIMEOUT_S):

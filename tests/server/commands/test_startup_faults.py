@@ -1,4 +1,4 @@
-"""What keeps a server from starting is logged in one line that expected what to do, and sets the exit status."""
+"""What keeps a server from starting is logged in one line that says what to do, and sets the exit status."""
 
 from __future__ import annotations
 

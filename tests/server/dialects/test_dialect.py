@@ -1,4 +1,4 @@
-"""The dialect seam: a protocol that the server does not ship is spoken once it is registered, by one line."""
+"""The dialect seam: a dialect of the tests works once it is registered in one line."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def toy(served: RunningServer) -> connect:
     return connect(f"ws://127.0.0.1:{served.port}/toy", compression=None, proxy=None)
 
 
-async def said(socket: ClientConnection, key: str) -> dict[str, Any]:
+async def next_message(socket: ClientConnection, key: str) -> dict[str, Any]:
     """The next message that has `key`."""
     while key not in (message := json.loads(await socket.recv())):
         pass
     return message
 
 
-async def test_toy_dialect_call_hears_what_a_kyutai_call_hears(serve: Serve):
+async def test_toy_dialect_call_receives_the_audio_of_a_kyutai_call(serve: Serve):
     served = await serve()
     async with open_chat(served.chat) as client:
         await client.handshake()
@@ -46,23 +46,23 @@ async def test_toy_dialect_call_hears_what_a_kyutai_call_hears(serve: Serve):
         for frame in speech(FRAMES):
             await client.send_frame(frame)
             expected.append(await client.receive_frame())
-    encoder, decoder, heard = OpusEncoder(), OpusDecoder(), []
+    encoder, decoder, received = OpusEncoder(), OpusDecoder(), []
     async with toy(served) as socket:
-        assert (await said(socket, "event"))["event"] == "Ready"
+        assert (await next_message(socket, "event"))["event"] == "Ready"
         for frame in speech(FRAMES):
             packets = [b64encode(packet).decode() for packet in encoder.encode(frame)]
             await socket.send(json.dumps({"audio": packets}))
-            packets = (await said(socket, "audio"))["audio"]
-            heard.append(np.concatenate([decoder.decode(b64decode(packet)) for packet in packets]))
-    np.testing.assert_array_equal(heard, expected)
+            packets = (await next_message(socket, "audio"))["audio"]
+            received.append(np.concatenate([decoder.decode(b64decode(packet)) for packet in packets]))
+    np.testing.assert_array_equal(received, expected)
 
 
 async def test_toy_dialect_client_is_warned_of_a_message_that_is_ignored(serve: Serve):
     served = await serve()
     async with toy(served) as socket:
-        await said(socket, "event")
+        await next_message(socket, "event")
         await socket.send("{}")
-        assert await said(socket, "sentence") == {
+        assert await next_message(socket, "sentence") == {
             "event": "Warned",
             "sentence": "A message was ignored: it has no audio.",
         }
@@ -71,9 +71,9 @@ async def test_toy_dialect_client_is_warned_of_a_message_that_is_ignored(serve: 
 async def test_toy_dialect_protocol_error_closes_with_its_sentence(serve: Serve):
     served = await serve()
     async with toy(served) as socket:
-        await said(socket, "event")
+        await next_message(socket, "event")
         await socket.send(b"\0")
-        ended = await said(socket, "reason")
+        ended = await next_message(socket, "reason")
         assert (ended["event"], ended["reason"], ended["is_fault"]) == ("Ended", "protocol", True)
         with pytest.raises(ConnectionClosed) as closed:
             await socket.recv()

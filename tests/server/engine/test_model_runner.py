@@ -109,7 +109,7 @@ def test_moved_call_continues_bit_for_bit(runner: ModelRunner, choices: dict[str
         params = SessionParams.model_validate({"text_seed": 1, "audio_seed": 2} | choices)
         runner.start(3, params)
         runner.start(0, SessionParams.model_validate({"text_seed": 5}))
-        slot, heard = 3, []
+        slot, received = 3, []
         for tick, frame in enumerate(sound(18)):
             if tick == moves_at:
                 runner.move(3, 1)
@@ -117,10 +117,10 @@ def test_moved_call_continues_bit_for_bit(runner: ModelRunner, choices: dict[str
             active = np.isin(np.arange(4), [0, slot])
             result = runner.submit(Batch(np.tile(frame, (4, 1)), active))()
             assert result.finite[active].all()
-            heard += [(result.pieces[row], result.pcm[row].tobytes()) for row in (0, slot) if result.spoken[row]]
+            received += [(result.pieces[row], result.pcm[row].tobytes()) for row in (0, slot) if result.spoken[row]]
         for row in (0, slot):
             runner.stop(row)
-        return heard
+        return received
 
     stays = call(moves_at=99)
     assert call(moves_at=7) == stays

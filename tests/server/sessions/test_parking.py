@@ -25,15 +25,17 @@ def parked(clock: FakeClock, **choices: object) -> Session:
 
 
 @pytest.mark.parametrize(
-    ("resume_s", "greeted", "why"),
+    ("resume_s", "after_handshake", "why"),
     [(0, True, ConnectionLost("gone")), (20, False, ConnectionLost("gone")), (20, True, ClientClosed("bye"))],
     ids=["without events", "before the handshake", "closed by its client"],
 )
-def test_session_that_cannot_be_resumed_drains_instead_of_parking(resume_s: float, greeted: bool, why: CallEnded):
+def test_session_that_cannot_be_resumed_drains_instead_of_parking(
+    resume_s: float, after_handshake: bool, why: CallEnded
+):
     clock = FakeClock()
     session = Session(SessionParams(), clock, resume_s=resume_s)
     session.open()
-    session.greeted_at = clock.now() if greeted else None
+    session.greeted_at = clock.now() if after_handshake else None
     session.hang_up(session.outbox, why)
     assert session.ended is why and session.state is SessionState.DRAINING
 
