@@ -1,10 +1,11 @@
-"""What tests put in the place of time and of the model."""
+"""Fakes of the clock, the engine's bridge, the model, a source and a connection, each with the real interface."""
 
 from __future__ import annotations
 
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 import numpy as np
 
@@ -13,12 +14,14 @@ from server.engine.batch import Batch, StepResult
 from server.engine.bridge import Command, Notice
 from server.engine.echo_runner import EchoRunner
 from server.engine.runner import Pending
+from server.errors import ClientClosed
 from server.sessions.params import SessionParams
+from server.sessions.session import Session
 from server.sessions.sources import SourceFrame
 
 
 class FakeClock:
-    """Time that goes on when told to."""
+    """A clock that stands still until `advance` is called."""
 
     def __init__(self) -> None:
         self._now = 1000.0
@@ -31,7 +34,7 @@ class FakeClock:
 
 
 class FakeBridge:
-    """A bridge with nobody on the other side: commands are queued by hand, notices collected."""
+    """A bridge without an event loop: tests queue commands by hand and read the notices from `posts`."""
 
     def __init__(self) -> None:
         self.queued: list[Command] = []
@@ -50,15 +53,15 @@ class FakeBridge:
 
 
 class TalkingRunner(EchoRunner):
-    """An echo that says a word with each frame, writes down what is asked of it and can be made to fail."""
+    """An echo that adds a text piece to each frame, records the calls of its methods and can be made to fail."""
 
     def __init__(self, slots: int, before_step: Callable[[], object] = lambda: None) -> None:
         super().__init__(slots)
         self.started: list[tuple[int, SessionParams]] = []
-        self.batches: list[tuple[int, list[int]]] = []  # rows, and which of them were active
+        self.batches: list[tuple[int, list[int]]] = []  # number of rows, and which of them were active
         self.stopped: list[int] = []
         self.moved: list[tuple[int, int]] = []
-        self.broken: set[int] = set()  # slots whose numbers are none any more
+        self.broken: set[int] = set()  # slots whose output counts as NaN
         self.warmed_up = self.closed = False
         self._before_step = before_step
 
@@ -89,7 +92,7 @@ class TalkingRunner(EchoRunner):
 
 
 class FileSource:
-    """A `Source` of frames that are all there from the beginning: one whenever the engine has a row to spare."""
+    """A `Source` of frames that are all due at once: the engine takes one in each step."""
 
     def __init__(self, frames: Sequence[Pcm]) -> None:
         self._left = deque(frames)
@@ -104,7 +107,26 @@ class FileSource:
 
     def pause(self) -> int:
         self._is_paused = True
-        return 0  # nothing is lost: a file waits
+        return 0  # nothing is discarded: a file can wait
 
     def resume(self, now: float) -> None:
         self._is_paused = False
+
+
+class FakeConnection:
+    """A connection's hold on a session, without a socket."""
+
+    def __init__(self, admission: AbstractContextManager[Session]) -> None:
+        """`admission` comes from `Calls.admit` or `Calls.resume`, whose errors are raised."""
+        self._admission = admission
+        self.session = admission.__enter__()
+        self.outbox = self.session.outbox  # a resumed session has another one
+
+    def hang_up(self, why: ClientClosed) -> None:
+        """End or park the session, then release it."""
+        self.session.hang_up(self.outbox, why)
+        self.release()
+
+    def release(self) -> None:
+        """Leave the session, as the socket's handler does when it returns."""
+        self._admission.__exit__(None, None, None)

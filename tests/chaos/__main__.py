@@ -22,7 +22,7 @@ from tests.chaos.kills import WAYS, kill_server, read_recordings
 from tests.chaos.random_callers import assert_counts_agree, run_callers
 from tests.chaos.resuming import RESUME_S
 from tests.chaos.soak import ProcessUsage, as_fast_as_possible, assert_flat, in_real_time, process_usage
-from tests.server.conftest import served_by
+from tests.server.conftest import run_server
 
 CALLERS, ROUND_S, ROUNDS, CONTROL_S, KILLS = 200, 600.0, 3, 60.0, 200
 SOAK_S, SOAK_SLOTS, SOAK_FRAMES = 45 * 60.0, 16, 4 * 3600 * 25 // 2  # 4 h of frames, 12.5 a second
@@ -34,7 +34,7 @@ async def random_callers(share: float, seed: int) -> None:
     settings = Settings(model="echo", slots=64, max_waiting=32, **_SETTINGS)  # type: ignore[arg-type]
     tally = CallTally()
     samples: list[ProcessUsage] = []
-    async with served_by(runner_factory(settings), settings, True) as served:
+    async with run_server(runner_factory(settings), settings, True) as served:
         for number in range(ROUNDS):
             await run_callers(
                 served, round(CALLERS * min(1, 5 * share)), ROUND_S * share / ROUNDS, seed + number, tally
@@ -53,7 +53,7 @@ async def isolation(share: float, seed: int) -> None:
     settings = Settings(model="echo", slots=4, max_waiting=4, **_SETTINGS)  # type: ignore[arg-type]
     with tempfile.TemporaryDirectory() as directory:
         control = ControlCaller(Path(directory), slots=4)
-        async with served_by(lambda: control.runner, settings, True) as served:
+        async with run_server(lambda: control.runner, settings, True) as served:
             others = asyncio.create_task(run_callers(served, 8, CONTROL_S * share, seed))
             in_company = await control.converse(served, 100, while_running=others)
             company, moves = control.company, control.moves
@@ -81,7 +81,7 @@ async def soak(share: float, seed: int) -> None:
     """Full slots in real time, on the echo; `frames` does the same for the model."""
     settings = Settings(model="echo", slots=SOAK_SLOTS, **_SETTINGS)  # type: ignore[arg-type]
     samples = []
-    async with served_by(runner_factory(settings), settings, True) as served:
+    async with run_server(runner_factory(settings), settings, True) as served:
         first_ms, last_ms = await in_real_time(served, SOAK_S * share, samples)
         counts = served.service.counts
     print(

@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from server.audio.framing import FRAME_S
 from server.dialects.kyutai_protocol import AudioForm
-from tests.server.phone import Phone, dial, speech
+from tests.server.chat_client import ChatClient, open_chat, speech
 
 SPEECH = speech(50)
 
@@ -41,37 +41,39 @@ class ChaosCaller:
     tally: CallTally
 
     async def dial(
-        self, query: str, behave: Callable[[Phone], Awaitable[None]], form: AudioForm | None = None, **options: Any
+        self, query: str, behave: Callable[[ChatClient], Awaitable[None]], form: AudioForm | None = None, **options: Any
     ) -> str | None:
         """Make one request and behave in the call. Returns the reason of its end, if the server gave one."""
         tally = self.tally
         try:
-            async with dial(f"{self.url}?events=1{query}", form or self.rng.choice([*AudioForm]), **options) as phone:
+            async with open_chat(
+                f"{self.url}?events=1{query}", form or self.rng.choice([*AudioForm]), **options
+            ) as client:
                 tally.answered += 1
                 with suppress(ConnectionClosed):
-                    await behave(phone)
+                    await behave(client)
                 with suppress(ConnectionClosed):  # messages that came with the close
-                    while phone.socket.close_code is not None:
-                        phone._note(await phone._receive())
+                    while client.socket.close_code is not None:
+                        client._note(await client._receive())
         except InvalidStatus as refused:
             tally.answered += 1
             code = json.loads(refused.response.body or b"")["error"]["code"]
             tally.end_reasons[code] += 1
             return code
-        ends = [event["reason"] for event in phone.events if event["type"] == "end"]
+        ends = [event["reason"] for event in client.events if event["type"] == "end"]
         assert len(ends) <= 1, "a call ends once"
         tally.end_reasons.update(ends)
         tally.left_early += not ends
         return ends[0] if ends else None
 
 
-async def talk(phone: Phone, rng: random.Random, pace: float = 1.0) -> None:
+async def talk(client: ChatClient, rng: random.Random, pace: float = 1.0) -> None:
     """Speak for up to two seconds, and listen at the same time."""
-    await phone.greeting()
-    listening = asyncio.create_task(listen(phone))
+    await client.handshake()
+    listening = asyncio.create_task(listen(client))
     try:
         for _ in range(rng.randint(1, 25)):
-            await phone.say(rng.choice(SPEECH))
+            await client.send_frame(rng.choice(SPEECH))
             await asyncio.sleep(FRAME_S * pace)
     finally:
         listening.cancel()
@@ -79,7 +81,7 @@ async def talk(phone: Phone, rng: random.Random, pace: float = 1.0) -> None:
             await listening
 
 
-async def listen(phone: Phone) -> None:
+async def listen(client: ChatClient) -> None:
     """Receive until the call ends."""
     with suppress(ConnectionClosed):
-        await phone.end()
+        await client.wait_closed()

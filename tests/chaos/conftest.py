@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.server.conftest import patient_engine, quick_watch, serve
+from tests.server.conftest import serve, short_watch_interval, unpaced_engine
 
-__all__ = ["patient_engine", "quick_watch", "serve"]
+__all__ = ["serve", "short_watch_interval", "unpaced_engine"]

@@ -13,8 +13,8 @@ from server.engine.batch import Batch, StepResult
 from server.engine.model_runner import ModelRunner, load_runner
 from server.engine.runner import Pending
 from tests.chaos.caller import CallTally
-from tests.server.conftest import Served
-from tests.server.phone import dial, speech
+from tests.server.chat_client import open_chat, speech
+from tests.server.conftest import RunningServer
 
 SEED = 4711  # of no other caller
 FRAMES_PER_CONNECTION = 10
@@ -48,7 +48,11 @@ class ControlCaller:
         return lambda: result
 
     async def converse(
-        self, served: Served, frames: int, while_running: asyncio.Task[CallTally] | None = None, frames_in_all: int = 0
+        self,
+        served: RunningServer,
+        frames: int,
+        while_running: asyncio.Task[CallTally] | None = None,
+        frames_in_all: int = 0,
     ) -> list[list[int]]:
         """Send `frames` repeatedly, each after the previous one was answered. Returns the tokens.
 
@@ -60,13 +64,13 @@ class ControlCaller:
         at, query = 0, f"?events=1&seed={SEED}"
         async with AsyncExitStack() as connections:
             while at < max(frames, frames_in_all) or (while_running and not while_running.done()):
-                phone = await connections.enter_async_context(dial(served.chat + query))
-                await phone.greeting()
-                query = f"?events=1&resume={(await phone.event('ready'))['resume']}"
+                client = await connections.enter_async_context(open_chat(served.chat + query))
+                await client.handshake()
+                query = f"?events=1&resume={(await client.event('ready'))['resume']}"
                 self.moves += at > 0
                 for _ in range(FRAMES_PER_CONNECTION):
-                    await phone.say(sounds[at % frames])
+                    await client.send_frame(sounds[at % frames])
                     if at:  # the first one has no answer: the delays fill
-                        await phone.hear()
+                        await client.receive_frame()
                     at += 1
         return self.tokens

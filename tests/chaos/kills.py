@@ -15,7 +15,7 @@ import soundfile
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from tests.chaos.caller import SPEECH
-from tests.server.phone import PATIENCE_S, Phone, dial
+from tests.server.chat_client import TIMEOUT_S, ChatClient, open_chat
 
 WAYS = ("SIGKILL", "SIGTERM", "SIGINT", "engine")
 EXITS = {"SIGKILL": -signal.SIGKILL, "SIGTERM": 0, "SIGINT": 0, "engine": 3}
@@ -42,22 +42,22 @@ sys.exit(cli.main(["serve", "--drain-s", "0", "--port", sys.argv[2], "--record",
 async def _call(address: str, greeted: asyncio.Semaphore) -> int | None:
     """Talk until the call ends. Returns its close code; None if the connection was lost."""
     frames = 0
-    async with dial(f"{address}/api/chat?events=1&record=1", close_timeout=1) as phone:
+    async with open_chat(f"{address}/api/chat?events=1&record=1", close_timeout=1) as client:
         with suppress(ConnectionClosed):
-            await phone.greeting()
+            await client.handshake()
             greeted.release()
-            listening = asyncio.create_task(_listen(phone))
+            listening = asyncio.create_task(_listen(client))
             while not listening.done():
-                await phone.say(SPEECH[frames % len(SPEECH)])
+                await client.send_frame(SPEECH[frames % len(SPEECH)])
                 frames += 1
                 await asyncio.sleep(0.02)
-        await phone.socket.wait_closed()
-        return phone.socket.close_code if phone.socket.close_code != 1006 else None
+        await client.socket.wait_closed()
+        return client.socket.close_code if client.socket.close_code != 1006 else None
 
 
-async def _listen(phone: Phone) -> None:
+async def _listen(client: ChatClient) -> None:
     with suppress(ConnectionClosed):
-        await phone.end()
+        await client.wait_closed()
 
 
 async def kill_server(way: str, port: int, directory: Path, rng: random.Random, callers: int = 3) -> int:
@@ -73,7 +73,7 @@ async def kill_server(way: str, port: int, directory: Path, rng: random.Random, 
     )
     assert running.stdout and running.stderr
     try:
-        async with asyncio.timeout(2 * PATIENCE_S):
+        async with asyncio.timeout(2 * TIMEOUT_S):
             line = (await running.stdout.readline()).decode()
             assert line.startswith("Parley is listening on http://127.0.0.1:"), await running.stderr.read()
             port = int(line.rsplit(":", 1)[1])

@@ -21,83 +21,83 @@ from server.dialects.kyutai_protocol import AudioForm
 from server.metrics import Count
 from tests.chaos.caller import SPEECH, CallTally, ChaosCaller, listen, talk
 from tests.chaos.resuming import disconnecting, taking_over
-from tests.server.conftest import Served
-from tests.server.phone import Phone, until
+from tests.server.chat_client import ChatClient, wait_until
+from tests.server.conftest import RunningServer
 
-Behaviour: TypeAlias = Callable[[Phone, ChaosCaller], Awaitable[None]]
+Behaviour: TypeAlias = Callable[[ChatClient, ChaosCaller], Awaitable[None]]
 
 
-async def polite(phone: Phone, caller: ChaosCaller) -> None:
+async def polite(client: ChatClient, caller: ChaosCaller) -> None:
     """Speaks and closes normally."""
-    await talk(phone, caller.rng)
+    await talk(client, caller.rng)
 
 
-async def hurried(phone: Phone, caller: ChaosCaller) -> None:
+async def hurried(client: ChatClient, caller: ChaosCaller) -> None:
     """Sends four times faster than real time."""
-    await talk(phone, caller.rng, pace=0.25)
+    await talk(client, caller.rng, pace=0.25)
 
 
-async def deaf(phone: Phone, caller: ChaosCaller) -> None:
+async def deaf(client: ChatClient, caller: ChaosCaller) -> None:
     """Sends without reading."""
     for _ in range(caller.rng.randint(10, 60)):
-        await phone.say(caller.rng.choice(SPEECH))
+        await client.send_frame(caller.rng.choice(SPEECH))
         await asyncio.sleep(FRAME_S / 2)
-    phone.vanish()
+    client.abort()
 
 
-async def muted(phone: Phone, caller: ChaosCaller) -> None:
+async def muted(client: ChatClient, caller: ChaosCaller) -> None:
     """Pauses between words."""
-    await talk(phone, caller.rng)
+    await talk(client, caller.rng)
     await asyncio.sleep(caller.rng.uniform(0, 2))
-    await phone.say(SPEECH[0])
+    await client.send_frame(SPEECH[0])
 
 
-async def garbling(phone: Phone, caller: ChaosCaller) -> None:
+async def garbling(client: ChatClient, caller: ChaosCaller) -> None:
     """Mixes random bytes with speech, until the server ends the call or the caller leaves."""
-    await phone.greeting()
+    await client.handshake()
     for _ in range(caller.rng.randint(1, 40)):
-        await phone.socket.send(caller.rng.randbytes(caller.rng.randint(0, 400)))
-        await phone.say(caller.rng.choice(SPEECH))
+        await client.socket.send(caller.rng.randbytes(caller.rng.randint(0, 400)))
+        await client.send_frame(caller.rng.choice(SPEECH))
         await asyncio.sleep(FRAME_S / 4)
 
 
-async def undecodable(phone: Phone, caller: ChaosCaller) -> None:
+async def undecodable(client: ChatClient, caller: ChaosCaller) -> None:
     """Sends packets that cannot be decoded as Opus, and gets the reason for the end."""
-    await phone.greeting()
+    await client.handshake()
     for _ in range(MAX_UNDECODABLE):
-        await phone.socket.send(b"\1\xff\xff" + caller.rng.randbytes(1))
-    await phone.end()
+        await client.socket.send(b"\1\xff\xff" + caller.rng.randbytes(1))
+    await client.wait_closed()
 
 
-async def texting(phone: Phone, _: ChaosCaller) -> None:
+async def texting(client: ChatClient, _: ChaosCaller) -> None:
     """Sends a text message instead of bytes, and gets the reason for the end."""
-    await phone.greeting()
-    await phone.socket.send("hello")
-    await phone.end()
+    await client.handshake()
+    await client.socket.send("hello")
+    await client.wait_closed()
 
 
-async def oversized(phone: Phone, _: ChaosCaller) -> None:
+async def oversized(client: ChatClient, _: ChaosCaller) -> None:
     """Sends a megabyte."""
-    await phone.greeting()
-    await phone.socket.send(bytes(1_000_000))
-    await phone.end()
+    await client.handshake()
+    await client.socket.send(bytes(1_000_000))
+    await client.wait_closed()
 
 
-async def limited(phone: Phone, caller: ChaosCaller) -> None:
+async def limited(client: ChatClient, caller: ChaosCaller) -> None:
     """Asks for a short call, and receives until its end."""
-    await phone.greeting()
-    listening = asyncio.create_task(listen(phone))
+    await client.handshake()
+    listening = asyncio.create_task(listen(client))
     for _ in range(40):
         if listening.done():
             break
-        await phone.say(caller.rng.choice(SPEECH))
+        await client.send_frame(caller.rng.choice(SPEECH))
         await asyncio.sleep(FRAME_S)
     await listening
 
 
-async def mistaken(phone: Phone, _: ChaosCaller) -> None:
+async def mistaken(client: ChatClient, _: ChaosCaller) -> None:
     """Asked with an invalid parameter, and gets the reason."""
-    await phone.end()
+    await client.wait_closed()
 
 
 # The query of each behaviour, and its weight.
@@ -124,7 +124,7 @@ async def call(caller: ChaosCaller) -> None:
     form = AudioForm.RAW if behaviour is undecodable else None
     query = f"&seed={rng.randrange(1000)}{BEHAVIOURS[behaviour][0]}"
     caller.tally.behaviours[behaviour.__name__] += 1
-    await caller.dial(query, lambda phone: behaviour(phone, caller), form, max_queue=4 if behaviour is deaf else None)
+    await caller.dial(query, lambda client: behaviour(client, caller), form, max_queue=4 if behaviour is deaf else None)
 
 
 async def send_garbage(port: int, rng: random.Random) -> None:
@@ -137,7 +137,7 @@ async def send_garbage(port: int, rng: random.Random) -> None:
 
 
 async def run_callers(
-    served: Served, callers: int, seconds: float, seed: int, tally: CallTally | None = None
+    served: RunningServer, callers: int, seconds: float, seed: int, tally: CallTally | None = None
 ) -> CallTally:
     """Run `callers` for `seconds`, each starting another call when one is over; outcomes are added to `tally`."""
     tally = tally or CallTally()
@@ -161,14 +161,16 @@ async def run_callers(
     return tally
 
 
-async def assert_counts_agree(served: Served, tally: CallTally, others: int = 0, others_resumed: int = 0) -> None:
+async def assert_counts_agree(
+    served: RunningServer, tally: CallTally, others: int = 0, others_resumed: int = 0
+) -> None:
     """Wait until all callers have left; assert that the server counted what they saw and that nothing is left of them.
 
     `others`: the number of calls made besides those of `tally`; `others_resumed`: how often these were resumed.
     """
     metrics, service = served.service.metrics, served.service
     with suppress(TimeoutError):
-        await until(lambda: not len(service.calls.admission) and not service.running)
+        await wait_until(lambda: not len(service.calls.admission) and not service.running)
     left = [f"{session.id} is {session.state.value}" for session in service.calls.admission]
     assert not left, f"sessions are left: {', '.join(left)}"
     ended = Counter({code: count for code, count in metrics.ended.items() if code != "left"})

@@ -14,7 +14,7 @@ import numpy as np
 
 from server.dialects.kyutai_protocol import AudioForm
 from tests.chaos.caller import SPEECH, ChaosCaller, talk
-from tests.server.phone import Phone
+from tests.server.chat_client import ChatClient
 
 RESUME_S = 1.0  # how long these servers keep a call: short, so that slots are reused
 _LOUD = 0.05
@@ -30,37 +30,37 @@ class LostCall:
     form: AudioForm
 
     @classmethod
-    def by(cls, phone: Phone) -> LostCall:
-        """The call of a phone that got its handshake."""
-        [ready] = [event for event in phone.events if event["type"] == "ready"]
-        assert phone.wire.form
-        return cls(ready["resume"], ready["call"], phone.wire.form)
+    def by(cls, client: ChatClient) -> LostCall:
+        """The call of a client that got its handshake."""
+        [ready] = [event for event in client.events if event["type"] == "ready"]
+        assert client.wire.form
+        return cls(ready["resume"], ready["call"], client.wire.form)
 
 
 Way: TypeAlias = Callable[[ChaosCaller, LostCall], Awaitable[None]]
 
 
-async def disconnecting(phone: Phone, caller: ChaosCaller) -> None:
+async def disconnecting(client: ChatClient, caller: ChaosCaller) -> None:
     """Disconnects while speaking, or before; may resume."""
     if caller.rng.random() < 0.3:
-        phone.vanish()
+        client.abort()
         return
-    await lose_then(caller.rng.choice(WAYS), phone, caller)
+    await lose_then(caller.rng.choice(WAYS), client, caller)
 
 
-async def lose_then(way: Way, phone: Phone, caller: ChaosCaller) -> None:
+async def lose_then(way: Way, client: ChatClient, caller: ChaosCaller) -> None:
     """Talk, disconnect, and resume in that way."""
-    await talk(phone, caller.rng)
-    phone.vanish()
-    await way(caller, LostCall.by(phone))
+    await talk(client, caller.rng)
+    client.abort()
+    await way(caller, LostCall.by(client))
 
 
-async def taking_over(phone: Phone, caller: ChaosCaller) -> None:
+async def taking_over(client: ChatClient, caller: ChaosCaller) -> None:
     """Resumes over another connection while the first one still exists, and gets the reason for its end there."""
-    await talk(phone, caller.rng)
-    lost = LostCall.by(phone)
+    await talk(client, caller.rng)
+    lost = LostCall.by(client)
     if await _resume(caller, lost) != "resume":
-        await phone.end()
+        await client.wait_closed()
 
 
 async def _stay_away(_: ChaosCaller, __: LostCall) -> None: ...
@@ -94,14 +94,14 @@ WAYS: tuple[Way, ...] = (_stay_away, _in_time, _too_late, _twice, _with_unknown_
 async def _resume(caller: ChaosCaller, lost: LostCall) -> str | None:
     """Resume the call until the caller's own voice comes back, then disconnect. Returns why the call ended, if so."""
 
-    async def go_on(phone: Phone) -> None:
-        await phone.greeting()
-        assert LostCall.by(phone).call == lost.call, "resumed another caller's call"
+    async def go_on(client: ChatClient) -> None:
+        await client.handshake()
+        assert LostCall.by(client).call == lost.call, "resumed another caller's call"
         caller.tally.resumed += 1
         echoes = 0
         while echoes < _MIN_ECHOES:
-            await phone.say(caller.rng.choice(SPEECH))
-            echoes += bool(np.abs(await phone.hear()).max() > _LOUD)
-        phone.vanish()
+            await client.send_frame(caller.rng.choice(SPEECH))
+            echoes += bool(np.abs(await client.receive_frame()).max() > _LOUD)
+        client.abort()
 
     return await caller.dial(f"&resume={lost.token}", go_on, lost.form)

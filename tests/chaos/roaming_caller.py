@@ -12,7 +12,7 @@ import numpy as np
 from websockets.exceptions import ConnectionClosed
 
 from server.audio.framing import FRAME_S, FRAME_SAMPLES
-from tests.server.phone import Phone, dial
+from tests.server.chat_client import ChatClient, open_chat
 
 _QUIET = np.zeros(FRAME_SAMPLES, np.float32)
 _CLICK = (0.5 * np.sin(np.arange(FRAME_SAMPLES) / 6)).astype(np.float32)
@@ -47,31 +47,31 @@ class RoamingCaller:
         while not self.ends:
             resume = f"&resume={self._token}" if self._token else ""
             with suppress(ConnectionClosed, OSError, TimeoutError):
-                async with dial(f"{self._chat}?events=1{resume}") as phone:
-                    await phone.greeting()
-                    self._note_ready(phone)
-                    speaking = asyncio.create_task(self._speak(phone))
+                async with open_chat(f"{self._chat}?events=1{resume}") as client:
+                    await client.handshake()
+                    self._note_ready(client)
+                    speaking = asyncio.create_task(self._speak(client))
                     try:
-                        await self._listen(phone)
+                        await self._listen(client)
                     finally:
                         speaking.cancel()
-                        self.ends += [event["reason"] for event in phone.events if event["type"] == "end"]
+                        self.ends += [event["reason"] for event in client.events if event["type"] == "end"]
 
-    def _note_ready(self, phone: Phone) -> None:
-        [ready] = [event for event in phone.events if event["type"] == "ready"]
+    def _note_ready(self, client: ChatClient) -> None:
+        [ready] = [event for event in client.events if event["type"] == "ready"]
         self._token = ready["resume"]
         self.calls.append(ready["call"])
 
-    async def _speak(self, phone: Phone) -> None:
+    async def _speak(self, client: ChatClient) -> None:
         with suppress(ConnectionClosed):
             while True:
                 clicks, self._clicks = self._clicks, False
-                await phone.say(_CLICK if clicks else _QUIET)
+                await client.send_frame(_CLICK if clicks else _QUIET)
                 await asyncio.sleep(FRAME_S)
 
-    async def _listen(self, phone: Phone) -> None:
+    async def _listen(self, client: ChatClient) -> None:
         while True:
-            if np.abs(await phone.hear()).max() > _LOUD:
+            if np.abs(await client.receive_frame()).max() > _LOUD:
                 self._came_back.set()
 
 

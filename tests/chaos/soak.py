@@ -20,8 +20,8 @@ from server.sessions.params import SessionParams
 from server.sessions.session import Session
 from tests.chaos.caller import SPEECH
 from tests.fakes import FakeBridge, FakeClock
-from tests.server.conftest import Served
-from tests.server.phone import dial
+from tests.server.chat_client import open_chat
+from tests.server.conftest import RunningServer
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 SHORT_CALL_S = 60.0
@@ -57,7 +57,7 @@ def assert_flat(samples: list[ProcessUsage]) -> str:
     return line
 
 
-async def in_real_time(served: Served, seconds: float, samples: list[ProcessUsage]) -> tuple[float, float]:
+async def in_real_time(served: RunningServer, seconds: float, samples: list[ProcessUsage]) -> tuple[float, float]:
     """Keep every slot in use. Returns the p99 of the delay in ms in the first and in the last quarter of the time.
 
     Every second slot has one call for the whole time; in the others, calls of a minute follow each other.
@@ -74,18 +74,18 @@ async def in_real_time(served: Served, seconds: float, samples: list[ProcessUsag
             last_ms.append(delay_ms)
 
     async def call(until: float) -> None:
-        async with dial(f"{served.chat}?events=1") as phone:
-            await phone.greeting()
+        async with open_chat(f"{served.chat}?events=1") as client:
+            await client.handshake()
             due, number = time.perf_counter(), 0
             while time.perf_counter() < until:
                 await asyncio.sleep(due - time.perf_counter())
                 sent_at = time.perf_counter()
-                await phone.say(SPEECH[number % len(SPEECH)])
-                await phone.hear()
+                await client.send_frame(SPEECH[number % len(SPEECH)])
+                await client.receive_frame()
                 note(sent_at)
                 due, number = max(due + FRAME_S, sent_at), number + 1
-                phone.audio_messages.clear()
-                phone.events.clear()
+                client.audio_messages.clear()
+                client.events.clear()
 
     async def caller(number: int) -> None:
         while (now := time.perf_counter()) < ends_at:

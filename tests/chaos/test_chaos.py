@@ -38,7 +38,7 @@ async def test_a_resuming_caller_finds_its_own_call_or_gets_a_reason(serve: Serv
     monkeypatch.setattr(resuming, "RESUME_S", 0.2)
     served = await serve(slots=2, resume_s=0.2)
     caller = ChaosCaller(served.chat, random.Random(1), CallTally())
-    await caller.dial("", lambda phone: taking_over(phone, caller))
+    await caller.dial("", lambda client: taking_over(phone, caller))
     for way in WAYS:
         await caller.dial("", partial(lose_then, way, caller=caller))
     await assert_counts_agree(served, caller.tally)

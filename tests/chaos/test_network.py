@@ -7,8 +7,8 @@ import pytest
 from server.metrics import Count
 from tests.chaos.network import NetworkConditions, bad_network
 from tests.chaos.roaming_caller import roaming_caller
+from tests.server.chat_client import wait_until
 from tests.server.conftest import Serve
-from tests.server.phone import until
 
 OUTAGE_S = 2.0
 CONDITIONS = {
@@ -41,7 +41,7 @@ async def test_every_reset_is_resumed_within_the_resume_window(serve: Serve):
         for resets in range(5):
             await caller.delay_s(clicks=1)
             network.reset()
-            await until(lambda resets=resets: len(caller.calls) == resets + 2)
+            await wait_until(lambda resets=resets: len(caller.calls) == resets + 2)
         await caller.delay_s(clicks=1)
         assert len(set(caller.calls)) == 1, "all connections belong to one conversation"
         assert served.service.counts[Count.CALLS_RESUMED] == 5

@@ -18,8 +18,8 @@ import pytest
 import yaml
 
 from tests.docker.dashboard import PROMETHEUS, alerts, queries
+from tests.server.chat_client import TIMEOUT_S, open_chat, speech
 from tests.server.conftest import Serve, serve  # noqa: F401, a fixture
-from tests.server.phone import PATIENCE_S, dial, speech
 
 pytestmark = pytest.mark.skipif(not shutil.which("promtool"), reason="needs promtool, which make ops-check fetches")
 
@@ -83,7 +83,7 @@ async def ask(address: str, expression: str) -> list[float]:
 
     def fetch() -> list[float]:
         query = urllib.parse.urlencode({"query": expression})
-        with urllib.request.urlopen(f"{address}/api/v1/query?{query}", timeout=PATIENCE_S) as response:
+        with urllib.request.urlopen(f"{address}/api/v1/query?{query}", timeout=TIMEOUT_S) as response:
             return [float(sample["value"][1]) for sample in json.load(response)["data"]["result"]]
 
     return await asyncio.to_thread(fetch)
@@ -91,7 +91,7 @@ async def ask(address: str, expression: str) -> list[float]:
 
 async def scraped(address: str, calls_ended: int) -> None:
     """Wait until Prometheus has scraped this number of ended calls."""
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(TIMEOUT_S):
         while True:
             try:
                 if await ask(address, "sum(parley_calls_ended_total)") == [calls_ended]:
@@ -103,11 +103,11 @@ async def scraped(address: str, calls_ended: int) -> None:
 
 async def talk(url: str) -> None:
     """A call of less than a second."""
-    async with dial(url) as phone:
-        await phone.greeting()
+    async with open_chat(url) as client:
+        await client.handshake()
         for frame in speech(10):
-            await phone.say(frame)
-            await phone.hear()
+            await client.send_frame(frame)
+            await client.receive_frame()
 
 
 async def test_every_panel_has_values(serve: Serve, tmp_path: Path):  # noqa: F811

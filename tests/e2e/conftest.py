@@ -26,7 +26,7 @@ START_S = 60
 
 
 @dataclass(frozen=True)
-class RunningServer:
+class ServerProcess:
     """A running server."""
 
     url: str
@@ -37,7 +37,7 @@ class RunningServer:
         return self.url.replace("127.0.0.1", FOREIGN_HOST)
 
 
-StartServer = Callable[..., Awaitable[RunningServer]]
+StartServer = Callable[..., Awaitable[ServerProcess]]
 
 
 async def _is_ready(client: httpx.AsyncClient, url: str) -> bool:
@@ -48,7 +48,7 @@ async def _is_ready(client: httpx.AsyncClient, url: str) -> bool:
 
 
 @asynccontextmanager
-async def serving(*flags: str) -> AsyncIterator[RunningServer]:
+async def serving(*flags: str) -> AsyncIterator[ServerProcess]:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "server", "serve", "--port", "0", *flags),
         cwd=ROOT,
@@ -68,7 +68,7 @@ async def serving(*flags: str) -> AsyncIterator[RunningServer]:
                 while not await _is_ready(client, url[0]):
                     assert not rest.done(), f"the server ended:\n{rest.result().decode()}"
                     await asyncio.sleep(0.1)
-        yield RunningServer(url[0] + "/", process)
+        yield ServerProcess(url[0] + "/", process)
         rest.cancel()
     finally:
         if process.returncode is None:
@@ -86,7 +86,7 @@ async def serve() -> AsyncIterator[StartServer]:
     """``await serve("--model", "echo")``: a server that is ready. It is stopped after the test."""
     async with AsyncExitStack() as stack:
 
-        async def start(*flags: str) -> RunningServer:
+        async def start(*flags: str) -> ServerProcess:
             return await stack.enter_async_context(serving(*flags))
 
         yield start

@@ -18,7 +18,7 @@ import numpy as np
 
 from server.audio.framing import FRAME_S
 from tests.fleet.fleet import Fleet, running_fleet
-from tests.server.phone import Phone, dial, speech
+from tests.server.chat_client import ChatClient, open_chat, speech
 
 FRAMES = 400
 REFUSALS = 100
@@ -35,26 +35,26 @@ async def main() -> int:
 
 async def balancing(fleet: Fleet) -> None:
     async with AsyncExitStack() as calls:
-        through = await calls.enter_async_context(dial(fleet.chat + "?events=1"))
-        await through.greeting()
+        through = await calls.enter_async_context(open_chat(fleet.chat + "?events=1"))
+        await through.handshake()
         server = fleet.server_of((await through.event("ready"))["resume"])
-        direct = await calls.enter_async_context(dial(server.chat))
-        await direct.greeting()
-        took_ms: dict[Phone, list[float]] = {direct: [], through: []}
+        direct = await calls.enter_async_context(open_chat(server.chat))
+        await direct.handshake()
+        took_ms: dict[ChatClient, list[float]] = {direct: [], through: []}
         for _ in range(FRAMES):
-            for phone, taken in took_ms.items():
+            for client, taken in took_ms.items():
                 await asyncio.sleep(FRAME_S / 2)
-                taken.append(await round_trip_ms(phone))
+                taken.append(await round_trip_ms(client))
     for label, taken in zip(("direct", "through HAProxy"), took_ms.values(), strict=True):
         print(f"{label:<16} {spread(taken)}, {FRAMES} frames")
     direct_ms, through_ms = (float(np.median(taken)) for taken in took_ms.values())
     print(f"{'balancing adds':<16} {through_ms - direct_ms:.2f} ms p50\n")
 
 
-async def round_trip_ms(phone: Phone) -> float:
+async def round_trip_ms(client: ChatClient) -> float:
     started_at = time.perf_counter()
-    await phone.say(FRAME)
-    await phone.hear()
+    await client.send_frame(FRAME)
+    await client.receive_frame()
     return 1e3 * (time.perf_counter() - started_at)
 
 
@@ -62,7 +62,7 @@ async def refusing(fleet: Fleet) -> None:
     """Three full servers. Each request is raw, because a client library takes longer than the answer."""
     async with AsyncExitStack() as calls:
         for _ in range(12):
-            await (await calls.enter_async_context(dial(fleet.chat))).greeting()
+            await (await calls.enter_async_context(open_chat(fleet.chat))).handshake()
         took_ms = [await refused_after_ms(fleet.port) for _ in range(REFUSALS)]
     print(f"{'503 when full':<16} {spread(took_ms)}, {REFUSALS} requests, each of which tried several servers")
 

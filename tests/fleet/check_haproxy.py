@@ -29,7 +29,7 @@ from tests.fleet.fleet import (
     running_fleet,
     three_servers,
 )
-from tests.server.phone import dial
+from tests.server.chat_client import open_chat
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(10 * START_TIMEOUT_S)]
 SLOTS = 8
@@ -59,7 +59,7 @@ async def test_a_fleet_without_a_ready_server_refuses_as_servers_do(tmp_path: Pa
 
         await eventually(has_no_server)
         with pytest.raises(InvalidStatus) as refused:
-            async with dial(fleet.chat):
+            async with open_chat(fleet.chat):
                 pass
     response = refused.value.response
     assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
@@ -123,9 +123,9 @@ async def test_an_update_of_all_servers_under_load_loses_no_call(fleet: Fleet) -
 
     async def calls_again_and_again(number: int) -> None:
         while updating:
-            async with dial(fleet.chat) as phone:
-                await phone.greeting()
-                caller = FleetCaller(phone)
+            async with open_chat(fleet.chat) as client:
+                await client.handshake()
+                caller = FleetCaller(client)
                 for _ in range(3):
                     await caller.converse()
                 await caller.hang_up()

@@ -13,7 +13,7 @@ from tests.fleet.caller import converse
 from tests.fleet.cluster import SERVICE, ClusterDns, running_cluster
 from tests.fleet.conftest import StartCall
 from tests.fleet.fleet import START_TIMEOUT_S, Fleet, eventually
-from tests.server.phone import dial
+from tests.server.chat_client import open_chat
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(10 * START_TIMEOUT_S)]
 
@@ -36,9 +36,9 @@ async def test_pods_are_found_by_dns_and_calls_are_balanced(cluster: tuple[Fleet
 )
 async def test_a_resume_token_reaches_only_pods(cluster: tuple[Fleet, ClusterDns], home: str) -> None:
     fleet, dns = cluster
-    async with dial(f"{fleet.chat}?events=1&resume={home}.whatever") as phone:
-        assert (await phone.end())[0] == 1008
-        assert (await phone.event("end"))["reason"] == "resume"
+    async with open_chat(f"{fleet.chat}?events=1&resume={home}.whatever") as client:
+        assert (await client.wait_closed())[0] == 1008
+        assert (await client.event("end"))["reason"] == "resume"
     assert all(name.endswith(SERVICE) for name in dns.asked)
 
 

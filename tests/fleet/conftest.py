@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 import pytest_asyncio
 
 from tests.fleet.caller import FleetCaller
-from tests.server.phone import dial
+from tests.server.chat_client import open_chat
 
 StartCall = Callable[[str], Awaitable[FleetCaller]]
 
@@ -19,9 +19,9 @@ async def call() -> AsyncIterator[StartCall]:
     async with AsyncExitStack() as calls:
 
         async def start(url: str) -> FleetCaller:
-            phone = await calls.enter_async_context(dial(url))
-            await phone.greeting()
-            caller = FleetCaller(phone, await phone.event("ready") if "events=1" in url else None)
+            client = await calls.enter_async_context(open_chat(url))
+            await client.handshake()
+            caller = FleetCaller(client, await client.event("ready") if "events=1" in url else None)
             calls.push_async_callback(caller.hang_up)
             return caller
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 
-from tests.server.phone import PATIENCE_S
+from tests.server.chat_client import TIMEOUT_S
 
 ROOT = Path(__file__).parents[2]
 START_TIMEOUT_S = STOP_TIMEOUT_S = 120.0  # three at once, on a busy machine
@@ -32,14 +32,14 @@ def free_port() -> int:
 async def get(url: str) -> tuple[int, str]:
     """Status and body; status 0 if there is no answer."""
     try:
-        async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S / 3) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=TIMEOUT_S / 3) as client:
             response = await client.get(url)
     except httpx.TransportError:
         return 0, ""
     return response.status_code, response.text
 
 
-async def eventually(condition: Callable[[], Any], within_s: float = PATIENCE_S) -> None:
+async def eventually(condition: Callable[[], Any], within_s: float = TIMEOUT_S) -> None:
     """Wait until `await condition()` is true."""
     async with asyncio.timeout(within_s):
         while not await condition():  # noqa: ASYNC110, the condition is in another process

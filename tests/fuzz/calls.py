@@ -1,7 +1,7 @@
-"""Fuzz targets that go through the whole application, but for the socket: one input, one call or one request.
+"""Fuzz targets for the whole application without its sockets: an input is one call or one request.
 
-The server is the real one, its engine thread and all, with the echo for a model. What a call leaves behind would be
-found by the next ones.
+The server is real, with its engine thread and the echo model. All inputs share it, so what one call leaves behind is
+found by later ones.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from server.http.app import WEB, create_app
 from server.settings import Settings
 from tests.fuzz.parsers import page, pieces
 
-_WITHIN_S = 20.0
+_TIMEOUT_S = 20.0
 _CLOSE_CODES = {1000, 1003, 1007, 1008, 1009, 1011, 1012, 1013}
 
 
-class Complaints(logging.Handler):
-    """What the server logs of its own bugs."""
+class ErrorRecords(logging.Handler):
+    """The errors that the server logs, which are its own bugs."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -39,81 +39,81 @@ class Complaints(logging.Handler):
         self.found.append(self.format(record))
 
 
-class Application:
-    """A server without sockets, in a loop that turns while an input is tried."""
+class AsgiServer:
+    """A server without sockets, whose event loop runs while an input is tried."""
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
-        self.complaints = Complaints()
-        logging.getLogger("server").addHandler(self.complaints)
-        anyio.to_thread.run_sync = _at_once  # what a file is like takes a microsecond to ask, and a thread to wait
+        self.errors = ErrorRecords()
+        logging.getLogger("server").addHandler(self.errors)
+        anyio.to_thread.run_sync = _run_directly  # a thread for each stat of a file would take most of the time
         settings = Settings(model="echo", slots=2)
         self.service = Service(settings, runner_factory(settings))
         self._app = create_app(self.service, AccessPolicy(settings))
         self.run(self._start())
 
-    def run(self, trial: Any) -> Any:
-        """Turn until `trial` ends; fail when it does not, or when the server complains."""
-        result = self.loop.run_until_complete(asyncio.wait_for(trial, _WITHIN_S))
-        assert not self.complaints.found, self.complaints.found[0]
+    def run(self, coroutine: Any) -> Any:
+        """Run `coroutine`; fail if it does not end in time, or if the server logs an error."""
+        result = self.loop.run_until_complete(asyncio.wait_for(coroutine, _TIMEOUT_S))
+        assert not self.errors.found, self.errors.found[0]
         return result
 
     async def _start(self) -> None:
         self.service.start()
-        await self.settled("ready")
+        await self.wait_idle("ready")
 
-    async def settled(self, status: str = "ready") -> None:
-        """Wait until nobody is on the line."""
+    async def wait_idle(self, status: str = "ready") -> None:
+        """Wait until the server has `status` and no call is running or waiting."""
         while self.service.status != status or self.service.running or self.service.waiting:  # noqa: ASYNC110
             await asyncio.sleep(0.0001)
 
     async def call(
-        self, query: bytes, messages: Sequence[bytes | str], is_patient: bool, stays_s: float = 0.003
+        self, query: bytes, messages: Sequence[bytes | str], waits_for_handshake: bool, stay_s: float = 0.003
     ) -> list[Message]:
-        """A call that sends `messages`, after the greeting if it is patient, and vanishes; what it was told."""
-        told: list[Message] = []
-        greeted, closed = asyncio.Event(), asyncio.Event()
-        coming = iter([{"type": "websocket.connect"}, *map(_incoming, messages)])
+        """A call that sends `messages`, perhaps after the handshake, and disconnects; the messages of the server."""
+        sent: list[Message] = []
+        handshake_sent, closed = asyncio.Event(), asyncio.Event()
+        incoming_messages = iter([{"type": "websocket.connect"}, *map(_as_incoming, messages)])
 
         async def receive() -> Message:
-            message = next(coming, None)
-            if is_patient and message is None:
+            message = next(incoming_messages, None)
+            if waits_for_handshake and message is None:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(closed.wait(), stays_s)
-            elif is_patient and message and message["type"] == "websocket.receive":
-                await greeted.wait()
+                    await asyncio.wait_for(closed.wait(), stay_s)
+            elif waits_for_handshake and message and message["type"] == "websocket.receive":
+                await handshake_sent.wait()
             return message or {"type": "websocket.disconnect", "code": 1006}
 
         async def send(message: Message) -> None:
-            told.append(message)
+            sent.append(message)
             if message["type"] not in ("websocket.accept", "websocket.send"):
                 closed.set()
             if closed.is_set() or message.get("bytes") == b"\0":
-                greeted.set()
+                handshake_sent.set()
 
         await self._app(_scope("websocket", b"/api/chat", query), receive, send)
-        await self.settled()
-        return told
+        await self.wait_idle()
+        return sent
 
     async def get(self, path: bytes, query: bytes) -> list[Message]:
-        """A GET request; what was answered."""
-        told: list[Message] = []
+        """A GET request; the messages of its response."""
+        sent: list[Message] = []
 
         async def receive() -> Message:
             return {"type": "http.request", "body": b"", "more_body": False}
 
         async def send(message: Message) -> None:
-            told.append(message)
+            sent.append(message)
 
         await self._app(_scope("http", path, query), receive, send)
-        return told
+        return sent
 
 
-async def _at_once(what: Callable[..., Any], *args: Any, **_: Any) -> Any:
-    return what(*args)
+async def _run_directly(function: Callable[..., Any], *args: Any, **_: Any) -> Any:
+    return function(*args)
 
 
-def _incoming(message: bytes | str) -> Message:
+def _as_incoming(message: bytes | str) -> Message:
     return {"type": "websocket.receive", "text" if isinstance(message, str) else "bytes": message}
 
 
@@ -136,23 +136,23 @@ def _scope(kind: str, path: bytes, query: bytes) -> Scope:
     }
 
 
-_application: Application | None = None
+_server: AsgiServer | None = None
 
 
-def application() -> Application:
-    """The one server of this process, started when it is first asked for."""
-    global _application  # noqa: PLW0603, a fuzzer's target is a function of bytes alone
-    _application = _application or Application()
-    return _application
+def asgi_server() -> AsgiServer:
+    """The server of this process, started by the first call."""
+    global _server  # noqa: PLW0603, a fuzz target takes nothing but bytes
+    _server = _server or AsgiServer()
+    return _server
 
 
 def call(data: bytes) -> None:
-    """Whatever a caller asks for and sends, the call ends in a way that has a name, and holds no slot after that."""
-    server = application()
+    """A call with any query and messages ends with a known close code, and frees its slot."""
+    server = asgi_server()
     query, *parts = [*pieces(data[1:]), b""]
     messages = [b"\1" + page(part[1:]) if part[:1] == b"\x80" else part for part in parts]
-    told = server.run(server.call(query, messages, is_patient=data[:1] < b"\xc0"))
-    for message in told:
+    sent = server.run(server.call(query, messages, waits_for_handshake=data[:1] < b"\xc0"))
+    for message in sent:
         match message["type"]:
             case "websocket.close":
                 assert message["code"] in _CLOSE_CODES and len(message["reason"].encode()) <= 123
@@ -163,15 +163,17 @@ def call(data: bytes) -> None:
 
 
 def path(data: bytes) -> None:
-    """No address that anybody can ask for breaks the server, or is answered with a file that is not the page's."""
-    server = application()
-    asked, _, query = data.partition(b"?")
-    start, *bodies = server.run(server.get(b"/" + asked, query))
-    assert start["status"] in (200, 206, 304, 307, 400, 404, 405), f"{start['status']} for {quote_from_bytes(asked)}"
+    """A request for any path has a known status, and no file is served that is not the page's."""
+    server = asgi_server()
+    requested, _, query = data.partition(b"?")
+    start, *bodies = server.run(server.get(b"/" + requested, query))
+    assert start["status"] in (200, 206, 304, 307, 400, 404, 405), (
+        f"{start['status']} for {quote_from_bytes(requested)}"
+    )
     headers = dict(start["headers"])
     if start["status"] == 200 and headers[b"content-type"] != b"application/json":
         body = b"".join(message.get("body", b"") for message in bodies)
-        assert body in _page_files(), f"{quote_from_bytes(asked)} is no file of the page"
+        assert body in _page_files(), f"{quote_from_bytes(requested)} is not a file of the page"
 
 
 _files: set[bytes] = set()

@@ -1,7 +1,7 @@
-"""Fuzz targets that are pure: what every parser of the server promises of any bytes at all.
+"""Fuzz targets for the parsers, which are pure functions of any bytes.
 
-A target takes bytes and returns, or raises what is a bug. Much of an input says how the rest is used, since no mutation
-finds a checksum: `pages` are made sound before they are read.
+A target returns, or raises an exception that is a bug. Part of an input says how the rest is used: mutation never finds
+a checksum, so `page` computes it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from server.sessions.params import SessionParams
 
 
 def pieces(data: bytes) -> list[bytes]:
-    """Cut: a length in two bytes, so many bytes of it, and so on."""
+    """Split `data` into pieces, each after its length in two bytes."""
     found: list[bytes] = []
     at = 0
     while at + 2 <= len(data):
@@ -38,7 +38,7 @@ def pieces(data: bytes) -> list[bytes]:
 
 
 def page(data: bytes) -> bytes:
-    """A page that is whole but for what `data` wants otherwise: flags, serial, how many segments, then all the rest."""
+    """A page with a valid checksum. `data` has flags, serial, number of segments, lacing and body."""
     flags, serial, segments = struct.unpack_from("<BBB", data.ljust(3, b"\0"))
     lacing, body = data[3 : 3 + segments], data[3 + segments :]
     head = struct.pack("<4sBBqIIIB", b"OggS", 0, flags & 7, 0, serial & 3, 0, 0, len(lacing))
@@ -48,7 +48,7 @@ def page(data: bytes) -> bytes:
 
 
 def ogg(data: bytes) -> None:
-    """Any bytes are packets or an OggError, cut anywhere the same, and nothing piles up."""
+    """Any bytes are packets or raise OggError, wherever they are cut, and buffers stay bounded."""
     if data[:1] < b"\x80":
         parts = [data[1:]]
     else:
@@ -62,7 +62,7 @@ def ogg(data: bytes) -> None:
 
 
 def _read(parts: list[bytes]) -> list[bytes] | None:
-    """All packets; None after an error."""
+    """All packets, or None after an OggError."""
     reader = OggOpusReader()
     packets: list[bytes] = []
     for part in parts:
@@ -76,12 +76,12 @@ def _read(parts: list[bytes]) -> list[bytes] | None:
     return packets
 
 
-_ONE_CALLER = OpusDecoder(), FrameAssembler()  # who sends everything, one after the other
+_SHARED = OpusDecoder(), FrameAssembler()  # as for one caller that sends every input in turn
 
 
 def opus(data: bytes) -> None:
-    """Any packet is sound within bounds, as long as it says it is, or UndecodablePacket; so is what comes after."""
-    decoder, assembler = _ONE_CALLER if data[:1] < b"\xc0" else (OpusDecoder(), FrameAssembler())
+    """Any packet decodes to bounded audio of its own length, or raises UndecodablePacket; so do later packets."""
+    decoder, assembler = _SHARED if data[:1] < b"\xc0" else (OpusDecoder(), FrameAssembler())
     for packet in pieces(data[1:]) or [data[1:]]:
         samples = packet_samples(packet)
         assert 0 <= samples <= MAX_PACKET_SAMPLES
@@ -89,19 +89,19 @@ def opus(data: bytes) -> None:
             pcm = decoder.decode(packet)
         except UndecodablePacket:
             pcm = decoder.conceal(samples)
-        assert len(pcm) == samples and np.abs(pcm).max(initial=0.0) <= 1.0  # NaN is not
+        assert len(pcm) == samples and np.abs(pcm).max(initial=0.0) <= 1.0  # false for NaN
         for frame in assembler.push(pcm):
             assert frame.shape == (FRAME_SAMPLES,)
         assert assembler.pending_samples < FRAME_SAMPLES
 
 
-def wire(data: bytes) -> None:
-    """Any messages are events or a ProtocolError with a close code and a sentence."""
-    protocol = KyutaiProtocol()
+def protocol(data: bytes) -> None:
+    """Any messages are events, or raise ProtocolError with a close code and a sentence."""
+    kyutai = KyutaiProtocol()
     for number, part in enumerate(pieces(data)):
         message = b"\1" + page(part[1:]) if part[:1] == b"\x80" else part
         try:
-            events = protocol.receive(message if number % 8 != 7 else message.decode(errors="replace"))
+            events = kyutai.receive(message if number % 8 != 7 else message.decode(errors="replace"))
         except ProtocolError as error:
             assert error.close_code in (1003, 1007, 1008, 1009) and str(error).endswith(".")
             return
@@ -115,14 +115,14 @@ def wire(data: bytes) -> None:
                     assert reason
                 case _:
                     pass
-        assert len(protocol._undecided) < 4
+        assert len(kyutai._undecided) < 4
 
 
 _NAMES = [*SessionParams.model_fields, "seed", "unknown"]
 
 
 def query(data: bytes) -> None:
-    """Any query is parameters within their bounds, or a BadParameter that says which is not."""
+    """Any query is parameters within their bounds, or raises BadParameter with the name of one."""
     fields = pieces(data[1:])
     if data[:1] < b"\x80":
         asked = QueryParams(data[1:])

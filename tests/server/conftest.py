@@ -1,4 +1,4 @@
-"""A real server on a free port, in the loop of the test."""
+"""A real server on a free port, in the event loop of the test."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from server.settings import Settings
 from server.transport.listener import ConnectionLimiter, listen
 from server.transport.server import GracefulServer
 from server.transport.tls import tls_context
-from tests.server.phone import PATIENCE_S, until
+from tests.server.chat_client import TIMEOUT_S, wait_until
 
 
 @dataclass(frozen=True)
-class Served:
-    """A server that answers."""
+class RunningServer:
+    """A server that accepts connections."""
 
     service: Service
     server: GracefulServer
@@ -32,6 +32,7 @@ class Served:
 
     @property
     def chat(self) -> str:
+        """The URL of calls."""
         return f"ws://127.0.0.1:{self.port}/api/chat"
 
     @property
@@ -39,50 +40,62 @@ class Served:
         return f"http://127.0.0.1:{self.port}"
 
 
-Serve = Callable[..., Awaitable[Served]]
+Serve = Callable[..., Awaitable[RunningServer]]
 
 
 @asynccontextmanager
-async def served_by(make_runner: Callable[[], Runner], settings: Settings, ready: bool) -> AsyncIterator[Served]:
-    """A server for as long as the block lasts."""
+async def run_server(
+    make_runner: Callable[[], Runner], settings: Settings, ready: bool
+) -> AsyncIterator[RunningServer]:
+    """Run a server until the block is left; wait until its model is loaded if `ready`."""
     service = Service(settings, make_runner)
     listener = listen("127.0.0.1", 0, ConnectionLimiter(settings))
     server = make_server(service, listener, tls_context(settings))
     serving = asyncio.create_task(server._serve(sockets=[listener]))  # without its signal handlers
-    served = Served(service, server, listener.getsockname()[1])
-    await until(lambda: server.started and (service.status == "ready" or not ready))
+    served = RunningServer(service, server, listener.getsockname()[1])
+    await wait_until(lambda: server.started and (service.status == "ready" or not ready))
     try:
         yield served
     finally:
         server.end()
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(TIMEOUT_S):
             await serving
 
 
 @pytest.fixture
 async def serve() -> AsyncIterator[Serve]:
-    """`await serve(make_runner=…, ready=…, **settings)` starts a server, of the echo unless told otherwise."""
+    """`await serve(make_runner=…, ready=…, **settings)` starts a server, by default the echo with two slots."""
     async with AsyncExitStack() as stack:
 
         async def start(
             make_runner: Callable[[], Runner] | None = None, ready: bool = True, **chosen: object
-        ) -> Served:
+        ) -> RunningServer:
             settings = Settings(**{"model": "echo", "slots": 2, "drain_s": 0, **chosen})  # type: ignore[arg-type]
             maker = make_runner or runner_factory(settings)
-            return await stack.enter_async_context(served_by(maker, settings, ready))
+            return await stack.enter_async_context(run_server(maker, settings, ready))
 
         yield start
 
 
 @pytest.fixture
-def patient_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is heard is what was said: no silence for a test that is slow to speak, no skip for one that is fast."""
+def unpaced_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Turn pacing off: no silence is filled in for a slow test and no frame of a fast one is skipped."""
     monkeypatch.setattr(pacing, "SILENCE_AFTER_S", 1e9)
     monkeypatch.setattr(pacing, "AHEAD_S", 1e9)
 
 
 @pytest.fixture
-def quick_watch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Calls are looked after every few milliseconds, and a slow step is still no hang."""
+def short_watch_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Check calls every 10 ms, and let no step that is merely slow count as a hang."""
     monkeypatch.setattr(service_module, "WATCH_EVERY_S", 0.01)
     monkeypatch.setattr(watchdog, "HANG_CHECKS", 1000)
+
+
+@pytest.fixture(scope="session")
+def random_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The directory of a checkpoint with random weights, which produces text and audio for any input."""
+    from model.checkpoints.random import write_checkpoint
+
+    directory = tmp_path_factory.mktemp("random_checkpoint")
+    write_checkpoint(directory)
+    return str(directory)

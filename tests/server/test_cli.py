@@ -11,7 +11,7 @@ import soundfile
 from sentencepiece import SentencePieceProcessor
 
 from server.cli import main
-from tests.server.phone import PATIENCE_S
+from tests.server.chat_client import TIMEOUT_S
 
 WITHOUT_TORCH = """
 import sys
@@ -23,17 +23,17 @@ from server.cli import main
 
 def run_without_torch(lines: str) -> subprocess.CompletedProcess[str]:
     code = WITHOUT_TORCH.format(lines=lines)
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
 
 
 @pytest.mark.parametrize("command", ["serve", "load"])
-def test_help_needs_no_torch(command: str):
+def test_help_does_not_import_torch(command: str):
     done = run_without_torch(f'main(["{command}", "--help"])')
     assert done.returncode == 0, done.stderr
     assert f"parley {command}" in done.stdout
 
 
-def test_the_echo_needs_no_torch():
+def test_echo_runner_does_not_import_torch():
     lines = """
 from server.commands.serve import runner_factory
 from server.settings import Settings
@@ -42,30 +42,29 @@ print(*(runner_factory(Settings(model="echo", slots=slots))().slots for slots in
     assert run_without_torch(lines).stdout.split() == ["3", "8"]
 
 
-def test_an_argument_that_equals_a_subcommand_imports_nothing():
+def test_argument_equal_to_a_subcommand_does_not_import_torch():
     done = run_without_torch('main(["load", "http://127.0.0.1:9", "--wav", "plan"])')
-    assert "parley load: plan: no such file" in done.stderr
+    assert "parley load: plan: there is no such file" in done.stderr
     assert "torch" not in done.stderr
 
 
-def test_plan_is_a_command_of_the_model(capsys: pytest.CaptureFixture[str]):
+def test_plan_prints_what_limits_the_slots(capsys: pytest.CaptureFixture[str]):
     pytest.importorskip("torch")
     assert main(["plan", "--gpu", "h200"]) == 0
     assert "memory is the limit" in capsys.readouterr().out
 
 
-def test_help_writes_words_as_they_are_written(capsys: pytest.CaptureFixture[str]):
+def test_help_keeps_the_capitals_of_its_description(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit):
         main(["plan", "--help"])
-    assert "\nEstimate how many calls a GPU can hold.\n" in capsys.readouterr().out
+    assert "\nSay how many callers a GPU would hold, before you rent it.\n" in capsys.readouterr().out
 
 
-def test_help_names_every_setting(capsys: pytest.CaptureFixture[str]):
+def test_serve_help_lists_the_flags_with_their_choices(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit) as left:
         main(["serve", "--help"])
     assert left.value.code == 0
-    told = capsys.readouterr().out
-    assert told.startswith("usage: parley serve [OPTIONS]\n")
+    shown = capsys.readouterr().out
     for flag in (
         "--host",
         "--port",
@@ -77,12 +76,12 @@ def test_help_names_every_setting(capsys: pytest.CaptureFixture[str]):
         "--kv-cache-dtype",
         "--max-waiting",
     ):
-        assert flag in told
-    for choices in ("--device {auto,cpu,cuda,mps}", "--slots {auto,N}", "--max-call-s SECONDS"):
-        assert choices in told
+        assert flag in shown
+    for choices in ("--device {auto,cpu,cuda,mps}", "--dtype {auto,float32,bfloat16,float16}", "--max-call-s S"):
+        assert choices in shown
 
 
-def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]):
+def test_unknown_command_is_an_error_that_names_it(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit) as left:
         main(["sing"])
     assert left.value.code == 2
@@ -90,45 +89,47 @@ def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]):
 
 
 @pytest.mark.parametrize("command", ["serve", "load"])
-def test_a_missing_opus_library_is_one_sentence(command: str):
+def test_missing_opus_library_is_a_one_line_error(command: str):
     code = f"""
 import ctypes.util, sys
 ctypes.util.find_library = lambda name: None
 from server.cli import main
 sys.exit(main(["{command}", "--help"]))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     assert done.returncode == 1
     [line] = done.stderr.splitlines()
     assert line.startswith("parley: ") and "libopus" in line
 
 
 def run_in(encoding: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """`parley` as on a terminal of that encoding."""
+    """Run `parley` as on a terminal with `encoding`."""
     return subprocess.run(
         [sys.executable, "-m", "server", *arguments],
         env={**os.environ, "PYTHONIOENCODING": encoding},
         capture_output=True,
         encoding=encoding,
-        timeout=PATIENCE_S,
+        timeout=TIMEOUT_S,
         check=False,
     )
 
 
-def test_a_plan_on_a_terminal_that_is_not_utf_8():
+def test_plan_is_printed_on_an_ascii_terminal():
     pytest.importorskip("torch")
     done = run_in("ascii", "plan", "--gpu", "l4")
     assert done.returncode == 0, done.stderr
     assert r"\xb5s each" in done.stdout
 
 
-def test_what_the_model_says_on_a_terminal_that_is_not_utf_8(tmp_path: Path):
+def test_text_of_run_is_printed_on_a_cp1252_terminal(tmp_path: Path):
     pytest.importorskip("torch")
     from model.checkpoints.random import tokenizer, write_checkpoint
 
     write_checkpoint(tmp_path)
     pieces = SentencePieceProcessor(model_file=str(tmp_path / "tokenizer.model")).get_piece_size()
-    (tmp_path / "tokenizer.model").write_bytes(tokenizer(pieces, byte_fallback=True))  # says bytes that are no text
+    (tmp_path / "tokenizer.model").write_bytes(
+        tokenizer(pieces, byte_fallback=True)
+    )  # so that the model produces invalid UTF-8
     soundfile.write(tmp_path / "in.wav", np.zeros(24_000), 24_000)
     done = run_in("cp1252", "run", str(tmp_path / "in.wav"), "--model", str(tmp_path))
     assert done.returncode == 0, done.stderr
@@ -136,14 +137,14 @@ def test_what_the_model_says_on_a_terminal_that_is_not_utf_8(tmp_path: Path):
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
-def test_figures_of_load_on_a_terminal_that_is_not_utf_8(encoding: str):
+def test_load_report_is_printed_on_a_terminal_without_utf_8(encoding: str):
     done = run_in(encoding, "load", "http://127.0.0.1:9", "-n", "3", "-s", "0.1")
     assert done.returncode == 1
     assert {"ascii": r"3 \xd7 cannot connect", "cp1252": "3 × cannot connect"}[encoding] in done.stdout
     assert "Traceback" not in done.stderr
 
 
-def test_an_error_on_a_terminal_that_is_not_utf_8():
+def test_error_is_printed_on_an_ascii_terminal():
     done = run_in("ascii", "load", "http://127.0.0.1:9", "--wav", "\u0444.wav")
     assert done.returncode == 2
-    assert done.stderr == "parley load: \\u0444.wav: no such file.\n"
+    assert done.stderr == "parley load: \\u0444.wav: there is no such file.\n"

@@ -17,19 +17,19 @@ from server.audio.opus import OpusEncoder
 from server.dialects.kyutai_protocol import AudioForm
 from server.logs import LogThrottle
 from tests.fakes import FakeClock
-from tests.server.phone import PATIENCE_S, dial, speech
+from tests.server.chat_client import TIMEOUT_S, open_chat, speech
 
 LISTENING = re.compile(r"listening on http://(\S+)")
 
 
 def logged(code: str) -> list[str]:
-    """What a process that runs `code` writes to its log."""
+    """The log lines of a process that runs `code`."""
     setting_up = "import logging; from server.logs import *; set_up_logging(logging.INFO);"
     done = subprocess.run([sys.executable, "-c", setting_up + code], capture_output=True, text=True, check=True)
     return done.stderr.splitlines()
 
 
-def test_fields_follow_the_message_as_key_and_value():
+def test_text_log_has_the_fields_after_the_message():
     [line] = logged(
         "logging.getLogger('server.x').info('call ended', extra={'call': 'ab12', 'why': 'two words', 'none': ''});"
         "logging.getLogger('server.x').debug('unheard');"
@@ -40,7 +40,7 @@ def test_fields_follow_the_message_as_key_and_value():
     assert line.endswith("INFO server.x: call ended call=ab12 why='two words' none=''")
 
 
-def test_json_is_one_object_a_line_with_everything_in_it():
+def test_json_log_has_one_object_per_line_with_all_fields():
     first, second, third = (
         json.loads(line)
         for line in logged(
@@ -60,7 +60,7 @@ def test_json_is_one_object_a_line_with_everything_in_it():
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_a_line_for_a_terminal_that_is_not_utf_8(form: str, monkeypatch: pytest.MonkeyPatch):
+def test_log_line_is_escaped_on_an_ascii_terminal(form: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     [line] = logged(f"set_log_format({form!r}); logging.getLogger('server.x').info('µ 😀')")
     if form == "json":
@@ -79,36 +79,36 @@ WITH_SECRETS = [
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_secrets_are_taken_out_of_every_line(form: str):
+def test_secrets_are_removed_from_every_log_line(form: str):
     code = f"set_log_format({form!r}); [logging.getLogger('any.library').error(line) for line in {WITH_SECRETS!r}]"
     lines = logged(code)
     assert len(lines) == len(WITH_SECRETS)
-    for said, meant in zip(lines, WITH_SECRETS, strict=True):
-        assert "SECRET" not in said and {"text": "…", "json": r"\u2026"}[form] in said
-        assert ("seed=4" in meant) == ("seed=4" in said), "and no more than that"
+    for written, original in zip(lines, WITH_SECRETS, strict=True):
+        assert "SECRET" not in written and {"text": "…", "json": r"\u2026"}[form] in written
+        assert ("seed=4" in original) == ("seed=4" in written), "only the secret is removed"
 
 
-def test_a_flood_is_cut_and_counted():
+def test_repeated_messages_are_limited_and_the_rest_counted():
     clock = FakeClock()
     sparing = LogThrottle(per_second=3, clock=clock.now)
     refused, ended = (logging.makeLogRecord({"name": "server", "msg": msg}) for msg in ("call refused", "call ended"))
     assert [sparing.filter(refused) for _ in range(1000)] == [True] * 3 + [False] * 997
-    assert sparing.filter(ended), "another message is not held back"
+    assert sparing.filter(ended), "another message is not limited"
     clock.advance(1)
     assert sparing.filter(refused) and vars(refused)["suppressed"] == 997
     again = logging.makeLogRecord({"name": "server", "msg": "call refused"})
-    assert sparing.filter(again) and "suppressed" not in vars(again), "told once"
+    assert sparing.filter(again) and "suppressed" not in vars(again), "the number is logged once"
 
 
-def test_importing_the_server_sets_up_no_logging():
+def test_importing_the_server_adds_no_log_handler():
     program = (
         "import logging, server.commands.serve; assert not logging.getLogger('server').handlers + logging.root.handlers"
     )
     subprocess.run([sys.executable, "-c", program], env=ENVIRONMENT, check=True)
 
 
-# What the caller says, what the model says, and how either might turn up in a log.
-OURS, THEIRS = "wisteria-trellis", "marzipan-hedgehog"
+# Words of the caller and of the model, which must not be in the log.
+CALLER_WORDS, MODEL_WORDS = "wisteria-trellis", "marzipan-hedgehog"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
 SERVER = f"""
 import numpy, sys
@@ -116,60 +116,60 @@ from server import cli
 from server.commands import serve
 from tests.fakes import TalkingRunner
 
-class Runner(TalkingRunner):
+class SecretRunner(TalkingRunner):
     def submit(self, batch):
-        told = super().submit(batch)
+        pending = super().submit(batch)
         def step():
-            result = told()
-            result.pieces[:] = [" {THEIRS}"] * len(result.pieces)
+            result = pending()
+            result.pieces[:] = [" {MODEL_WORDS}"] * len(result.pieces)
             return result
         return step
 
-serve.runner_factory = lambda settings: lambda: Runner(settings.slots)
+serve.runner_factory = lambda settings: lambda: SecretRunner(settings.slots)
 sys.exit(cli.main(["serve", "--verbose", "--port", "0", "--slots", "2", "--log-format", "json"]))
 """
 
 
 async def call(address: str) -> tuple[list[bytes], str]:
-    """A call in which both say what they should not find in a log: sounds of it, and the call's id."""
-    words = OURS.encode()
+    """Hold a call with the words in every place; return its audio packets in both directions, and its id."""
+    words = CALLER_WORDS.encode()
     sounds: list[bytes] = []
-    async with dial(f"ws://{address}/api/chat?events=1&text_prompt={OURS}", AudioForm.RAW) as phone:
-        await phone.greeting()
+    async with open_chat(f"ws://{address}/api/chat?events=1&text_prompt={CALLER_WORDS}", AudioForm.RAW) as client:
+        await client.handshake()
         for frame in speech(5):
-            sounds += phone.wire.audio(packets := OpusEncoder().encode(frame))
-            for message in phone.wire.audio(packets):
-                await phone.socket.send(message)
-            await phone.hear()
+            sounds += client.wire.audio(packets := OpusEncoder().encode(frame))
+            for message in client.wire.audio(packets):
+                await client.socket.send(message)
+            await client.receive_frame()
         for message in (b"\2" + words, b'\4{"say": "' + words + b'"}', b"\4{" + words, b"\1" + words, b"\x63" + words):
-            await phone.socket.send(message)
-        assert THEIRS in phone.texts[0]
-        assert "ignored" in await phone.error()
-        ready = await phone.event("ready")
-    async with dial(f"ws://{address}/api/chat?events=1&seed={OURS}") as refused:
+            await client.socket.send(message)
+        assert MODEL_WORDS in client.texts[0]
+        assert "ignored" in await client.error()
+        ready = await client.event("ready")
+    async with open_chat(f"ws://{address}/api/chat?events=1&seed={CALLER_WORDS}") as refused:
         assert "seed" in await refused.error()
-    async with dial(f"ws://{address}/api/chat") as broken:
-        await broken.greeting()
-        await broken.socket.send(OURS)  # a text message: ends the call
-        assert (await broken.end())[0] == 1008
-    return sounds + phone.audio_messages, ready["call"]
+    async with open_chat(f"ws://{address}/api/chat") as broken:
+        await broken.handshake()
+        await broken.socket.send(CALLER_WORDS)  # a text message: ends the call
+        assert (await broken.wait_closed())[0] == 1008
+    return sounds + client.audio_messages, ready["call"]
 
 
 async def serve_a_call() -> tuple[list[str], list[bytes], str]:
-    """All lines that a server writes in the course of it."""
+    """The log of a server that serves one call, the audio packets of the call, and its id."""
     running = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", SERVER), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT
     )
     try:
         assert running.stdout and running.stderr
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(TIMEOUT_S):
             listening = (await running.stdout.readline()).decode()
             found = LISTENING.search(listening)
             assert found, listening
             before = b""
             while b"ready" not in before:
                 before += (line := await running.stderr.readline())
-                assert line, "it ended"
+                assert line, "the server ended"
             sounds, call_id = await call(found[1])
             running.send_signal(signal.SIGTERM)
             out, err = await running.communicate()
@@ -181,14 +181,14 @@ async def serve_a_call() -> tuple[list[str], list[bytes], str]:
     return (before + err).decode().splitlines(), sounds, call_id
 
 
-async def test_not_a_word_and_not_a_sound_of_a_call_is_logged():
+async def test_log_has_no_words_and_no_audio_of_a_call():
     lines, sounds, call_id = await serve_a_call()
     log = "\n".join(lines)
-    for word in (OURS, THEIRS):
-        assert not any(shape in log for shape in shapes(word.encode())), word
+    for word in (CALLER_WORDS, MODEL_WORDS):
+        assert not any(form in log for form in forms(word.encode())), word
     assert len(sounds) > 20
     for sound in sounds:
-        assert not any(shape in log for shape in shapes(sound[5:25]))
+        assert not any(form in log for form in forms(sound[5:25]))
     started, summary = (json.loads(line) for line in lines if call_id in line)
     assert started["message"] == "call started" and summary["message"] == "call ended"
     assert summary["why"] == "left" and summary["frames"] == 5 and summary["messages_invalid"] >= 1
@@ -198,7 +198,7 @@ async def test_not_a_word_and_not_a_sound_of_a_call_is_logged():
     assert all(json.loads(line)["logger"] for line in lines)
 
 
-def shapes(data: bytes) -> list[str]:
-    """How bytes may look in a log."""
+def forms(data: bytes) -> list[str]:
+    """The forms in which `data` could appear in a log."""
     in_base64 = (base64.b64encode(data[start:])[4:-4].decode() for start in range(3))
     return [repr(data)[2:-1], data.hex(), *in_base64]

@@ -1,6 +1,6 @@
-"""What the server uses of its libraries beyond their documentation is still there.
+"""The undocumented attributes of libraries that the server uses still exist.
 
-pyproject.toml bounds these libraries from above. Before a bound is raised, this file says what has gone.
+pyproject.toml bounds these libraries from above. Run this file before you raise a bound: it names what is missing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
-from tests.server.phone import until
+from tests.server.chat_client import wait_until
 
 HTTP = "loop transport conn.their_state connection_made data_received connection_lost"
 WEBSOCKET = (
@@ -37,13 +37,13 @@ CACHE_PATHS = "HF_HUB_CACHE HF_HUB_OFFLINE"
 
 
 def demand(library: str, owner: str, thing: object, names: str) -> None:
-    """Fail with a sentence for the first of `names`, which may be dotted, that `thing` has not got."""
+    """Fail with the first of `names`, which may be dotted, that `thing` does not have."""
     version = platform.python_version() if library == "Python" else importlib.metadata.version(library)
     for name in names.split():
         try:
             attrgetter(name)(thing)
         except AttributeError:
-            pytest.fail(f"{owner}.{name}, which the server uses, is gone from {library} {version}.", pytrace=False)
+            pytest.fail(f"{owner}.{name}, which the server uses, is missing from {library} {version}.", pytrace=False)
 
 
 def config() -> uvicorn.Config:
@@ -55,22 +55,22 @@ def config() -> uvicorn.Config:
 
 
 @pytest.mark.parametrize(("protocol", "names"), [(H11Protocol, HTTP), (WebSocketsSansIOProtocol, WEBSOCKET)])
-async def test_uvicorn_protocol(protocol: Callable[..., object], names: str):
+async def test_uvicorn_protocols_have_the_used_attributes(protocol: Callable[..., object], names: str):
     demand("uvicorn", protocol.__name__, protocol(config(), ServerState(), {}), names)
 
 
-async def test_uvicorn_server():
+async def test_uvicorn_server_has_the_used_attributes():
     server = uvicorn.Server(config())
     serving = asyncio.create_task(server.serve(sockets=[]))
     try:
-        await until(lambda: server.started or serving.done())
+        await wait_until(lambda: server.started or serving.done())
         demand("uvicorn", "Server", server, SERVER)
     finally:
         server.should_exit = True
         await serving
 
 
-def test_huggingface_hub():
+def test_huggingface_hub_has_the_used_attributes():
     demand("huggingface_hub", "huggingface_hub", huggingface_hub, "_CACHED_NO_EXIST")
     demand("huggingface_hub", "huggingface_hub.constants", huggingface_hub.constants, CACHE_PATHS)
     demand("huggingface_hub", "huggingface_hub.file_download", file_download, DOWNLOAD)
@@ -80,11 +80,11 @@ def test_huggingface_hub():
     assert not missing, f"http_get of huggingface_hub {version} has no parameters {missing}, which the server gives it."
 
 
-def test_asyncio_transports():
-    """Setting an attribute that is not read any more raises nothing: reads would only grow again."""
+def test_asyncio_transports_have_the_used_attributes():
+    """The server sets these attributes; setting one that asyncio no longer reads would raise nothing."""
     demand("Python", "asyncio.selector_events", selector_events, "_SelectorTransport.max_size")
     demand("Python", "asyncio.sslproto", sslproto, "SSLProtocol.max_size")
     private: Any = sslproto
     transport = private._SSLProtocolTransport(None, None)
-    transport._closed = True  # else it complains that nobody closed it
+    transport._closed = True  # otherwise it warns that it was not closed
     demand("Python", "_SSLProtocolTransport", transport, "_ssl_protocol")

@@ -1,3 +1,5 @@
+"""Host and Origin headers: which ones a server without a token accepts."""
+
 from __future__ import annotations
 
 import socket
@@ -9,12 +11,12 @@ from server.errors import HostNotAllowed, OriginNotAllowed
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "[::1]", "localhost", "talk.localhost"])
-def test_these_are_this_machine_alone(host: str):
+def test_is_local_for_loopback_hosts(host: str):
     assert is_local(host)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "example.com", "localhost.example.com", ""])
-def test_these_can_be_reached_by_others(host: str):
+def test_is_local_is_false_for_other_hosts(host: str):
     assert not is_local(host)
 
 
@@ -27,15 +29,15 @@ def test_these_can_be_reached_by_others(host: str):
         "localhost.:8998",
         "parley.localhost",
         "127.0.0.1:8998",
-        "192.168.1.2:8998",  # nobody can make an address point elsewhere
+        "192.168.1.2:8998",  # DNS rebinding needs a name, not an address
         "[::1]:8998",
-        "gpu.example.org:8998",  # listened on by this name
+        "gpu.example.org:8998",  # the --host of the server
         socket.gethostname(),
         "talk.example.com",
         "a.b.example.net",
     ],
 )
-def test_a_server_answers_to_its_own_names(host: str | None):
+def test_host_policy_accepts_own_and_allowed_names(host: str | None):
     HostPolicy("gpu.example.org", ["talk.example.com", "*.example.net"]).check(host)
 
 
@@ -56,7 +58,7 @@ def test_a_server_answers_to_its_own_names(host: str | None):
         "\0",
     ],
 )
-def test_it_answers_to_no_other(host: str):
+def test_host_policy_refuses_other_names(host: str):
     names = HostPolicy("127.0.0.1", ["*.example.net"])
     with pytest.raises(HostNotAllowed, match="--allowed-host"):
         names.check(host)
@@ -70,12 +72,16 @@ def test_it_answers_to_no_other(host: str):
         ("http://Localhost:8998", "localhost:8998", "ws"),
         ("https://talk.example.com", "talk.example.com", "wss"),
         ("https://talk.example.com", "talk.example.com:443", "wss"),
-        ("https://talk.example.com", "talk.example.com", "ws"),  # TLS ends at a proxy that does not say so
+        (
+            "https://talk.example.com",
+            "talk.example.com",
+            "ws",
+        ),  # behind a TLS proxy that does not send X-Forwarded-Proto
         ("http://[::1]:8998", "[::1]:8998", "http"),
         ("https://shop.example", "talk.example.com", "wss"),  # allowed
     ],
 )
-def test_the_own_page_and_allowed_ones_may_call(origin: str | None, host: str, scheme: str):
+def test_origin_policy_accepts_the_own_page_and_allowed_sites(origin: str | None, host: str, scheme: str):
     OriginPolicy(["https://shop.example"]).check(origin, host, scheme)
 
 
@@ -87,7 +93,11 @@ def test_the_own_page_and_allowed_ones_may_call(origin: str | None, host: str, s
         ("", "127.0.0.1:8998", "ws"),
         ("http://127.0.0.1:9000", "127.0.0.1:8998", "ws"),  # another server on the same machine
         ("http://localhost:8998", "127.0.0.1:8998", "ws"),
-        ("http://talk.example.com", "talk.example.com", "wss"),  # whoever is between may have written that page
+        (
+            "http://talk.example.com",
+            "talk.example.com",
+            "wss",
+        ),  # a page without TLS may come from an attacker on the network
         ("http://shop.example", "talk.example.com", "ws"),
         ("https://shop.example.evil.test", "talk.example.com", "wss"),
         ("chrome-extension://abc", "127.0.0.1:8998", "ws"),
@@ -96,10 +106,10 @@ def test_the_own_page_and_allowed_ones_may_call(origin: str | None, host: str, s
         ("http://a:99999", "a:99999", "ws"),
     ],
 )
-def test_a_page_of_another_site_may_not(origin: str, host: str | None, scheme: str):
+def test_origin_policy_refuses_other_sites(origin: str, host: str | None, scheme: str):
     with pytest.raises(OriginNotAllowed, match="--allowed-origin"):
         OriginPolicy(["https://shop.example"]).check(origin, host, scheme)
 
 
-def test_every_site_may_where_the_operator_says_so():
+def test_origin_policy_accepts_every_site_with_a_wildcard():
     OriginPolicy(["*"]).check("https://anything.test", "127.0.0.1:8998", "ws")

@@ -1,4 +1,4 @@
-"""No name that a peer sends touches the disk, and no file that is read can run code."""
+"""No path or name from a client reaches the disk, and weights cannot run code."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ import httpx
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from tests.server.commands.test_serve import BEGUN
+from tests.server.chat_client import open_chat
 from tests.server.conftest import Serve
-from tests.server.phone import dial
 
 ROOT = Path(__file__).parents[3]
 SECRET = ROOT / "pyproject.toml"
@@ -38,18 +37,18 @@ TRAVERSALS = [
 
 
 @pytest.mark.parametrize("path", TRAVERSALS, ids=range(len(TRAVERSALS)))
-async def test_no_path_leads_out_of_the_page(serve: Serve, path: str):
+async def test_path_traversal_is_refused(serve: Serve, path: str):
     served = await serve()
-    async with httpx.AsyncClient(base_url=served.http) as client:
-        # As it is: a URL that a client has tidied up tests nothing.
-        request = client.build_request("GET", "/")
+    async with httpx.AsyncClient(base_url=served.http) as http_client:
+        # httpx would normalize the path of a URL; a raw path is sent unchanged.
+        request = http_client.build_request("GET", "/")
         request.url = httpx.URL(served.http).copy_with(raw_path=path.encode())
-        answer = await client.send(request)
+        answer = await http_client.send(request)
     assert answer.status_code in (400, 404, 405), answer.text
     assert "[project]" not in answer.text
 
 
-async def test_names_in_a_calls_query_open_no_file(serve: Serve):
+async def test_names_in_the_query_of_a_call_open_no_file(serve: Serve):
     served = await serve()
     opened: list[str] = []
     is_watching = True
@@ -58,21 +57,21 @@ async def test_names_in_a_calls_query_open_no_file(serve: Serve):
         if is_watching and event in {"open", "os.listdir", "os.scandir", "import"}:
             opened.append(f"{event} {args[0]}")
 
-    sys.addaudithook(watch)  # for the life of the process
+    sys.addaudithook(watch)  # it cannot be removed
     marker = "parley-hostile-name"
     names = (f"/tmp/{marker}", f"../../{marker}.pt", f"file:///{marker}", f"{marker}.safetensors")
     try:
         for parameter in ("voice_prompt", "text_prompt", "model", "resume", "token"):
             for name in names:
                 with suppress(InvalidStatus):
-                    async with dial(f"{served.chat}?events=1&{parameter}={quote(name)}") as phone:
-                        await phone.event("end" if parameter == "resume" else "ready")
+                    async with open_chat(f"{served.chat}?events=1&{parameter}={quote(name)}") as client:
+                        await client.event("end" if parameter == "resume" else "ready")
     finally:
         is_watching = False
     assert not [line for line in opened if marker in line]
 
 
-def test_weights_are_read_by_what_cannot_run_code():
+def test_sources_use_no_loader_that_can_run_code():
     """safetensors, or torch.load with weights_only=True; never pickle."""
     for path in [*(ROOT / "server").rglob("*.py"), *(ROOT / "model").rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):
@@ -83,12 +82,12 @@ def test_weights_are_read_by_what_cannot_run_code():
                 assert keywords.get("weights_only") == "True", f"{path}:{node.lineno}"
 
 
-async def test_a_body_is_refused_and_not_waited_for(serve: Serve):
+async def test_request_with_a_body_is_refused_at_once(serve: Serve):
     served = await serve()
     for head in (b"Content-Length: 1000000000\r\n", b"Transfer-Encoding: chunked\r\n"):
         reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
-        writer.write(BEGUN.replace(b"GET", b"POST") + head + b"\r\n")
+        writer.write(b"POST /healthz HTTP/1.1\r\nHost: here\r\n" + head + b"\r\n")
         async with asyncio.timeout(20):
-            answer = await reader.read()  # to the end: the connection is closed
+            answer = await reader.read()  # returns once the connection is closed
         writer.close()
         assert answer.startswith(b"HTTP/1.1 413") and b'"code":"body"' in answer

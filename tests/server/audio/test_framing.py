@@ -9,7 +9,7 @@ from server.audio.framing import FRAME_SAMPLES, FrameAssembler
 
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 5_000), max_size=12))
-def test_any_cut_gives_the_same_frames_in_order(lengths: list[int]) -> None:
+def test_frames_do_not_depend_on_where_the_input_is_cut(lengths: list[int]) -> None:
     pcm = np.arange(sum(lengths), dtype=np.float32)
     assembler, frames = FrameAssembler(), []
     for piece in np.split(pcm, np.cumsum(lengths)[:-1] if lengths else []):
@@ -21,7 +21,7 @@ def test_any_cut_gives_the_same_frames_in_order(lengths: list[int]) -> None:
     assert assembler.pending_samples == len(pcm) - whole
 
 
-def test_frames_do_not_alias_the_callers_buffer_or_each_other() -> None:
+def test_frames_share_no_memory_with_the_input_or_each_other() -> None:
     assembler = FrameAssembler()
     buffer = np.ones(2 * FRAME_SAMPLES, np.float32)
     first, second = assembler.push(buffer)

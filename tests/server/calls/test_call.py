@@ -1,4 +1,4 @@
-"""Calls as they should go, over a real socket: the echo comes back, in either form, and is told what it asked for."""
+"""Valid calls over a real socket, in both audio forms and with every parameter."""
 
 from __future__ import annotations
 
@@ -10,156 +10,142 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from server.audio.framing import FrameAssembler, Pcm
-from server.audio.opus import OpusDecoder, OpusEncoder
-from server.dialects.kyutai_protocol import AudioForm, AudioReceived, KyutaiProtocol
+from server.dialects.kyutai_protocol import AudioForm
 from server.metrics import Count
 from server.sessions import pacing
 from tests.fakes import TalkingRunner
+from tests.server.calls.neighbour import expected_echo
+from tests.server.chat_client import open_chat, speech, wait_until
 from tests.server.conftest import Serve
-from tests.server.phone import dial, speech, until
 
 
-def echo_of(frames: list[Pcm], form: AudioForm) -> list[bytes]:
-    """The audio messages that an undisturbed echo of `frames` sends, worked out without a server."""
-    theirs, ours = KyutaiProtocol(form), KyutaiProtocol()
-    encoder, decoder, assembler, answer = OpusEncoder(), OpusDecoder(), FrameAssembler(), OpusEncoder()
-    messages: list[bytes] = []
-    for frame in frames:
-        for message in theirs.audio(encoder.encode(frame)):
-            for event in ours.receive(message):
-                assert isinstance(event, AudioReceived)
-                for packet in event.packets:
-                    for heard in assembler.push(decoder.decode(packet)):
-                        messages += ours.audio(answer.encode(heard))
-    return messages
-
-
-@pytest.mark.usefixtures("patient_engine")
+@pytest.mark.usefixtures("unpaced_engine")
 @pytest.mark.parametrize("form", AudioForm)
-async def test_the_echo_is_the_callers_voice_in_the_form_it_came(serve: Serve, form: AudioForm):
+async def test_echo_call_returns_the_audio_in_the_clients_form(serve: Serve, form: AudioForm):
     served = await serve()
     frames = speech(20)
-    async with dial(served.chat, form) as phone:
-        await phone.greeting()
+    async with open_chat(served.chat, form) as client:
+        await client.handshake()
         for frame in frames:
-            await phone.say(frame)
-            await phone.hear()  # the reply to this very frame: one comes for each, at once
-        assert phone.audio_messages == echo_of(frames, form)
-        assert not phone.events and not phone.errors
+            await client.send_frame(frame)
+            await client.receive_frame()  # the reply to this frame: each frame has one
+        assert client.audio_messages == expected_echo(frames, form)
+        assert not client.events and not client.errors
 
 
-@pytest.mark.usefixtures("patient_engine")
-async def test_audio_from_before_the_greeting_is_not_heard(serve: Serve):
+@pytest.mark.usefixtures("unpaced_engine")
+async def test_audio_sent_before_the_handshake_is_discarded(serve: Serve):
     served = await serve(slots=1)
     frames = speech(3)
-    async with dial(served.chat) as first:
-        await first.greeting()
-        async with dial(served.chat + "?events=1") as second:
+    async with open_chat(served.chat) as first:
+        await first.handshake()
+        async with open_chat(served.chat + "?events=1") as second:
             assert (await second.event("queue"))["position"] == 1
             for _ in range(5):
-                await second.say(np.ones_like(frames[0]))
+                await second.send_frame(np.ones_like(frames[0]))
             await second.socket.ping()
             await first.socket.close()
-            await second.greeting()
-            await second.say(frames[0])
-            await second.hear()
-            await until(lambda: served.service.metrics.counts[Count.SESSIONS_ENDED] == 1)
+            await second.handshake()
+            await second.send_frame(frames[0])
+            await second.receive_frame()
+            await wait_until(lambda: served.service.metrics.counts[Count.SESSIONS_ENDED] == 1)
             session = next(iter(served.service.calls.admission))
             assert session.counts[Count.FRAMES] == 1
 
 
-async def test_words_come_one_piece_a_message(serve: Serve):
+async def test_each_text_piece_is_one_message(serve: Serve):
     served = await serve(make_runner=lambda: TalkingRunner(2))
-    async with dial(served.chat) as phone:
-        await phone.greeting()
+    async with open_chat(served.chat) as client:
+        await client.handshake()
         for frame in speech(3):
-            await phone.say(frame)
-            await phone.hear()
-        assert phone.texts[:3] == [" word"] * 3
+            await client.send_frame(frame)
+            await client.receive_frame()
+        assert client.texts[:3] == [" word"] * 3
 
 
-async def test_ready_tells_the_seed_that_repeats_the_call(serve: Serve):
+async def test_ready_event_has_the_seed_that_repeats_the_call(serve: Serve):
     runner = TalkingRunner(2)
     served = await serve(make_runner=lambda: runner)
-    async with dial(served.chat + "?events=1") as phone:
-        drawn = await phone.event("ready")
-    async with dial(
-        served.chat + f"?events=1&seed={drawn['seed']}&text_temperature=0.5&audio_seed=9&colour=red"
-    ) as phone:
-        told = await phone.event("ready")
+    async with open_chat(served.chat + "?events=1") as client:
+        random = await client.event("ready")
+    async with open_chat(
+        served.chat + f"?events=1&seed={random['seed']}&text_temperature=0.5&audio_seed=9&colour=red"
+    ) as client:
+        repeated = await client.event("ready")
     (_, first), (_, second) = runner.started
-    assert first.text_seed == first.audio_seed == drawn["seed"] == told["seed"] == second.text_seed
+    assert first.text_seed == first.audio_seed == random["seed"] == repeated["seed"] == second.text_seed
     assert (second.audio_seed, second.text_temperature) == (9, 0.5)
-    assert drawn["call"] != told["call"] and drawn["resume"] != told["resume"]
+    assert random["call"] != repeated["call"] and random["resume"] != repeated["resume"]
 
 
-async def test_what_the_models_makers_recommend_is_for_who_does_not_choose(serve: Serve):
+async def test_model_defaults_apply_to_parameters_the_client_leaves_out(serve: Serve):
     runner = TalkingRunner(2)
     runner.card = replace(runner.card, params={"text_temperature": 0.3, "audio_topk": 40})
     served = await serve(make_runner=lambda: runner)
-    async with dial(served.chat + "?text_temperature=0.5") as phone:
-        await phone.greeting()
+    async with open_chat(served.chat + "?text_temperature=0.5") as client:
+        await client.handshake()
         with await asyncio.to_thread(urllib.request.urlopen, served.http + "/api/info") as response:
             assert json.load(response)["params"] == {"text_temperature": 0.3, "audio_topk": 40}
     [(_, params)] = runner.started
     assert (params.text_temperature, params.audio_topk, params.audio_temperature) == (0.5, 40, 0.8)
 
 
-@pytest.mark.usefixtures("patient_engine")
-async def test_max_steps_ends_the_call_after_the_last_word(serve: Serve):
+@pytest.mark.usefixtures("unpaced_engine")
+async def test_call_ends_with_1000_after_max_steps(serve: Serve):
     served = await serve()
-    async with dial(served.chat + "?events=1&max_steps=126") as phone:
-        await phone.greeting()
+    async with open_chat(served.chat + "?events=1&max_steps=126") as client:
+        await client.handshake()
         for frame in speech(126):
-            await phone.say(frame)
-            await phone.hear()
-        assert (await phone.event("limit"))["left_s"] == 10
-        assert (await phone.event("end"))["reason"] == "limit"
-        code, reason = await phone.end()
-        assert (code, phone.errors) == (1000, []) and reason
-    await until(lambda: served.service.running == 0)
+            await client.send_frame(frame)
+            await client.receive_frame()
+        assert (await client.event("limit"))["left_s"] == 10
+        assert (await client.event("end"))["reason"] == "limit"
+        code, reason = await client.wait_closed()
+        assert (code, client.errors) == (1000, []) and reason
+    await wait_until(lambda: served.service.running == 0)
 
 
-@pytest.mark.usefixtures("quick_watch")
-async def test_stats_come_only_to_those_who_ask(serve: Serve):
+@pytest.mark.usefixtures("short_watch_interval")
+async def test_stats_are_sent_only_to_clients_that_ask_for_events(serve: Serve):
     served = await serve()
-    async with dial(served.chat + "?events=1") as asking, dial(served.chat) as stock:
-        for phone in (asking, stock):
-            await phone.greeting()
-            await phone.say(speech(1)[0])
-            await phone.hear()
+    async with open_chat(served.chat + "?events=1") as asking, open_chat(served.chat) as plain:
+        for client in (asking, plain):
+            await client.handshake()
+            await client.send_frame(speech(1)[0])
+            await client.receive_frame()
         stats = await asking.event("stats")
         assert stats["step_ms"] >= 0 and stats["wait_ms"] >= 0
-        await stock.say(speech(1)[0])
-        await stock.hear()
-        assert stock.events == []
+        await plain.send_frame(speech(1)[0])
+        await plain.receive_frame()
+        assert plain.events == []
 
 
-async def test_a_muted_microphone_is_heard_as_silence(serve: Serve, monkeypatch: pytest.MonkeyPatch):
+async def test_muted_microphone_is_filled_with_silence(serve: Serve, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(pacing, "SILENCE_AFTER_S", 0.05)
     served = await serve()
-    async with dial(served.chat) as phone:
-        await phone.greeting()
-        await phone.say(speech(1)[0])
-        await phone.hear()
-        silence = [await phone.hear() for _ in range(5)]  # nothing is said, and the call goes on
+    async with open_chat(served.chat) as client:
+        await client.handshake()
+        await client.send_frame(speech(1)[0])
+        await client.receive_frame()
+        silence = [
+            await client.receive_frame() for _ in range(5)
+        ]  # the client sends nothing more, and the call continues
         assert np.abs(silence[-1]).max() < 0.01
 
 
-@pytest.mark.usefixtures("quick_watch")
-async def test_a_quiet_caller_is_pinged(serve: Serve, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.usefixtures("short_watch_interval")
+async def test_client_is_pinged_while_nothing_else_is_sent(serve: Serve, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("server.calls.registry.KEEP_ALIVE_AFTER_S", 0.02)
     served = await serve()
-    async with dial(served.chat) as phone:
-        await phone.greeting()
-        assert await phone._receive() == await phone._receive() == b"\6"
+    async with open_chat(served.chat) as client:
+        await client.handshake()
+        assert await client._receive() == await client._receive() == b"\6"
 
 
-async def test_info_says_who_answers(serve: Serve):
+async def test_info_describes_the_model_and_the_load(serve: Serve):
     served = await serve(slots=3)
-    async with dial(served.chat) as phone:
-        await phone.greeting()
+    async with open_chat(served.chat) as client:
+        await client.handshake()
         with await asyncio.to_thread(urllib.request.urlopen, served.http + "/api/info") as response:
             info = json.load(response)
     expected = {"name": "Parley", "model": "echo", "demo": True, "sample_rate_hz": 24000, "frame_ms": 80}

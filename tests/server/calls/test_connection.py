@@ -1,4 +1,4 @@
-"""What cannot be seen from outside: that a flood does not keep the event loop from others, and what a call leaves."""
+"""How a connection shares the event loop, and that it leaves no garbage."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from server.dialects.kyutai_protocol import AudioForm
 from server.engine.echo_runner import EchoRunner
 from server.metrics import Count
 from server.settings import Settings
+from tests.server.chat_client import TIMEOUT_S, open_chat, wait_until
 from tests.server.conftest import Serve
-from tests.server.phone import PATIENCE_S, dial, until
 
 MESSAGES = 800
 
 
 def flooded_socket(message: bytes, on_read: Callable[[], object]) -> WebSocket:
-    """A socket that has everything ready at once, once it has been greeted, and then hangs up."""
+    """A socket that delivers all its messages without a wait after the handshake, and then disconnects."""
     left = MESSAGES
-    greeted = asyncio.Event()
+    handshake_sent = asyncio.Event()
 
     async def receive() -> dict[str, Any]:
         nonlocal left
         if left == MESSAGES:
             left -= 1
             return {"type": "websocket.connect"}
-        await greeted.wait()
+        await handshake_sent.wait()
         left -= 1
         on_read()
         return (
@@ -47,23 +47,23 @@ def flooded_socket(message: bytes, on_read: Callable[[], object]) -> WebSocket:
 
     async def send(event: Any) -> None:
         if event.get("bytes") == b"\0":
-            asyncio.get_running_loop().call_soon(greeted.set)
+            asyncio.get_running_loop().call_soon(handshake_sent.set)
 
     scope = {"type": "websocket", "query_string": b"", "headers": [], "path": "/", "subprotocols": []}
     return WebSocket({**scope, "identity": ClientIdentity(is_operator=True, client_key=None)}, receive, send)
 
 
 @pytest.mark.parametrize("message", [b"", b"\1\xf8\xff\xfe", b"\4{}"], ids=["empty", "audio", "metadata"])
-async def test_others_get_their_turn_while_one_caller_floods(message: bytes):
+async def test_event_loop_is_shared_while_one_client_floods(message: bytes):
     settings = Settings(model="echo", slots=1)
     service = Service(settings, lambda: EchoRunner(1))
     service.start()
-    await until(lambda: service.status == "ready")
+    await wait_until(lambda: service.status == "ready")
     turn, turns_of_reads = 0, set[int]()
     socket = flooded_socket(message, lambda: turns_of_reads.add(turn))
     connection = Connection(socket, service, AccessPolicy(settings), KyutaiDialect)
     call = asyncio.create_task(connection.run())
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(TIMEOUT_S):
         while not call.done():
             await asyncio.sleep(0)
             turn += 1
@@ -72,23 +72,23 @@ async def test_others_get_their_turn_while_one_caller_floods(message: bytes):
     assert len(turns_of_reads) >= MESSAGES // 10, "too many messages were read in one turn of the loop"
 
 
-@pytest.mark.usefixtures("quick_watch")
+@pytest.mark.usefixtures("short_watch_interval")
 @pytest.mark.parametrize(
     ("query", "message"),
     [("", b""), ("?events=1", b""), ("", b"\1\xff\xff"), ("", "text"), ("?seed=x", b""), ("?events=1&resume=x", b"")],
-    ids=["a call", "one that is parked", "no Opus", "no bytes", "a bad parameter", "nothing to resume"],
+    ids=["call", "parked call", "undecodable audio", "text message", "invalid parameter", "invalid resume token"],
 )
-async def test_nothing_is_left_of_a_call_for_the_garbage_collector(serve: Serve, query: str, message: bytes | str):
+async def test_ended_connection_is_freed_without_garbage_collection(serve: Serve, query: str, message: bytes | str):
     served = await serve(resume_s=0.01)
     gc.collect()
     gc.disable()
     try:
-        async with dial(served.chat + query, AudioForm.RAW) as phone:
+        async with open_chat(served.chat + query, AudioForm.RAW) as client:
             with suppress(ConnectionClosed):
-                await phone.greeting()
+                await client.handshake()
                 for _ in range(MAX_UNDECODABLE if message else 1):
-                    await phone.socket.send(message)
-                phone.vanish() if not message else await phone.end()
-        await until(lambda: not [found for found in gc.get_objects() if isinstance(found, Connection)])
+                    await client.socket.send(message)
+                client.abort() if not message else await client.wait_closed()
+        await wait_until(lambda: not [found for found in gc.get_objects() if isinstance(found, Connection)])
     finally:
         gc.enable()

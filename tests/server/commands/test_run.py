@@ -1,4 +1,4 @@
-"""`parley run`: a sound file in; sound, words and tokens out."""
+"""`parley run`: a sound file in; audio, text and tokens out."""
 
 from __future__ import annotations
 
@@ -17,22 +17,12 @@ from server.cli import main
 
 pytest.importorskip("torch")
 
-from model.checkpoints.random import write_checkpoint
-
 FRAME_SAMPLES = 1_920
-
-
-@pytest.fixture(scope="module")
-def babble(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Random weights, which have something to say to everything."""
-    directory = tmp_path_factory.mktemp("babble")
-    write_checkpoint(directory)
-    return str(directory)
 
 
 @pytest.fixture
 def wav(tmp_path: Path) -> Path:
-    """Just over one second in stereo at 44.1 kHz."""
+    """A stereo file of 1.1 s at 44.1 kHz."""
     time = np.arange(int(44_100 * 1.1)) / 44_100
     voice = 0.3 * np.sin(2 * np.pi * 200 * time + 4 * np.sin(8 * time))
     path = tmp_path / "in.wav"
@@ -40,7 +30,8 @@ def wav(tmp_path: Path) -> Path:
     return path
 
 
-def run(model: str, wav: Path, folder: Path, *flags: str) -> tuple[np.ndarray, str, dict[str, np.ndarray]]:
+def run_file(model: str, wav: Path, folder: Path, *flags: str) -> tuple[np.ndarray, str, dict[str, np.ndarray]]:
+    """Run `parley run` with all outputs: PCM i16, text, and the arrays of the token file."""
     folder.mkdir()
     out = [f"--out-{kind}={folder / kind}" for kind in ("wav", "text", "tokens")]
     assert main(["run", str(wav), "--model", model, *out, *flags]) == 0
@@ -50,8 +41,8 @@ def run(model: str, wav: Path, folder: Path, *flags: str) -> tuple[np.ndarray, s
     return pcm, (folder / "text").read_text("utf-8"), load_file(folder / "tokens")
 
 
-def test_what_is_written(babble: str, wav: Path, tmp_path: Path):
-    pcm, text, tokens = run(babble, wav, tmp_path / "a", "--greedy")
+def test_run_writes_audio_text_and_tokens(random_checkpoint: str, wav: Path, tmp_path: Path):
+    pcm, text, tokens = run_file(random_checkpoint, wav, tmp_path / "a", "--greedy")
     assert len(pcm) == 12 * FRAME_SAMPLES
     assert tokens["codes"].shape == (8, 13)
     assert tokens["tokens"].shape == (12, 9)
@@ -59,32 +50,33 @@ def test_what_is_written(babble: str, wav: Path, tmp_path: Path):
     assert text.strip()
 
 
-def test_a_seed_repeats_a_run(babble: str, wav: Path, tmp_path: Path):
+def test_same_seed_repeats_the_tokens(random_checkpoint: str, wav: Path, tmp_path: Path):
     seeds = (("a", 1), ("b", 1), ("c", 2))
-    runs = [run(babble, wav, tmp_path / name, f"--seed={seed}")[2]["tokens"] for name, seed in seeds]
+    runs = [run_file(random_checkpoint, wav, tmp_path / name, f"--seed={seed}")[2]["tokens"] for name, seed in seeds]
     np.testing.assert_array_equal(runs[0], runs[1])
     assert not np.array_equal(runs[0], runs[2])
 
 
-def test_the_makers_recommendation_holds_where_nothing_is_asked(babble: str, wav: Path, tmp_path: Path):
-    model = shutil.copytree(babble, tmp_path / "model")
+def test_lm_gen_config_applies_without_sampling_flags(random_checkpoint: str, wav: Path, tmp_path: Path):
+    model = shutil.copytree(random_checkpoint, tmp_path / "model")
     config = json.loads((model / "config.json").read_text())
     (model / "config.json").write_text(json.dumps(config | {"lm_gen_config": {"use_sampling": False}}))
-    recommended = run(str(model), wav, tmp_path / "a")[2]["tokens"]
-    greedy, drawn = (
-        run(babble, wav, tmp_path / name, *flags)[2]["tokens"] for name, flags in (("b", ["--greedy"]), ("c", []))
+    recommended = run_file(str(model), wav, tmp_path / "a")[2]["tokens"]
+    greedy, sampled = (
+        run_file(random_checkpoint, wav, tmp_path / name, *flags)[2]["tokens"]
+        for name, flags in (("b", ["--greedy"]), ("c", []))
     )
     np.testing.assert_array_equal(recommended, greedy)
-    assert not np.array_equal(recommended, drawn)
+    assert not np.array_equal(recommended, sampled)
 
 
-def test_text_goes_to_the_terminal(babble: str, wav: Path, capsys: pytest.CaptureFixture[str]):
-    assert main(["run", str(wav), "--model", babble, "--greedy"]) == 0
+def test_text_is_printed_without_out_text(random_checkpoint: str, wav: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["run", str(wav), "--model", random_checkpoint, "--greedy"]) == 0
     assert capsys.readouterr().out.strip()
 
 
 @pytest.mark.parametrize(
-    ("flags", "status", "sentence"),
+    ("flags", "status", "message"),
     [
         (["none.wav"], 1, "no such file"),
         (["{wav}", "--model", "./none"], 1, "no checkpoint directory"),
@@ -96,16 +88,16 @@ def test_text_goes_to_the_terminal(babble: str, wav: Path, capsys: pytest.Captur
         (["{wav}", "--out-text", "/"], 1, "/"),
     ],
 )
-def test_what_goes_wrong_is_said(
-    wav: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], status: int, sentence: str
+def test_bad_arguments_and_files_are_a_one_line_error(
+    wav: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], status: int, message: str
 ):
     short = tmp_path / "short.wav"
     soundfile.write(short, np.zeros(1000), 24_000)
     assert main(["run", *[flag.format(wav=wav, short=short) for flag in flags]]) == status
-    assert sentence in capsys.readouterr().err.splitlines()[-1]
+    assert message in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_help_needs_no_torch():
+def test_help_does_not_import_torch():
     code = """
 import sys
 from server.cli import main

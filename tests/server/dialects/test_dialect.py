@@ -1,4 +1,4 @@
-"""The dialect seam: a protocol that the server does not ship is spoken once it is registered, by one line."""
+"""The dialect seam: a dialect of the tests works once it is registered in one line."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from server.audio.opus import OpusDecoder, OpusEncoder
 from server.dialects import registry
-from tests.server.conftest import Serve, Served
+from tests.server.chat_client import open_chat, speech
+from tests.server.conftest import RunningServer, Serve
 from tests.server.dialects.toy_dialect import ToyDialect
-from tests.server.phone import dial, speech
 
 FRAMES = 6
 
-pytestmark = pytest.mark.usefixtures("patient_engine")
+pytestmark = pytest.mark.usefixtures("unpaced_engine")
 
 
 @pytest.fixture(autouse=True)
@@ -27,42 +27,42 @@ def _register(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "DIALECTS", (*registry.DIALECTS, ToyDialect))
 
 
-def toy(served: Served) -> connect:
+def toy(served: RunningServer) -> connect:
     return connect(f"ws://127.0.0.1:{served.port}/toy", compression=None, proxy=None)
 
 
-async def said(socket: ClientConnection, key: str) -> dict[str, Any]:
+async def next_message(socket: ClientConnection, key: str) -> dict[str, Any]:
     """The next message that has `key`."""
     while key not in (message := json.loads(await socket.recv())):
         pass
     return message
 
 
-async def test_toy_dialect_call_hears_what_a_kyutai_call_hears(serve: Serve):
+async def test_toy_dialect_call_receives_the_audio_of_a_kyutai_call(serve: Serve):
     served = await serve()
-    async with dial(served.chat) as phone:
-        await phone.greeting()
+    async with open_chat(served.chat) as client:
+        await client.handshake()
         expected = []
         for frame in speech(FRAMES):
-            await phone.say(frame)
-            expected.append(await phone.hear())
-    encoder, decoder, heard = OpusEncoder(), OpusDecoder(), []
+            await client.send_frame(frame)
+            expected.append(await client.receive_frame())
+    encoder, decoder, received = OpusEncoder(), OpusDecoder(), []
     async with toy(served) as socket:
-        assert (await said(socket, "event"))["event"] == "Ready"
+        assert (await next_message(socket, "event"))["event"] == "Ready"
         for frame in speech(FRAMES):
             packets = [b64encode(packet).decode() for packet in encoder.encode(frame)]
             await socket.send(json.dumps({"audio": packets}))
-            packets = (await said(socket, "audio"))["audio"]
-            heard.append(np.concatenate([decoder.decode(b64decode(packet)) for packet in packets]))
-    np.testing.assert_array_equal(heard, expected)
+            packets = (await next_message(socket, "audio"))["audio"]
+            received.append(np.concatenate([decoder.decode(b64decode(packet)) for packet in packets]))
+    np.testing.assert_array_equal(received, expected)
 
 
 async def test_toy_dialect_client_is_warned_of_a_message_that_is_ignored(serve: Serve):
     served = await serve()
     async with toy(served) as socket:
-        await said(socket, "event")
+        await next_message(socket, "event")
         await socket.send("{}")
-        assert await said(socket, "sentence") == {
+        assert await next_message(socket, "sentence") == {
             "event": "Warned",
             "sentence": "A message was ignored: it has no audio.",
         }
@@ -71,9 +71,9 @@ async def test_toy_dialect_client_is_warned_of_a_message_that_is_ignored(serve: 
 async def test_toy_dialect_protocol_error_closes_with_its_sentence(serve: Serve):
     served = await serve()
     async with toy(served) as socket:
-        await said(socket, "event")
+        await next_message(socket, "event")
         await socket.send(b"\0")
-        ended = await said(socket, "reason")
+        ended = await next_message(socket, "reason")
         assert (ended["event"], ended["reason"], ended["is_fault"]) == ("Ended", "protocol", True)
         with pytest.raises(ConnectionClosed) as closed:
             await socket.recv()
@@ -82,8 +82,8 @@ async def test_toy_dialect_protocol_error_closes_with_its_sentence(serve: Serve)
 
 async def test_toy_dialect_is_refused_in_its_own_way_by_a_full_server(serve: Serve):
     served = await serve(slots=1)
-    async with dial(served.chat) as phone:
-        await phone.greeting()
+    async with open_chat(served.chat) as client:
+        await client.handshake()
         with pytest.raises(InvalidStatus) as refused:
             async with toy(served):
                 pass

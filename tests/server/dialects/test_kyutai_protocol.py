@@ -1,3 +1,5 @@
+"""Kyutai's wire protocol: what each message is, in both directions, and what ends a call."""
+
 from __future__ import annotations
 
 import io
@@ -33,7 +35,7 @@ PACKETS = tuple(bytes([0x68, k]) * 40 for k in range(8))  # 20 ms each
 
 
 def ogg(packets: tuple[bytes, ...] = PACKETS, per_page: int = 2) -> list[bytes]:
-    """Headers, then pages, each on its own, without the kind byte."""
+    """The header pages as one item, then each page of `per_page` packets, without the kind byte."""
     writer = OggOpusWriter()
     return [
         writer.headers(),
@@ -41,45 +43,45 @@ def ogg(packets: tuple[bytes, ...] = PACKETS, per_page: int = 2) -> list[bytes]:
     ]
 
 
-def heard(protocol: KyutaiProtocol, payloads: list[bytes]) -> tuple[bytes, ...]:
+def received_packets(protocol: KyutaiProtocol, payloads: list[bytes]) -> tuple[bytes, ...]:
     events: list[Received] = [event for payload in payloads for event in protocol.receive(b"\x01" + payload)]
     assert all(isinstance(event, AudioReceived) for event in events)
     return tuple(packet for event in events if isinstance(event, AudioReceived) for packet in event.packets)
 
 
-def test_ogg_is_known_by_its_first_bytes() -> None:
+def test_ogg_is_detected_by_its_first_bytes() -> None:
     protocol = KyutaiProtocol()
     assert protocol.form is None
-    assert heard(protocol, ogg()) == PACKETS
+    assert received_packets(protocol, ogg()) == PACKETS
     assert protocol.form is AudioForm.OGG
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 50])
-def test_ogg_cut_anywhere_is_still_ogg(size: int) -> None:
+def test_ogg_is_detected_wherever_it_is_cut(size: int) -> None:
     protocol, data = KyutaiProtocol(), b"".join(ogg())
-    assert heard(protocol, [data[at : at + size] for at in range(0, len(data), size)]) == PACKETS
+    assert received_packets(protocol, [data[at : at + size] for at in range(0, len(data), size)]) == PACKETS
     assert protocol.form is AudioForm.OGG
 
 
-def test_raw_opus_is_one_packet_a_message() -> None:
+def test_each_raw_message_is_one_packet() -> None:
     protocol = KyutaiProtocol()
-    assert heard(protocol, list(PACKETS)) == PACKETS
+    assert received_packets(protocol, list(PACKETS)) == PACKETS
     assert protocol.form is AudioForm.RAW
 
 
 @pytest.mark.parametrize("first", [b"\x68", b"\x68\x00", b"OgS", b"Ox"])
-def test_a_short_first_payload_is_raw(first: bytes) -> None:
+def test_short_first_payload_is_detected_as_raw(first: bytes) -> None:
     protocol = KyutaiProtocol()
-    assert heard(protocol, [first, *PACKETS]) == (first, *PACKETS)
+    assert received_packets(protocol, [first, *PACKETS]) == (first, *PACKETS)
     assert protocol.form is AudioForm.RAW
 
 
 @pytest.mark.parametrize("begun", [b"O", b"Og", b"Ogg"])
-def test_what_may_become_ogg_is_waited_for(begun: bytes) -> None:
+def test_form_is_undecided_while_the_payload_may_become_ogg(begun: bytes) -> None:
     protocol = KyutaiProtocol()
     assert protocol.receive(b"\x01" + begun) == []
     assert protocol.form is None
-    assert heard(protocol, list(PACKETS)) == PACKETS
+    assert received_packets(protocol, list(PACKETS)) == PACKETS
     assert protocol.form is AudioForm.RAW
 
 
@@ -96,7 +98,7 @@ def test_what_may_become_ogg_is_waited_for(begun: bytes) -> None:
         (b"\x06", PingReceived()),
     ],
 )
-def test_kinds(message: bytes, event: Received) -> None:
+def test_each_kind_is_received_as_its_event(message: bytes, event: Received) -> None:
     assert KyutaiProtocol().receive(message) == [event]
 
 
@@ -115,15 +117,15 @@ def test_kinds(message: bytes, event: Received) -> None:
         b"\x04" + b"9" * 10_000,
     ],
 )
-def test_oddities_are_told_and_the_call_goes_on(message: bytes) -> None:
+def test_malformed_message_is_an_event_and_later_audio_is_received(message: bytes) -> None:
     protocol = KyutaiProtocol()
     (event,) = protocol.receive(message)
     assert isinstance(event, Malformed)
-    assert heard(protocol, list(PACKETS)) == PACKETS
+    assert received_packets(protocol, list(PACKETS)) == PACKETS
 
 
 @pytest.mark.parametrize("kind", [7, 8, 100, 255])
-def test_unknown_kinds_are_ignored(kind: int) -> None:
+def test_messages_of_unknown_kinds_are_ignored(kind: int) -> None:
     assert KyutaiProtocol().receive(bytes([kind]) + b"anything") == []
 
 
@@ -133,8 +135,8 @@ def vorbis() -> bytes:
     return b"\x01" + file.getvalue()
 
 
-def hours_of_silence() -> bytes:
-    """A thousand packets of one byte, 120 ms each: 1 kB that claims two minutes."""
+def two_minutes_of_silence() -> bytes:
+    """A thousand packets of one byte and 120 ms each: two minutes of audio in 1 kB."""
     return b"\x01" + b"".join(ogg((b"\x19",) * 1_000, per_page=250))
 
 
@@ -148,37 +150,39 @@ def hours_of_silence() -> bytes:
         (b"\x01\x68" + bytes(MAX_PACKET_BYTES), 1009, "8,192"),
         (b"\x01OggS" + b"\xff" * 400, 1008, "Ogg"),
         (vorbis(), 1008, "Vorbis"),
-        (hours_of_silence(), 1009, "5 s"),
+        (two_minutes_of_silence(), 1009, "5 s"),
     ],
 )
-def test_what_ends_the_call(message: bytes | str, close_code: int, named: str) -> None:
+def test_unrecoverable_message_is_a_protocol_error_with_its_close_code(
+    message: bytes | str, close_code: int, named: str
+) -> None:
     with pytest.raises(ProtocolError, match=named) as raised:
         KyutaiProtocol().receive(message)
     assert raised.value.close_code == close_code
     assert str(raised.value).endswith(".")
 
 
-def test_corrupt_pages_in_mid_call_are_counted() -> None:
+def test_corrupt_pages_are_counted_as_lost() -> None:
     protocol, pages = KyutaiProtocol(), ogg()
     pages[2] = pages[2][:-1] + b"!"
-    assert heard(protocol, pages) == PACKETS[:2] + PACKETS[4:]
+    assert received_packets(protocol, pages) == PACKETS[:2] + PACKETS[4:]
     assert protocol.lost_pages == 1
 
 
 @settings(deadline=None)
 @given(st.lists(st.binary(max_size=300), max_size=20))
-def test_random_messages_bring_events_or_protocol_error(messages: list[bytes]) -> None:
-    exchange(messages)
+def test_random_messages_return_events_or_raise_protocol_error(messages: list[bytes]) -> None:
+    receive_all(messages)
 
 
 @settings(deadline=None)
 @given(st.lists(st.binary(max_size=300), max_size=20))
-def test_random_audio_brings_events_or_protocol_error(payloads: list[bytes]) -> None:
-    exchange([b"\x01" + payload for payload in payloads])
-    exchange([b"\x01" + payload for payload in [ogg()[0], *payloads]])
+def test_random_audio_returns_events_or_raises_protocol_error(payloads: list[bytes]) -> None:
+    receive_all([b"\x01" + payload for payload in payloads])
+    receive_all([b"\x01" + payload for payload in [ogg()[0], *payloads]])
 
 
-def exchange(messages: list[bytes]) -> None:
+def receive_all(messages: list[bytes]) -> None:
     protocol = KyutaiProtocol()
     for message in messages:
         try:
@@ -191,7 +195,7 @@ def exchange(messages: list[bytes]) -> None:
         assert len(protocol._undecided) < 4
 
 
-def test_ogg_callers_are_answered_in_ogg() -> None:
+def test_ogg_clients_are_answered_in_ogg() -> None:
     protocol, reader = KyutaiProtocol(), OggOpusReader()
     protocol.receive(b"\x01" + ogg()[0])
     answers = [protocol.audio(PACKETS[:4]), protocol.audio(PACKETS[4:])]
@@ -205,13 +209,13 @@ def test_ogg_callers_are_answered_in_ogg() -> None:
     assert tuple(reader.push(second[1:])) == PACKETS[4:]
 
 
-def test_raw_callers_are_answered_in_raw() -> None:
+def test_raw_clients_are_answered_in_raw() -> None:
     protocol = KyutaiProtocol()
     protocol.receive(b"\x01" + PACKETS[0])
     assert protocol.audio(PACKETS[:4]) == [b"\x01" + packet for packet in PACKETS[:4]]
 
 
-def test_before_a_caller_is_heard_it_is_taken_for_a_stock_client() -> None:
+def test_audio_is_ogg_before_the_client_sent_any() -> None:
     assert KyutaiProtocol().audio(PACKETS)[0].startswith(b"\x01OggS")
 
 
@@ -224,23 +228,23 @@ def test_before_a_caller_is_heard_it_is_taken_for_a_stock_client() -> None:
         (lambda p: p.ping(), b"\x06"),
     ],
 )
-def test_messages(say: Callable[[KyutaiProtocol], bytes], message: bytes) -> None:
+def test_each_message_begins_with_its_kind(say: Callable[[KyutaiProtocol], bytes], message: bytes) -> None:
     assert say(KyutaiProtocol()) == message
 
 
-def test_metadata_is_one_json_object() -> None:
+def test_metadata_message_is_one_json_object() -> None:
     message = KyutaiProtocol().metadata({"type": "queue", "position": 2})
     assert message[:1] == b"\x04"
     assert json.loads(message[1:]) == {"type": "queue", "position": 2}
 
 
 @pytest.mark.parametrize("form", AudioForm)
-def test_two_ends_understand_each_other(form: AudioForm) -> None:
+def test_client_and_server_understand_each_other(form: AudioForm) -> None:
     server, client = KyutaiProtocol(), KyutaiProtocol(form)
     assert client.receive(server.handshake()) == [HandshakeReceived()]
-    assert heard(server, [message[1:] for message in client.audio(PACKETS)]) == PACKETS
+    assert received_packets(server, [message[1:] for message in client.audio(PACKETS)]) == PACKETS
     assert server.form is form
-    assert heard(client, [message[1:] for message in server.audio(PACKETS)]) == PACKETS
+    assert received_packets(client, [message[1:] for message in server.audio(PACKETS)]) == PACKETS
     assert client.receive(server.text("hello")) == [TextReceived("hello")]
     assert client.receive(server.error("Full.")) == [ErrorReceived("Full.")]
     assert client.receive(server.metadata({"a": 1})) == [MetadataReceived({"a": 1})]

@@ -1,4 +1,4 @@
-"""A wire protocol of the tests: JSON text messages, Opus in base64. All that a dialect is, in one file."""
+"""A whole dialect in one file, for tests: JSON text messages with Opus packets in base64."""
 
 from __future__ import annotations
 

@@ -1,10 +1,7 @@
-"""The model runner: parameters reach the model, text comes out whole, and load errors say why."""
+"""The Moshi runner: parameters reach the model, and slots are isolated from each other."""
 
 from __future__ import annotations
 
-import json
-import shutil
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,28 +10,18 @@ from numpy.typing import NDArray
 
 from server.audio.framing import FRAME_SAMPLES
 from server.engine.batch import Batch
-from server.hub.resolve import ModelUnavailable
 from server.sessions.params import SessionParams
 
 pytest.importorskip("torch")
 
-from model.checkpoints.random import write_checkpoint
 from server.engine.model_runner import ModelRunner, load_runner
 
 GREEDY = {"text_temperature": 0.0, "audio_temperature": 0.0}
 
 
 @pytest.fixture(scope="module")
-def babble(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Random weights, which have something to say to everything."""
-    directory = tmp_path_factory.mktemp("babble")
-    write_checkpoint(directory)
-    return str(directory)
-
-
-@pytest.fixture(scope="module")
-def runner(babble: str) -> ModelRunner:
-    runner = load_runner(babble, 4, "cpu", "auto")
+def runner(random_checkpoint: str) -> ModelRunner:
+    runner = load_runner(random_checkpoint, 4, "cpu", "auto")
     runner.warm_up()
     return runner
 
@@ -45,7 +32,7 @@ def sound(frames: int) -> NDArray[np.float32]:
 
 
 def talk(runner: ModelRunner, slot: int, rows: int, **choices: float) -> tuple[str, NDArray[np.float32]]:
-    """What one caller hears and reads for a second and a half, seated in `slot` of a batch of `rows`."""
+    """Text and PCM of a call of 18 frames in `slot` of a batch of `rows`."""
     runner.start(slot, SessionParams.model_validate({"text_seed": 1, "audio_seed": 2} | choices))
     text, pcm = "", []
     active = np.arange(rows) == slot
@@ -57,33 +44,33 @@ def talk(runner: ModelRunner, slot: int, rows: int, **choices: float) -> tuple[s
     return text, np.concatenate(pcm)
 
 
-def test_device_memory_without_a_gpu_is_none(runner: ModelRunner):
+def test_device_memory_on_a_cpu_is_none(runner: ModelRunner):
     assert runner.device_memory() is None
 
 
-def test_a_call_gets_sound_and_text(runner: ModelRunner):
+def test_greedy_call_produces_text_and_audio(runner: ModelRunner):
     text, pcm = talk(runner, 0, 1, **GREEDY)
-    assert len(pcm) == 17 * FRAME_SAMPLES  # one frame less: the acoustic codes' delay
+    assert len(pcm) == 17 * FRAME_SAMPLES  # one frame less, by the delay of the acoustic codes
     assert np.isfinite(pcm).all()
     assert pcm.std() > 0.001
     assert text.strip()
 
 
-def test_a_slot_is_fresh_after_the_warm_up_and_after_a_call(runner: ModelRunner):
+def test_slot_has_no_state_of_the_warm_up_or_an_earlier_call(runner: ModelRunner):
     first, again = talk(runner, 1, 2), talk(runner, 1, 2)
     assert first[0] == again[0]
     np.testing.assert_array_equal(first[1], again[1])
 
 
-def test_the_common_plan_is_warmed_up(babble: str, monkeypatch: pytest.MonkeyPatch):
-    runner = load_runner(babble, 2, "cpu", "auto")
+def test_warm_up_covers_the_sampling_plan_of_the_defaults(random_checkpoint: str, monkeypatch: pytest.MonkeyPatch):
+    runner = load_runner(random_checkpoint, 2, "cpu", "auto")
     begin, plans = runner._stepper.begin, []
 
-    def noted(pcm: Any, active: Any, plan: Any, longest: int) -> Any:
+    def note_plan(pcm: Any, active: Any, plan: Any, longest: int) -> Any:
         plans.append(plan)
         return begin(pcm, active, plan, longest)
 
-    monkeypatch.setattr(runner._stepper, "begin", noted)
+    monkeypatch.setattr(runner._stepper, "begin", note_plan)
     runner.warm_up()
     runner.start(0, SessionParams())
     assert set(plans) == {runner._plan}
@@ -101,28 +88,28 @@ def test_the_common_plan_is_warmed_up(babble: str, monkeypatch: pytest.MonkeyPat
         {"audio_seed": 9},
     ],
 )
-def test_every_parameter_changes_the_call(runner: ModelRunner, choice: dict[str, float]):
-    usual, chosen = talk(runner, 0, 1), talk(runner, 0, 1, **choice)
-    assert not np.array_equal(usual[1], chosen[1])
+def test_each_sampling_parameter_changes_the_output(runner: ModelRunner, choice: dict[str, float]):
+    default, chosen = talk(runner, 0, 1), talk(runner, 0, 1, **choice)
+    assert not np.array_equal(default[1], chosen[1])
 
 
-def test_a_neighbours_parameters_change_nothing(runner: ModelRunner):
+def test_parameters_of_another_slot_do_not_change_the_output(runner: ModelRunner):
     runner.start(1, SessionParams.model_validate(GREEDY))
-    usual = talk(runner, 0, 2, text_topk=5)
+    default = talk(runner, 0, 2, text_topk=5)
     runner.start(1, SessionParams.model_validate({"text_topk": 0, "pad_mult": -2.0, "repetition_penalty": 1.5}))
     again = talk(runner, 0, 2, text_topk=5)
-    np.testing.assert_array_equal(usual[1], again[1])
+    np.testing.assert_array_equal(default[1], again[1])
 
 
 @pytest.mark.parametrize("choices", [{}, {"repetition_penalty": 1.5, "text_topk": 0}])
-def test_a_moved_call_goes_on_bit_for_bit(runner: ModelRunner, choices: dict[str, float]):
-    """Played back and eager: sound, text, what was said lately, and the neighbour whom it moves over to."""
+def test_moved_call_continues_bit_for_bit(runner: ModelRunner, choices: dict[str, float]):
+    """Traced and eager: audio, text and token history move along, and the other call is unaffected."""
 
     def call(moves_at: int) -> list[tuple[str, bytes]]:
         params = SessionParams.model_validate({"text_seed": 1, "audio_seed": 2} | choices)
         runner.start(3, params)
         runner.start(0, SessionParams.model_validate({"text_seed": 5}))
-        slot, heard = 3, []
+        slot, received = 3, []
         for tick, frame in enumerate(sound(18)):
             if tick == moves_at:
                 runner.move(3, 1)
@@ -130,29 +117,29 @@ def test_a_moved_call_goes_on_bit_for_bit(runner: ModelRunner, choices: dict[str
             active = np.isin(np.arange(4), [0, slot])
             result = runner.submit(Batch(np.tile(frame, (4, 1)), active))()
             assert result.finite[active].all()
-            heard += [(result.pieces[row], result.pcm[row].tobytes()) for row in (0, slot) if result.spoken[row]]
+            received += [(result.pieces[row], result.pcm[row].tobytes()) for row in (0, slot) if result.spoken[row]]
         for row in (0, slot):
             runner.stop(row)
-        return heard
+        return received
 
     stays = call(moves_at=99)
     assert call(moves_at=7) == stays
     assert "".join(piece for piece, _ in stays).strip()
 
 
-def test_a_slot_is_fresh_after_its_caller_moved(runner: ModelRunner):
+def test_slot_is_cleared_after_its_call_moved(runner: ModelRunner):
     from model.state import tensors
 
     talk(runner, 2, 4, repetition_penalty=1.5)
     runner.move(2, 0)
     assert not any(tensor[2].any() for tensor in tensors(runner._state))
-    assert runner._plan.penalised, "the call goes on, and so does its choice"
+    assert runner._plan.penalised, "the moved call keeps its parameters"
     runner.stop(0)
     assert not runner._plan.penalised
 
 
-def test_a_stopped_slot_keeps_nothing(runner: ModelRunner):
-    """What a caller asked for ends with the call, and nothing of it stays in memory."""
+def test_stop_clears_the_slot_and_its_parameters(runner: ModelRunner):
+    """Its sampling plan no longer applies, and none of its state stays in memory."""
     from model.state import tensors
 
     for slot in range(4):
@@ -164,7 +151,7 @@ def test_a_stopped_slot_keeps_nothing(runner: ModelRunner):
     assert not any(tensor[3].any() for tensor in tensors(runner._state))
 
 
-def test_idle_rows_say_nothing(runner: ModelRunner):
+def test_inactive_rows_produce_nothing(runner: ModelRunner):
     for slot in range(2):
         runner.start(slot, SessionParams.model_validate({}))
     batches = [Batch(np.stack([frame, frame]), np.array([True, False])) for frame in sound(3)]
@@ -173,95 +160,10 @@ def test_idle_rows_say_nothing(runner: ModelRunner):
     assert all(result.pieces[1] == "" for result in results)
 
 
-def recommending(source: str, target: Path, lm_gen_config: object) -> str:
-    """The same checkpoint, whose makers say how to draw from it."""
-    shutil.copytree(source, target)
-    config = json.loads((target / "config.json").read_text())
-    (target / "config.json").write_text(json.dumps(config | {"lm_gen_config": lm_gen_config}))
-    return str(target)
-
-
-def test_sampling_defaults_come_from_lm_gen_config(babble: str, tmp_path: Path):
-    said = {"temp": 0.3, "temp_text": 0.2, "top_k": 40, "top_k_text": 5, "cfg_coef": 1.0}
-    card = load_runner(recommending(babble, tmp_path / "some", said), 1, "cpu", "auto").card
-    params = SessionParams.from_query({**card.params, "audio_topk": "60"})
-    assert (params.audio_temperature, params.text_temperature, params.text_topk) == (0.3, 0.2, 5)
-    assert params.audio_topk == 60, "a caller's own choice goes before"
-    greedy = recommending(babble, tmp_path / "greedy", {"use_sampling": False})
-    params = SessionParams.from_query(load_runner(greedy, 1, "cpu", "auto").card.params)
-    assert params.audio_temperature == params.text_temperature == 0
-
-
-@pytest.mark.parametrize("said", [{"temp": 7}, {"top_k": "many"}, {"top_k_text": None}, ["temp"]])
-def test_invalid_lm_gen_config_is_refused_at_start(babble: str, tmp_path: Path, said: object):
-    with pytest.raises(ModelUnavailable, match=r"Invalid lm_gen_config in the checkpoint.s config\.json: \w+ should"):
-        load_runner(recommending(babble, tmp_path / "wrong", said), 1, "cpu", "auto")
-
-
-def test_the_demo_shows_its_notice(runner: ModelRunner):
-    demo = load_runner("demo", 1, "cpu", "auto")
-    assert demo.card.demo and not runner.card.demo
-    assert "knows a few dozen phrases; not Moshi" in demo.card.notice
-    assert "parley serve --model" in demo.card.notice
-    assert runner.card.notice == ""
-
-
-@pytest.mark.parametrize(
-    ("model", "device", "sentence"),
-    [
-        ("./no/such/place", "cpu", "no checkpoint directory"),
-        ("demo", "mps", "no Apple GPU"),
-        ("demo", "cuda", "no NVIDIA GPU"),
-    ],
-)
-def test_a_missing_model_or_device_is_named(model: str, device: str, sentence: str):
-    import torch
-
-    if device != "cpu" and getattr(torch, device).is_available():
-        pytest.skip(f"there is a {device} device here")
-    with pytest.raises(ModelUnavailable, match=sentence):
-        load_runner(model, 1, device, "auto")
-
-
-def test_an_int8_model_speaks(babble: str):
-    runner = load_runner(babble, "auto", "cpu", "auto", "int8", "int8")
+def test_int8_weights_and_cache_produce_text_and_audio(random_checkpoint: str):
+    runner = load_runner(random_checkpoint, "auto", "cpu", "auto", "int8", "int8")
     assert runner.slots == 8
     ring = runner._state.temporal.rings[0]
     assert (ring.keys.element_size(), ring.key_scales is not None) == (1, True)
     text, pcm = talk(runner, 0, 1, **GREEDY)
     assert text.strip() and np.isfinite(pcm).all() and pcm.std() > 0.001
-
-
-def test_more_slots_than_memory_are_refused_at_start(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("model.hardware.device.os.sysconf", {"SC_PHYS_PAGES": 25_000, "SC_PAGE_SIZE": 4096}.__getitem__)
-    with pytest.raises(
-        ModelUnavailable, match=r"lower --slots to \d, or add --quantization int8 --kv-cache-dtype int8\.$"
-    ):
-        load_runner("demo", 1000, "cpu", "auto")
-
-
-@pytest.mark.parametrize(
-    ("problem", "is_memory"),
-    [
-        ("CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 22.03 GiB", True),
-        ("CUDA error: out of memory", True),
-        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", True),
-        ("[enforce fail at alloc_cpu.cpp:119] err == 0. DefaultCPUAllocator: can't allocate memory: you tried", True),
-        ("CUDA error: an illegal memory access was encountered", False),
-    ],
-)
-def test_only_out_of_memory_errors_are_translated(
-    babble: str, monkeypatch: pytest.MonkeyPatch, problem: str, is_memory: bool
-):
-    def build(*_: object) -> None:
-        raise RuntimeError(problem)
-
-    monkeypatch.setattr("server.engine.model_runner.build", build)
-    expected, sentence = (ModelUnavailable, "lower --slots") if is_memory else (RuntimeError, "illegal memory access")
-    with pytest.raises(expected, match=sentence):
-        load_runner(babble, 2, "cpu", "auto")
-
-
-def test_an_empty_directory_is_refused(tmp_path: Path):
-    with pytest.raises(ModelUnavailable, match="has no file"):
-        load_runner(str(tmp_path), 1, "cpu", "auto")

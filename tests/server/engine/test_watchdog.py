@@ -1,25 +1,26 @@
-"""The watchdog, look by look."""
+"""The watchdog: when a tick counts as a hang."""
 
 from __future__ import annotations
 
 from server.engine.watchdog import HANG_CHECKS, Watchdog
 
 
-def looks(watchdog: Watchdog, turn: int | None, times: int) -> list[bool]:
+def look(watchdog: Watchdog, turn: int | None, times: int) -> list[bool]:
+    """Whether each of `times` looks at `turn` finds a hang."""
     return [watchdog.hangs(turn) for _ in range(times)]
 
 
-def test_a_turn_that_stays_is_a_hang_and_not_before():
-    assert looks(Watchdog(), 7, HANG_CHECKS + 1) == [False] * HANG_CHECKS + [True]
+def test_unchanged_turn_is_a_hang_after_the_last_look():
+    assert look(Watchdog(), 7, HANG_CHECKS + 1) == [False] * HANG_CHECKS + [True]
 
 
-def test_another_turn_begins_the_count_again():
+def test_new_turn_restarts_the_count():
     watchdog = Watchdog()
-    looks(watchdog, 7, HANG_CHECKS)
-    assert not any(looks(watchdog, 8, HANG_CHECKS))
+    look(watchdog, 7, HANG_CHECKS)
+    assert not any(look(watchdog, 8, HANG_CHECKS))
 
 
-def test_an_engine_that_sleeps_never_hangs():
+def test_waiting_engine_is_never_a_hang():
     watchdog = Watchdog()
-    looks(watchdog, 7, HANG_CHECKS)
-    assert not any(looks(watchdog, None, 3 * HANG_CHECKS))
+    look(watchdog, 7, HANG_CHECKS)
+    assert not any(look(watchdog, None, 3 * HANG_CHECKS))

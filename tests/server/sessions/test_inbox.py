@@ -7,30 +7,30 @@ import numpy as np
 from server.audio.framing import FRAME_S
 from server.sessions.inbox import INBOX_FRAMES, Inbox, OfferResult
 from server.sessions.pacing import SILENCE_AFTER_S
-from tests.server.phone import speech
+from tests.server.chat_client import speech
 
 
-def test_frames_come_out_in_order_and_once():
+def test_frames_are_taken_once_and_in_order():
     inbox, frames = Inbox(), speech(3)
     for frame in frames:
         assert inbox.offer(frame, 0.0) is OfferResult.TAKEN
     taken = [inbox.take(0.0) for _ in range(4)]
     assert taken[3] is None
-    assert all(frame and np.array_equal(frame.pcm, said) for frame, said in zip(taken, frames, strict=False))
+    assert all(frame and np.array_equal(frame.pcm, sent) for frame, sent in zip(taken, frames, strict=False))
 
 
-def test_what_piles_up_is_skipped_to_live():
+def test_full_inbox_skips_its_oldest_frames():
     inbox, frames = Inbox(), speech(10)
-    fates = [inbox.offer(frame, 0.0) for frame in frames]
-    assert fates == [OfferResult.TAKEN] * INBOX_FRAMES + [OfferResult.SKIPPED] * (10 - INBOX_FRAMES)
+    results = [inbox.offer(frame, 0.0) for frame in frames]
+    assert results == [OfferResult.TAKEN] * INBOX_FRAMES + [OfferResult.SKIPPED] * (10 - INBOX_FRAMES)
     newest = frames[-INBOX_FRAMES:]
-    for said in newest:
+    for sent in newest:
         frame = inbox.take(0.0)
-        assert frame and np.array_equal(frame.pcm, said)
+        assert frame and np.array_equal(frame.pcm, sent)
     assert inbox.take(0.0) is None
 
 
-def test_silence_stands_in_when_it_is_due_and_not_before():
+def test_silence_is_given_when_it_is_due_and_not_before():
     inbox = Inbox()
     inbox.offer(speech(1)[0], 0.0)
     inbox.take(0.0)
@@ -40,16 +40,16 @@ def test_silence_stands_in_when_it_is_due_and_not_before():
     assert frame and frame.is_silence and not frame.pcm.any()
 
 
-def test_late_frames_are_thrown_away():
+def test_late_frames_are_discarded():
     inbox = Inbox()
     inbox.offer(speech(1)[0], 0.0)
     for n in range(30):
         inbox.take(SILENCE_AFTER_S + n * FRAME_S)
-    fates = {inbox.offer(frame, 3.0) for frame in speech(20)}
-    assert OfferResult.LATE in fates
+    results = {inbox.offer(frame, 3.0) for frame in speech(20)}
+    assert OfferResult.LATE in results
 
 
-def test_no_more_frames_are_taken_than_the_call_may_last():
+def test_inbox_gives_at_most_max_frames():
     inbox = Inbox(max_frames=2)
     for frame in speech(3):
         inbox.offer(frame, 0.0)
@@ -58,30 +58,30 @@ def test_no_more_frames_are_taken_than_the_call_may_last():
     assert inbox.due_at == math.inf
 
 
-def test_nothing_is_given_while_it_stands_still_and_no_time_passes():
+def test_paused_inbox_gives_nothing_and_its_time_stands_still():
     inbox = Inbox()
     for frame in speech(3):
         inbox.offer(frame, 0.0)
     assert inbox.take(0.0)
-    assert inbox.pause() == 2, "what had not been taken"
+    assert inbox.pause() == 2, "the frames that were not taken"
     assert inbox.take(0.0) is None and inbox.take(60.0) is None and inbox.due_at == math.inf
     inbox.resume(60.0)
-    assert inbox.due_at == 60.0 + SILENCE_AFTER_S, "a microphone that stays mute is silence again"
+    assert inbox.due_at == 60.0 + SILENCE_AFTER_S, "a muted microphone is filled with silence again"
     assert inbox.take(60.1) is None
     frame = speech(1)[0]
-    assert inbox.offer(frame, 60.1) is OfferResult.TAKEN, "not late: no silence was heard in its place"
+    assert inbox.offer(frame, 60.1) is OfferResult.TAKEN, "not late: no silence replaced it"
     taken = inbox.take(60.1)
     assert taken and np.array_equal(taken.pcm, frame)
 
 
-def test_who_had_not_spoken_has_still_not_begun():
+def test_inbox_paused_before_the_first_frame_gives_no_silence_after_it_resumes():
     inbox = Inbox()
     inbox.pause()
     inbox.resume(60.0)
     assert inbox.due_at == math.inf and inbox.take(100.0) is None
 
 
-def test_a_standstill_leaves_the_frames_that_are_left():
+def test_pause_does_not_use_up_max_frames():
     inbox = Inbox(max_frames=2)
     inbox.offer(speech(1)[0], 0.0)
     assert inbox.take(0.0)
@@ -92,21 +92,21 @@ def test_a_standstill_leaves_the_frames_that_are_left():
     assert inbox.take(1.0) and inbox.take(1.0) is None
 
 
-def test_who_sends_faster_than_time_passes_is_skipped_though_the_engine_takes_all():
+def test_frames_faster_than_real_time_are_skipped_although_every_frame_is_taken():
     inbox = Inbox()
-    fates = []
+    results = []
     for n in range(1000):
-        fates.append(inbox.offer(speech(1)[0], n / 1000))
+        results.append(inbox.offer(speech(1)[0], n / 1000))
         inbox.take(n / 1000)
-    assert set(fates) == {OfferResult.TAKEN, OfferResult.SKIPPED}
-    assert fates.count(OfferResult.TAKEN) <= 1 / FRAME_S + INBOX_FRAMES + 2
+    assert set(results) == {OfferResult.TAKEN, OfferResult.SKIPPED}
+    assert results.count(OfferResult.TAKEN) <= 1 / FRAME_S + INBOX_FRAMES + 2
 
 
-def test_of_a_burst_the_newest_are_kept():
+def test_burst_keeps_its_newest_frames():
     inbox = Inbox()
-    said = speech(12)
-    fates = [inbox.offer(frame, 0.0) for frame in said]
-    assert fates.count(OfferResult.SKIPPED) == len(said) - INBOX_FRAMES
-    for frame in said[-INBOX_FRAMES:]:
+    sent = speech(12)
+    results = [inbox.offer(frame, 0.0) for frame in sent]
+    assert results.count(OfferResult.SKIPPED) == len(sent) - INBOX_FRAMES
+    for frame in sent[-INBOX_FRAMES:]:
         taken = inbox.take(0.0)
         assert taken and np.array_equal(taken.pcm, frame)

@@ -1,4 +1,4 @@
-"""The source seam: the engine steps whatever gives frames, as it gives them."""
+"""The source seam: the engine steps any source, as soon as its frames are due."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from server.sessions.params import SessionParams
 from server.sessions.session import Session
 from server.sessions.sources import Source
 from tests.fakes import FakeClock, FileSource
-from tests.server.engine.test_engine import Bench
-from tests.server.phone import speech
+from tests.server.chat_client import speech
+from tests.server.engine.harness import EngineHarness
 
 
-def replies(bench: Bench, turns: int) -> list[Session]:
-    """Whose frames were stepped in the next `turns`, in order."""
-    bench.bridge.posts.clear()
-    for _ in range(turns):
-        bench.engine.tick()
-    notices = [notice for post in bench.bridge.posts for notice in post if isinstance(notice, Stepped)]
+def sessions_stepped(harness: EngineHarness, ticks: int) -> list[Session]:
+    """The sessions whose frames were stepped in the next `ticks` ticks, in order."""
+    harness.bridge.posts.clear()
+    for _ in range(ticks):
+        harness.engine.tick()
+    notices = [notice for post in harness.bridge.posts for notice in post if isinstance(notice, Stepped)]
     return [session for notice in notices for session, _ in notice.replies]
 
 
@@ -28,33 +28,33 @@ def file_session(clock: FakeClock, frames: int) -> tuple[Session, Source]:
     return Session(SessionParams(), clock, source=source), source
 
 
-def test_file_source_is_stepped_as_fast_as_the_engine_turns():
-    bench = Bench()
-    session, source = file_session(bench.clock, frames=5)
-    bench.open_session(session)
-    before = bench.clock.now()
-    assert replies(bench, turns=8) == [session] * 5
-    assert bench.clock.now() - before < 5 * 0.08 and source.due_at == float("inf")
+def test_file_source_is_stepped_as_fast_as_the_engine_ticks():
+    harness = EngineHarness()
+    session, source = file_session(harness.clock, frames=5)
+    harness.open_session(session)
+    before = harness.clock.now()
+    assert sessions_stepped(harness, ticks=8) == [session] * 5
+    assert harness.clock.now() - before < 5 * 0.08 and source.due_at == float("inf")
 
 
 def test_file_source_and_microphone_share_a_step():
-    bench = Bench()
-    session, _ = file_session(bench.clock, frames=4)
-    bench.open_session(session)
-    caller = bench.open()
-    bench.say(caller)
-    assert {*replies(bench, turns=3)} == {session, caller}
-    assert [0, 1] in [active for _, active in bench.runner.batches]
+    harness = EngineHarness()
+    session, _ = file_session(harness.clock, frames=4)
+    harness.open_session(session)
+    caller = harness.open()
+    harness.offer_frames(caller)
+    assert {*sessions_stepped(harness, ticks=3)} == {session, caller}
+    assert [0, 1] in [active for _, active in harness.runner.batches]
 
 
 def test_file_source_gives_nothing_while_paused_and_loses_nothing():
-    bench = Bench()
-    session, source = file_session(bench.clock, frames=3)
-    bench.open_session(session)
+    harness = EngineHarness()
+    session, source = file_session(harness.clock, frames=3)
+    harness.open_session(session)
     assert source.pause() == 0
-    assert replies(bench, turns=3) == [session], "of the step with which the session was opened"
-    source.resume(bench.clock.now())
-    assert replies(bench, turns=5) == [session] * 2
+    assert sessions_stepped(harness, ticks=3) == [session], "only the frame of the tick that opened the session"
+    source.resume(harness.clock.now())
+    assert sessions_stepped(harness, ticks=5) == [session] * 2
 
 
 def test_file_source_gives_its_frames_in_order():

@@ -1,3 +1,5 @@
+"""HTTPS: self-signed and given certificates, and their errors at start."""
+
 from __future__ import annotations
 
 import asyncio
@@ -12,8 +14,8 @@ from server.cli import main
 from server.settings import Settings
 from server.transport import tls
 from server.transport.tls import TlsUnavailable, tls_context
+from tests.server.chat_client import TIMEOUT_S, open_chat, speech
 from tests.server.conftest import Serve
-from tests.server.phone import PATIENCE_S, dial, speech
 
 
 @pytest.fixture(autouse=True)
@@ -28,25 +30,25 @@ def only_file(directory: Path) -> Path:
 
 
 def trusting(certificate: Path) -> ssl.SSLContext:
-    """As a browser whose user made an exception for this one."""
+    """A client context that trusts this certificate alone."""
     context = ssl.create_default_context(cafile=str(certificate))
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     return context
 
 
-async def test_calls_over_https_with_a_certificate_made_here(serve: Serve, cache: Path):
+async def test_self_signed_certificate_serves_https_and_calls(serve: Serve, cache: Path):
     served = await serve(tls="self")
     certificate = only_file(cache)
-    async with httpx.AsyncClient(verify=trusting(certificate)) as client:
+    async with httpx.AsyncClient(verify=trusting(certificate)) as http_client:
         for name in ("localhost", "127.0.0.1"):
-            assert (await client.get(f"https://{name}:{served.port}/healthz")).status_code == 200
-    async with dial(served.chat.replace("ws:", "wss:"), ssl=trusting(certificate)) as phone:
-        await phone.greeting()
-        await phone.say(speech(1)[0])
-        await phone.hear()
+            assert (await http_client.get(f"https://{name}:{served.port}/healthz")).status_code == 200
+    async with open_chat(served.chat.replace("ws:", "wss:"), ssl=trusting(certificate)) as client:
+        await client.handshake()
+        await client.send_frame(speech(1)[0])
+        await client.receive_frame()
 
 
-def test_the_certificate_is_kept_and_private(cache: Path):
+def test_self_signed_certificate_is_kept_and_private(cache: Path):
     tls_context(Settings(tls="self"))
     [certificate] = cache.iterdir()
     assert stat.S_IMODE(certificate.stat().st_mode) == 0o600
@@ -54,10 +56,10 @@ def test_the_certificate_is_kept_and_private(cache: Path):
     tls_context(Settings(tls="self"))
     assert certificate.read_bytes() == before
     tls_context(Settings(tls="self", allowed_host="talk.example.com"))  # type: ignore[arg-type]
-    assert len(list(cache.iterdir())) == 2, "another name, another certificate"
+    assert len(list(cache.iterdir())) == 2, "another host name needs another certificate"
 
 
-def test_an_old_certificate_is_made_anew(cache: Path, monkeypatch: pytest.MonkeyPatch):
+def test_old_self_signed_certificate_is_replaced(cache: Path, monkeypatch: pytest.MonkeyPatch):
     tls_context(Settings(tls="self"))
     [certificate] = cache.iterdir()
     before = certificate.read_bytes()
@@ -67,33 +69,35 @@ def test_an_old_certificate_is_made_anew(cache: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("name", ["my_laptop", "-x", "no--2", f"{'z' * 60}.{'b' * 60}.example.com"])
-def test_whatever_the_machine_is_called_there_is_a_certificate(name: str, cache: Path, monkeypatch: pytest.MonkeyPatch):
+def test_self_signed_certificate_is_made_for_unusual_host_names(
+    name: str, cache: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr("socket.gethostname", lambda: name)
     tls_context(Settings(tls="self", allowed_host="*.example.com"))  # type: ignore[arg-type]
     assert only_file(cache).stat().st_size > 0
 
 
-async def test_the_operators_own_certificate(serve: Serve, cache: Path):
+async def test_given_certificate_serves_https(serve: Serve, cache: Path):
     tls_context(Settings(tls="self"))
     pem = only_file(cache)
     served = await serve(tls_cert=pem, tls_key=pem)
-    async with httpx.AsyncClient(verify=trusting(pem)) as client:
-        assert (await client.get(f"https://localhost:{served.port}/healthz")).status_code == 200
+    async with httpx.AsyncClient(verify=trusting(pem)) as http_client:
+        assert (await http_client.get(f"https://localhost:{served.port}/healthz")).status_code == 200
 
 
-async def test_who_does_not_shake_hands_is_hung_up_on(serve: Serve, monkeypatch: pytest.MonkeyPatch):
+async def test_connection_without_a_tls_handshake_is_closed(serve: Serve, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("server.transport.server.REQUEST_HEAD_TIMEOUT_S", 0.3)
     served = await serve(tls="self")
-    for said in (b"", b"GET / HTTP/1.1\r\n\r\n"):
+    for sent in (b"", b"GET / HTTP/1.1\r\n\r\n"):
         reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
-        writer.write(said)
-        async with asyncio.timeout(PATIENCE_S):
+        writer.write(sent)
+        async with asyncio.timeout(TIMEOUT_S):
             await reader.read()
         writer.close()
 
 
 @pytest.mark.parametrize("content", [None, "", "nonsense"])
-def test_files_that_are_no_certificate_are_one_sentence(tmp_path: Path, content: str | None):
+def test_invalid_certificate_file_is_a_one_line_error(tmp_path: Path, content: str | None):
     path = tmp_path / "cert.pem"
     if content is not None:
         path.write_text(content)
@@ -101,7 +105,7 @@ def test_files_that_are_no_certificate_are_one_sentence(tmp_path: Path, content:
         tls_context(Settings(tls_cert=path, tls_key=path))
 
 
-def test_a_cache_that_cannot_be_written_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_unwritable_cache_is_a_one_line_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.raises(TlsUnavailable, match="XDG_CACHE_HOME"):
@@ -109,7 +113,7 @@ def test_a_cache_that_cannot_be_written_is_one_sentence(tmp_path: Path, monkeypa
 
 
 @pytest.mark.parametrize(
-    ("flags", "status", "says"),
+    ("flags", "status", "expected"),
     [
         (["--tls-cert", "/no/such.pem", "--tls-key", "/no/such.pem"], 1, "/no/such.pem"),
         (["--tls-cert", "/no/such.pem"], 2, "--tls-key"),
@@ -125,9 +129,9 @@ def test_a_cache_that_cannot_be_written_is_one_sentence(tmp_path: Path, monkeypa
         (["--server-id", "a.b"], 2, "--server-id"),
     ],
 )
-def test_what_makes_no_sense_is_one_clear_line(
-    flags: list[str], status: int, says: str, capsys: pytest.CaptureFixture[str]
+def test_invalid_flags_are_a_one_line_error(
+    flags: list[str], status: int, expected: str, capsys: pytest.CaptureFixture[str]
 ):
     assert main(["serve", "--model", "echo", *flags]) == status
     [line] = capsys.readouterr().err.splitlines()
-    assert says in line and line.startswith("parley: ")
+    assert expected in line and line.startswith("parley: ")

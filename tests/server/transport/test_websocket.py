@@ -1,4 +1,4 @@
-"""The socket that reads on, and what its peer can send without ever sending a message."""
+"""The WebSocket protocol class: flow control, and frames that are not messages."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from uvicorn.server import ServerState
 
 from server.metrics import Count
 from server.transport.websocket import _PAUSE_AT_MESSAGES, WebSocketProtocol
-from tests.server.calls.test_bad_input import undisturbed_neighbour
+from tests.server.calls.neighbour import unaffected_neighbour
+from tests.server.chat_client import open_chat, speech
 from tests.server.conftest import Serve
-from tests.server.phone import dial, speech
 
-# Whole frames of a client, RFC 6455 §5.2: final or not and its kind; masked, of no bytes; the mask.
+# Whole client frames of RFC 6455 §5.2: FIN and opcode, mask bit and length, masking key.
 PING, PONG = b"\x89\x80\0\0\0\0", b"\x8a\x80\0\0\0\0"
-BEGINNING, CONTINUATION = b"\x02\x80\0\0\0\0", b"\x00\x80\0\0\0\0"
-MESSAGE, HELLO = b"\x82\x80\0\0\0\0", b"\x81\x85\0\0\0\0hello"
-CLOSE = b"\x88"  # how a server's begins
+FIRST_FRAGMENT, CONTINUATION = b"\x02\x80\0\0\0\0", b"\x00\x80\0\0\0\0"
+EMPTY_MESSAGE, TEXT_MESSAGE = b"\x82\x80\0\0\0\0", b"\x81\x85\0\0\0\0hello"
+CLOSE = b"\x88"  # first byte of a close frame of the server
 TEN_THOUSAND = 10_000
 
 
-class Transport:
-    """Only notes whether it is read; stops and begins to, never twice."""
+class FakeTransport:
+    """A transport that records whether it is read, and fails if it is paused or resumed twice."""
 
     def __init__(self) -> None:
         self.is_reading = True
@@ -39,76 +39,75 @@ class Transport:
         self.is_reading = True
 
 
-async def test_it_stops_reading_only_where_messages_pile_up():
+async def test_reading_pauses_while_too_many_messages_wait():
     config = uvicorn.Config(lambda *_: None, interface="asgi3", log_config=None)  # type: ignore[arg-type]
-    socket, transport = WebSocketProtocol(config, ServerState(), {}), Transport()
+    socket, transport = WebSocketProtocol(config, ServerState(), {}), FakeTransport()
     socket.transport = transport  # type: ignore[assignment]
 
-    def come(messages: int) -> None:
+    def receive(messages: int) -> None:
         for number in range(messages):
             socket.handle_bytes(SimpleNamespace(data=bytes([number]), fin=True))  # type: ignore[arg-type]
 
-    come(_PAUSE_AT_MESSAGES)
+    receive(_PAUSE_AT_MESSAGES)
     assert transport.is_reading
-    come(3)
+    receive(3)
     assert not transport.is_reading
     taken = [await socket.receive() for _ in range(_PAUSE_AT_MESSAGES + 2)]
-    assert not transport.is_reading, "one still waits"
+    assert not transport.is_reading, "one message still waits"
     taken.append(await socket.receive())
     assert transport.is_reading
     assert [message["bytes"][0] for message in taken] == [*range(_PAUSE_AT_MESSAGES), 0, 1, 2]  # type: ignore[index]
-    come(1)
+    receive(1)
     assert transport.is_reading
 
 
-@pytest.mark.usefixtures("patient_engine")
+@pytest.mark.usefixtures("unpaced_engine")
 @pytest.mark.parametrize(
     "flood",
-    [PING * TEN_THOUSAND, PONG * TEN_THOUSAND, BEGINNING + CONTINUATION * TEN_THOUSAND, MESSAGE * 40_000],
+    [PING * TEN_THOUSAND, PONG * TEN_THOUSAND, FIRST_FRAGMENT + CONTINUATION * TEN_THOUSAND, EMPTY_MESSAGE * 40_000],
     ids=["pings", "pongs", "fragments", "empty messages"],
 )
-async def test_who_sends_frames_without_end_is_hung_up_on(serve: Serve, flood: bytes):
+async def test_call_ends_with_1008_after_a_flood_of_frames(serve: Serve, flood: bytes):
     served = await serve(slots=2)
-    async with undisturbed_neighbour(served), dial(served.chat) as phone:
-        await phone.greeting()
-        phone.socket.transport.write(flood)
-        code, reason = await phone.end()
-        assert (
-            code == 1008
-            and reason == "Rate limit exceeded: the client sends more than a live call needs. The call was ended."
-        )
+    async with unaffected_neighbour(served), open_chat(served.chat) as client:
+        await client.handshake()
+        client.socket.transport.write(flood)
+        code, reason = await client.wait_closed()
+        assert code == 1008 and reason == "More came than any voice needs, so the call ends."
     assert served.service.metrics.counts[Count.SENT_BYTES] < 100_000
 
 
-@pytest.mark.usefixtures("patient_engine")
-async def test_a_message_in_parts_is_one_and_a_ping_is_answered(serve: Serve):
+@pytest.mark.usefixtures("unpaced_engine")
+async def test_fragmented_message_is_received_and_ping_is_answered(serve: Serve):
     served = await serve()
-    async with dial(served.chat) as phone:
-        await phone.greeting()
+    async with open_chat(served.chat) as client:
+        await client.handshake()
         for number in range(20):
-            for message in phone.wire.audio(phone._encoder.encode(speech(1)[0])):
-                await phone.socket.send([message[at : at + 20] for at in range(0, len(message), 20)])
-            await phone.hear()
-            await (await phone.socket.ping(str(number)))
+            for message in client.wire.audio(client._encoder.encode(speech(1)[0])):
+                await client.socket.send([message[at : at + 20] for at in range(0, len(message), 20)])
+            await client.receive_frame()
+            await (await client.socket.ping(str(number)))
 
 
-@pytest.mark.parametrize("frame", [PING, PONG, MESSAGE], ids=["pings", "pongs", "messages"])
-async def test_who_goes_on_after_the_end_without_closing_is_cut_off(serve: Serve, frame: bytes):
-    """Uvicorn reads on for ten seconds, and nobody counts."""
+@pytest.mark.parametrize("frame", [PING, PONG, EMPTY_MESSAGE], ids=["pings", "pongs", "messages"])
+async def test_client_that_keeps_sending_after_the_close_is_disconnected(serve: Serve, frame: bytes):
+    """Uvicorn itself would read for ten more seconds without a limit."""
     served = await serve()
     reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
     asks = "Upgrade: websocket", "Connection: Upgrade", f"Sec-WebSocket-Key: {'A' * 22}==", "Sec-WebSocket-Version: 13"
     writer.write("\r\n".join(["GET /api/chat HTTP/1.1", f"Host: localhost:{served.port}", *asks, "", ""]).encode())
     await reader.readuntil(b"\r\n\r\n")
-    writer.write(HELLO)  # text has no place here
+    writer.write(TEXT_MESSAGE)  # a text message ends the call
     async with asyncio.timeout(8.0):
         await reader.readuntil(CLOSE)
         [socket] = served.server.server_state.connections
         writer.write(frame * 100)
         await asyncio.sleep(0.1)
-        assert isinstance(socket, WebSocketProtocol) and not socket.transport.is_closing(), "some may be on their way"
-        assert not socket.conn.writes, "answers that are never sent"
+        assert isinstance(socket, WebSocketProtocol) and not socket.transport.is_closing(), (
+            "a few frames may have been under way"
+        )
+        assert not socket.conn.writes, "pongs after the close are never sent"
         writer.write(frame * TEN_THOUSAND)
-        with suppress(ConnectionResetError):  # since there was more to read
+        with suppress(ConnectionResetError):  # the server closed with unread data
             await reader.read()
     writer.close()

@@ -1,7 +1,7 @@
-"""Fuzz targets at the door: nobody comes in with a token that is not genuine, under a foreign name or from a foreign
-page, and no token stays where it would be logged.
+"""Fuzz targets for the access policy: an invalid token, a foreign host name and a foreign origin are refused, and no
+token stays where it would be logged.
 
-What a token has to be is worked out here once more, with nothing of the server's.
+What makes a token valid is computed here without the server's code.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from server.settings import Settings
 from tests.fuzz.parsers import pieces
 
 KEY, TOKEN = "k" * 32, "an-operators-token"
-SEED_JTI = "signed-by-the-site"  # of the only genuine tokens that a mutation can begin with
-NOW = b"NOW+"  # in claims: followed by digits, so many seconds from now
+SEED_JTI = "signed-by-the-site"  # the jti of the only valid tokens among the seeds
+NOW = b"NOW+"  # in claims: followed by digits, that many seconds from now
 _HOUR_S, _LEEWAY_S = 3600.0, 5.0
 
 
 def sign(header: bytes, claims: bytes) -> str:
-    """A JWT of these parts, whatever they are."""
+    """A JWT of these parts, valid or not, signed with `KEY`."""
     signed = b".".join(base64.urlsafe_b64encode(part).rstrip(b"=") for part in (header, claims))
     return (signed + b"." + base64.urlsafe_b64encode(_signature(signed)).rstrip(b"=")).decode()
 
@@ -41,42 +41,42 @@ def _signature(signed: bytes) -> bytes:
     return hmac.new(KEY.encode(), signed, hashlib.sha256).digest()
 
 
-def _is_genuine(text: str) -> bool:
-    """It says HS256 and bears the site's signature."""
+def _is_signed(text: str) -> bool:
+    """Whether `text` says HS256 and has the signature of `KEY`."""
     signed, _, signature = text.encode().rpartition(b".")
     header, _, _ = signed.partition(b".")
-    says = json.loads(base64.urlsafe_b64decode(header + b"=="))
-    return says["alg"] == "HS256" and base64.urlsafe_b64decode(signature + b"==") == _signature(signed)
+    claimed = json.loads(base64.urlsafe_b64decode(header + b"=="))
+    return claimed["alg"] == "HS256" and base64.urlsafe_b64decode(signature + b"==") == _signature(signed)
 
 
 def token(data: bytes) -> None:
-    """Any text, and any claims soundly signed, are a call token within its bounds and good for once, or Forbidden."""
-    resumes, is_signed = bool(data[:1] > b"\x7f"), data[:1] < b"\xc0"
+    """Any text and any signed claims are a call token within its bounds that is valid once, or raise Forbidden."""
+    may_resume, signs = bool(data[:1] > b"\x7f"), data[:1] < b"\xc0"
     text = data[1:].decode("latin-1")
-    if is_signed:
+    if signs:
         header, claims, *_ = [*pieces(data[1:]), b"", b""]
         claims = re.sub(rb"NOW\+(\d{1,9})", lambda found: str(int(time.time()) + int(found[1])).encode(), claims)
         text = sign(header, claims)
     tokens = CallTokens(KEY)
     try:
-        read = tokens.read(text, resumes)
+        read = tokens.read(text, may_resume)
     except Forbidden as why:
         _check_refusal(why)
         return
-    assert _is_genuine(text), "a token was believed that nobody signed"
-    _check_claims(read, resumes)
+    assert _is_signed(text), "an unsigned token was accepted"
+    _check_claims(read, may_resume)
     with tokens.use(read):
         pass
     try:
         tokens.read(text, may_resume=False)
     except Forbidden:
         return
-    raise AssertionError("a token had two calls")
+    raise AssertionError("a token was accepted for two calls")
 
 
-def _check_claims(read: CallToken, resumes: bool) -> None:
+def _check_claims(read: CallToken, may_resume: bool) -> None:
     left_s = read.exp - time.time()
-    assert (resumes or left_s > -_LEEWAY_S - 1) and left_s <= _HOUR_S + _LEEWAY_S, f"{left_s} s are left"
+    assert (may_resume or left_s > -_LEEWAY_S - 1) and left_s <= _HOUR_S + _LEEWAY_S, f"{left_s} s are left"
     assert 1 <= len(read.jti) <= 128
     assert read.sub is None or 1 <= len(read.sub) <= 128
     assert read.max_call_s is None or 0 < read.max_call_s <= 1e9
@@ -84,11 +84,12 @@ def _check_claims(read: CallToken, resumes: bool) -> None:
 
 def _check_refusal(why: Forbidden) -> None:
     answer = error_response(why)
-    said = json.loads(bytes(answer.body))["error"]
-    assert answer.status_code in (401, 403) and said["message"].endswith(".") and TOKEN not in said["message"]
+    error = json.loads(bytes(answer.body))["error"]
+    assert answer.status_code in (401, 403) and error["message"].endswith(".") and TOKEN not in error["message"]
 
 
-_HOUSES = {
+# The kinds of server: without a token, with one, with call tokens too, and with --public.
+_SETTINGS = {
     "open": Settings(model="echo"),
     "token": Settings(model="echo", host="0.0.0.0", token=TOKEN),  # type: ignore[arg-type]
     "site": Settings(model="echo", host="0.0.0.0", token=TOKEN, call_token_key=KEY),  # type: ignore[arg-type]
@@ -98,47 +99,49 @@ _PATHS = ("/api/chat", "/api/info", "/metrics", "/", "/healthz")
 _HEADERS = (b"host", b"origin", b"authorization")
 
 
-def door(data: bytes) -> None:
-    """Whatever a request says, who comes through the door may."""
+def access(data: bytes) -> None:
+    """A request that passes the policy has the right to."""
     first, second = data.ljust(2, b"\0")[:2]
-    house = [*_HOUSES][first % len(_HOUSES)]
+    kind = [*_SETTINGS][first % len(_SETTINGS)]
     scope = _scope(_PATHS[second % len(_PATHS)], bool(second & 0x80), pieces(data[2:]))
-    shown = unquote_plus(
+    credentials = unquote_plus(
         b" ".join([scope["query_string"], *(value for _, value in scope["headers"])]).decode("latin-1")
     )
-    shown += " ".join(scope["subprotocols"])
-    policy = AccessPolicy(_HOUSES[house])  # who remembers no token
+    credentials += " ".join(scope["subprotocols"])
+    policy = AccessPolicy(_SETTINGS[kind])  # a new one, without used tokens
     try:
         identity = policy.identify(scope)
     except Forbidden as why:
         _check_refusal(why)
     else:
-        _check_visit(house, scope, shown, identity.is_operator, identity.call_token)
-        for resumes in (False, True):
-            with suppress(TokenUsed, TokenExpired), policy.acquire(identity, resumes):
+        _check_admitted(kind, scope, credentials, identity.is_operator, identity.call_token)
+        for may_resume in (False, True):
+            with suppress(TokenUsed, TokenExpired), policy.acquire(identity, may_resume):
                 pass
-    assert not any(part.startswith(b"token=") for part in scope["query_string"].split(b"&")), "it would be logged"
-    assert not policy._call_limiter._calls, "somebody is still counted"
+    assert not any(part.startswith(b"token=") for part in scope["query_string"].split(b"&")), (
+        "a token in the query would be logged"
+    )
+    assert not policy._call_limiter._calls, "a call is still counted"
 
 
-def _check_visit(house: str, scope: Scope, shown: str, is_operator: bool, call_token: CallToken | None) -> None:
+def _check_admitted(kind: str, scope: Scope, credentials: str, is_operator: bool, call_token: CallToken | None) -> None:
     path, headers = scope["path"], dict(scope["headers"])
     is_guarded = path.startswith("/api/") or scope["type"] == "websocket"
-    if house != "open" and is_operator:
-        assert TOKEN in shown, "without the operator's token"
+    if kind != "open" and is_operator:
+        assert TOKEN in credentials, "accepted as the operator without its token"
     if path == "/metrics":
         assert is_operator
-    if house in ("token", "site") and is_guarded and not is_operator:
-        assert house == "site" and call_token and call_token.jti == SEED_JTI, "without a token"
-    name = re.sub(r"[\t\r\n]", "", headers.get(b"host", b"localhost").decode("latin-1")).strip().lower() or "localhost"
-    if house in ("open", "public") and path != "/healthz":
-        assert re.fullmatch(_OWN_NAMES, name), f"called {name}"
+    if kind in ("token", "site") and is_guarded and not is_operator:
+        assert kind == "site" and call_token and call_token.jti == SEED_JTI, "accepted without a token"
+    host = re.sub(r"[\t\r\n]", "", headers.get(b"host", b"localhost").decode("latin-1")).strip().lower() or "localhost"
+    if kind in ("open", "public") and path != "/healthz":
+        assert re.fullmatch(_OWN_HOSTS, host), f"accepted for host {host}"
     if origin := headers.get(b"origin", b"").decode("latin-1").lower():
         theirs = re.sub(r"[\t\r\n]", "", origin).partition("://")[2]
-        assert theirs.partition(":")[0].strip() in name, f"from {origin}, called {name}"
+        assert theirs.partition(":")[0].strip() in host, f"accepted from {origin} for host {host}"
 
 
-_OWN_NAMES = rf"([\w.-]*\.)?localhost\.?(:\d*)?|[\d.]+(:\d*)?|\[[^\]]*\]\.?(:\d*)?|{re.escape(socket.gethostname())}.*"
+_OWN_HOSTS = rf"([\w.-]*\.)?localhost\.?(:\d*)?|[\d.]+(:\d*)?|\[[^\]]*\]\.?(:\d*)?|{re.escape(socket.gethostname())}.*"
 
 
 def _scope(path: str, is_socket: bool, parts: list[bytes]) -> Scope:

@@ -1,8 +1,9 @@
-"""A client of the tests: dials a real server over a real socket and speaks Kyutai's protocol, well or badly."""
+"""The test client: connects to a real server over a real socket and speaks Kyutai's protocol, correctly or not."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -23,28 +24,36 @@ from server.dialects.kyutai_protocol import (
 )
 from server.transport.http import READ_BYTES
 
-PATIENCE_S = 30.0  # how long anything may take on a slow and busy machine
+TIMEOUT_S = 30.0  # limit of every wait, long enough for a slow and busy machine
 
 
 def speech(frames: int) -> list[Pcm]:
-    """Frames f32 [1920] of something that is different in each of them."""
+    """Speech-like frames, f32 [1920] each, no two of which are equal."""
     t = np.arange(frames * FRAME_SAMPLES) / SAMPLE_RATE_HZ
     sound = 0.4 * np.sin(2 * np.pi * (150 + 40 * np.sin(3 * t)) * t) * (0.6 + 0.4 * np.sin(11 * t))
     return list(sound.astype(np.float32).reshape(frames, FRAME_SAMPLES))
 
 
-async def until(condition: Callable[[], object]) -> None:
-    """Wait until `condition()` holds."""
-    async with asyncio.timeout(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110, what is waited for has no event of its own
+async def wait_until(condition: Callable[[], object]) -> None:
+    """Wait until `condition()` is true. Raises TimeoutError after `TIMEOUT_S`."""
+    async with asyncio.timeout(TIMEOUT_S):
+        while not condition():  # noqa: ASYNC110, the condition has no event to wait for
             await asyncio.sleep(0.002)
 
 
-class Phone:
-    """One call."""
+async def connect_with_small_buffer(port: int) -> socket.socket:
+    """A TCP connection to this machine with a 4 KB receive buffer, which is full soon after its owner stops reading."""
+    made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    await asyncio.to_thread(made.connect, ("127.0.0.1", port))
+    return made
 
-    def __init__(self, socket: ClientConnection, form: AudioForm) -> None:
-        self.socket = socket
+
+class ChatClient:
+    """The client side of one call. Every wait raises TimeoutError after `TIMEOUT_S`."""
+
+    def __init__(self, connection: ClientConnection, form: AudioForm) -> None:
+        self.socket = connection
         self.wire = KyutaiProtocol(form)
         self.texts: list[str] = []
         self.errors: list[str] = []
@@ -53,39 +62,40 @@ class Phone:
         self._encoder = OpusEncoder()
         self._decoder = OpusDecoder()
         self._assembler = FrameAssembler()
-        self._heard: list[Pcm] = []
+        self._received: list[Pcm] = []
 
-    async def greeting(self) -> None:
-        """Wait for the handshake; events that come before are kept."""
+    async def handshake(self) -> None:
+        """Wait for the handshake. Events that arrive before it are kept."""
         while (message := await self._receive()) != b"\0":
             self._note(message)
 
-    async def say(self, frame: Pcm) -> None:
+    async def send_frame(self, frame: Pcm) -> None:
+        """Encode and send `frame`, f32 [1920]."""
         for message in self.wire.audio(self._encoder.encode(frame)):
             await self.socket.send(message)
 
-    async def hear(self) -> Pcm:
-        """The next whole frame of the other side."""
-        async with asyncio.timeout(PATIENCE_S):  # pings come for ever
-            while not self._heard:
+    async def receive_frame(self) -> Pcm:
+        """Wait for the next whole frame of the reply, f32 [1920]."""
+        async with asyncio.timeout(TIMEOUT_S):  # every message restarts the other limit, and pings never stop
+            while not self._received:
                 self._note(await self._receive())
-        return self._heard.pop(0)
+        return self._received.pop(0)
 
     async def event(self, kind: str) -> dict[str, Any]:
-        """The next event of `kind` that was not waited for yet."""
+        """Wait for the next event of type `kind`. Each event is returned once."""
         while not (found := [event for event in self.events if event["type"] == kind]):
             self._note(await self._receive())
         self.events.remove(found[0])
         return found[0]
 
     async def error(self) -> str:
-        """The next sentence of kind 5."""
+        """Wait for the next error message (kind 5)."""
         while not self.errors:
             self._note(await self._receive())
         return self.errors.pop(0)
 
-    async def end(self) -> tuple[int, str]:
-        """Wait for the other side to close: its code and reason."""
+    async def wait_closed(self) -> tuple[int, str]:
+        """Wait until the server closes the socket; return its close code and reason."""
         try:
             while True:
                 self._note(await self._receive())
@@ -94,12 +104,12 @@ class Phone:
                 raise
             return closed.rcvd.code, closed.rcvd.reason
 
-    def vanish(self) -> None:
-        """Go without a word, as a phone in a tunnel does."""
+    def abort(self) -> None:
+        """Drop the connection without a close frame, as a lost network does."""
         self.socket.transport.abort()
 
     async def _receive(self) -> bytes:
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(TIMEOUT_S):
             message = await self.socket.recv()
         assert isinstance(message, bytes)
         return message
@@ -111,11 +121,11 @@ class Phone:
             match event:
                 case AudioReceived(packets):
                     for packet in packets:
-                        self._heard += self._assembler.push(self._decoder.decode(packet))
+                        self._received += self._assembler.push(self._decoder.decode(packet))
                 case TextReceived(piece):
                     self.texts.append(piece)
-                case ErrorReceived(sentence):
-                    self.errors.append(sentence)
+                case ErrorReceived(text):
+                    self.errors.append(text)
                 case MetadataReceived(data):
                     self.events.append(data)
                 case _:
@@ -123,9 +133,9 @@ class Phone:
 
 
 @asynccontextmanager
-async def dial(url: str, form: AudioForm = AudioForm.OGG, **connect_options: Any) -> AsyncIterator[Phone]:
-    """A call to `url`, hung up when the block is left. Raises InvalidStatus when it is refused."""
-    options = {"compression": None, "proxy": None, "open_timeout": PATIENCE_S, "close_timeout": 1.0}
-    async with connect(url, **{**options, **connect_options}) as socket:
-        socket.transport.max_size = READ_BYTES  # type: ignore[attr-defined]  # or this process grows by its phones
-        yield Phone(socket, form)
+async def open_chat(url: str, form: AudioForm = AudioForm.OGG, **connect_options: Any) -> AsyncIterator[ChatClient]:
+    """Open a call to `url` and close it when the block is left. Raises InvalidStatus when it is refused over HTTP."""
+    options = {"compression": None, "proxy": None, "open_timeout": TIMEOUT_S, "close_timeout": 1.0}
+    async with connect(url, **{**options, **connect_options}) as connection:
+        connection.transport.max_size = READ_BYTES  # type: ignore[attr-defined]  # otherwise asyncio's read buffer grows with every client
+        yield ChatClient(connection, form)

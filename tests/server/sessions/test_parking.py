@@ -1,0 +1,127 @@
+"""A session that is parked after its connection was lost, and resumed over another one."""
+
+from __future__ import annotations
+
+import pytest
+
+from server.errors import CallEnded, ClientClosed, ConnectionLost, LimitReached, Restarting
+from server.events import Ready, Skipped
+from server.metrics import Count
+from server.sessions.params import SessionParams
+from server.sessions.session import Session, SessionState
+from tests.fakes import FakeClock
+from tests.server.chat_client import speech
+from tests.server.sessions.test_session import events, reply, sent_items
+
+
+def parked(clock: FakeClock, **choices: object) -> Session:
+    """A parked session, whose connection was lost after the handshake."""
+    session = Session(SessionParams(**choices), clock, resume_s=20)  # type: ignore[arg-type]
+    session.open("token")
+    session.greeted_at = clock.now()
+    session.hang_up(session.outbox, ConnectionLost("gone"))
+    assert session.state is SessionState.PARKED
+    return session
+
+
+@pytest.mark.parametrize(
+    ("resume_s", "after_handshake", "why"),
+    [(0, True, ConnectionLost("gone")), (20, False, ConnectionLost("gone")), (20, True, ClientClosed("bye"))],
+    ids=["without events", "before the handshake", "closed by its client"],
+)
+def test_session_that_cannot_be_resumed_drains_instead_of_parking(
+    resume_s: float, after_handshake: bool, why: CallEnded
+):
+    clock = FakeClock()
+    session = Session(SessionParams(), clock, resume_s=resume_s)
+    session.open()
+    session.greeted_at = clock.now() if after_handshake else None
+    session.hang_up(session.outbox, why)
+    assert session.ended is why and session.state is SessionState.DRAINING
+
+
+async def test_frames_lost_at_a_break_are_counted_and_sent_as_skipped():
+    clock = FakeClock()
+    session = Session(SessionParams(), clock, resume_s=20)
+    session.open("first")
+    session.greeted_at = clock.now()
+    for frame in speech(3):
+        session.push_frame(frame)
+    session.push_reply(reply("unsent"))
+    lost = session.outbox
+    session.hang_up(lost, ConnectionLost("gone"))
+    session.push_reply(reply("of the running step"))
+    assert await lost.next() is None and isinstance(await lost.wait_closed(), ConnectionLost)
+    assert (session.counts[Count.FRAMES_UNSENT], session.counts[Count.FRAMES_SKIPPED]) == (2, 3)
+    clock.advance(4)
+    session.resume("second")
+    ready, skip = await sent_items(session)
+    assert ready == Ready(session.id, seed=0, resume_token="second", resume_s=20, gap_s=4.0)
+    assert skip == Skipped(5)
+    session.hang_up(lost, ClientClosed("the old connection closes late"))
+    assert session.state is SessionState.RUNNING
+
+
+async def test_ready_event_has_the_time_left_after_the_start_and_after_a_resume():
+    session = Session(SessionParams(), FakeClock(), max_call_s=60, resume_s=20)
+    session.open("token")
+    [first] = await sent_items(session)
+    assert isinstance(first, Ready) and first.left_s == 60
+    session.greeted_at = 0.0
+    for _ in range(125):
+        session.push_reply(reply())
+    session.hang_up(session.outbox, ConnectionLost("gone"))
+    session.resume("another")
+    [again, *_] = await sent_items(session)
+    assert isinstance(again, Ready) and again.left_s == 50
+
+
+async def test_second_resume_does_not_repeat_the_skipped_frames_of_the_first():
+    session = parked(FakeClock())
+    session.push_reply(reply())
+    session.resume("second")
+    assert [type(event) for event in await events(session)] == [Ready, Skipped]
+    session.hang_up(session.outbox, ConnectionLost("again"))
+    session.resume("third")
+    assert [type(event) for event in await events(session)] == [Ready]
+
+
+async def test_skipped_frames_are_sent_later_if_the_next_connection_is_lost_at_once():
+    session = parked(FakeClock())
+    session.push_reply(reply())
+    for token in ("second", "third"):
+        session.resume(token)
+        session.hang_up(session.outbox, ConnectionLost("at once"))
+    session.resume("fourth")
+    assert (await sent_items(session))[1:] == [Skipped(1)]
+
+
+def test_time_parked_does_not_count_as_call_time():
+    clock = FakeClock()
+    session = Session(SessionParams(), clock, resume_s=20)
+    session.open()
+    session.greeted_at = clock.now()
+    clock.advance(5)
+    session.push_frame(speech(1)[0])
+    clock.advance(1)
+    session.park(ConnectionLost("gone"))
+    clock.advance(15)
+    session.resume("token")
+    assert clock.now() - session.greeted_at == 6 and session.heard_at is not None
+    assert clock.now() - session.heard_at == 1
+
+
+async def test_session_that_reached_its_limit_while_parked_ends_when_it_is_resumed():
+    session = parked(FakeClock(), max_steps=1)
+    session.push_reply(reply())
+    assert session.ended is None, "the client can still resume, and is told of the limit then"
+    session.resume("token")
+    assert isinstance(session.ended, LimitReached)
+    assert [type(event) for event in await events(session)] == [Ready, Skipped]
+
+
+def test_parked_session_that_ends_drains():
+    session = parked(FakeClock())
+    session.end(Restarting("going down"))
+    assert session.state is SessionState.DRAINING
+    session.close()
