@@ -19,7 +19,7 @@ from tests.chaos.resuming import RESUME_S, WAYS, lose_then, taking_over
 from tests.server.conftest import Serve
 
 
-@pytest.mark.usefixtures("quick_watch")
+@pytest.mark.usefixtures("short_watch_interval")
 async def test_random_callers_leave_nothing_behind_and_all_ends_are_counted(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ):
@@ -33,12 +33,12 @@ async def test_random_callers_leave_nothing_behind_and_all_ends_are_counted(
     assert len(asyncio.all_tasks()) <= tasks and threading.active_count() <= threads
 
 
-@pytest.mark.usefixtures("quick_watch")
+@pytest.mark.usefixtures("short_watch_interval")
 async def test_a_resuming_caller_finds_its_own_call_or_gets_a_reason(serve: Serve, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(resuming, "RESUME_S", 0.2)
     served = await serve(slots=2, resume_s=0.2)
     caller = ChaosCaller(served.chat, random.Random(1), CallTally())
-    await caller.dial("", lambda client: taking_over(phone, caller))
+    await caller.dial("", lambda client: taking_over(client, caller))
     for way in WAYS:
         await caller.dial("", partial(lose_then, way, caller=caller))
     await assert_counts_agree(served, caller.tally)
@@ -49,7 +49,7 @@ async def test_a_resuming_caller_finds_its_own_call_or_gets_a_reason(serve: Serv
     )
 
 
-@pytest.mark.usefixtures("quick_watch", "patient_engine")
+@pytest.mark.usefixtures("short_watch_interval", "unpaced_engine")
 async def test_a_caller_gets_the_same_tokens_among_others_as_alone(serve: Serve, tmp_path: Path):
     pytest.importorskip("torch")
     control = ControlCaller(tmp_path, slots=4)
