@@ -5,7 +5,7 @@
     │   ├── TokenMissing       401
     │   ├── TokenInvalid       401
     │   ├── TokenExpired       401
-    │   ├── TokenUsed          401  a call token is good for one call; 1008 if another call took it in this moment
+    │   ├── TokenUsed          401  a call token is good for one call
     │   ├── HostNotAllowed     403  the Host header names another server
     │   ├── OriginNotAllowed   403  a page of another site
     │   └── BodyNotAllowed     413
@@ -195,6 +195,7 @@ class ProtocolError(CallEnded):
     def __init__(self, message: str, close_code: int = 1008) -> None:
         super().__init__(message)
         self.close_code = close_code
+        self.lost_frames = 0  # audio of the same message that was lost, as an `AudioLost` would say
 
 
 class Restarting(CallEnded):
@@ -213,4 +214,4 @@ class EngineFailed(CallEnded):
     drains = False
 
     def __init__(self) -> None:
-        super().__init__("The server failed and ended this call. The fault is ours, please call again.")
+        super().__init__("The server failed and ended this call. This is our fault. Please call again.")

@@ -54,7 +54,7 @@ class Count(StrEnum):
     ROWS_USED = "rows_used", "Of these, rows that held a frame."
     RECORDINGS_CUT = "recordings_cut", "Recordings that ended before their call: disk full, disk slow, or quota."
     PACKETS_CONCEALED = "packets_concealed", "Packets that could not be decoded, each of which was concealed."
-    PAGES_LOST = "pages_lost", "Ogg pages that were lost, by their sequence numbers."
+    PAGES_LOST = "pages_lost", "Corrupt Ogg pages that were skipped."
     MESSAGES_INVALID = "messages_invalid", "Messages that could not be understood and were ignored."
     CONNECTIONS_REFUSED = "connections_refused", "Connections over the limit, closed before any request."
     RECEIVED_BYTES = "received_bytes", "Payload of the messages that clients sent."

@@ -37,7 +37,7 @@ from server.errors import (
 from server.events import AudioOut, Ended, Ready, ServerEvent, TextOut
 from server.logs import call_id
 from server.metrics import Count
-from server.sessions.outbox import KeepAlive, Reply
+from server.sessions.outbox import KeepAlive, Outbox, Reply
 from server.sessions.params import SessionParams
 from server.sessions.session import Session
 
@@ -99,13 +99,13 @@ class Connection:
 
     async def _converse(self, session: Session) -> CallEnded:
         """Read and send until the session's outbox is ended; why it was."""
-        outbox = session.outbox
+        outbox = session.outbox  # this connection's: another one that takes the session over gets its own
         self._dialect.restore(session.wire_state)
         settings, clock = self._service.settings, self._service.clock
         receiver = Receiver(self._socket, self._dialect, settings.max_bytes_per_s, clock)
         async with asyncio.TaskGroup() as tasks:
-            receiving = tasks.create_task(receiver.run(session))
-            sending = tasks.create_task(self._send_all(session, receiver))
+            receiving = tasks.create_task(receiver.run(session, outbox))
+            sending = tasks.create_task(self._send_all(session, outbox, receiver))
             why = await outbox.wait_closed()
             if why.drains:
                 await asyncio.wait({sending}, timeout=DRAIN_TIMEOUT_S)
@@ -113,9 +113,8 @@ class Connection:
             sending.cancel()
         return why
 
-    async def _send_all(self, session: Session, receiver: Receiver) -> None:
+    async def _send_all(self, session: Session, outbox: Outbox, receiver: Receiver) -> None:
         encoder = CODECS[self._dialect.audio_format].make_encoder()
-        outbox = session.outbox
         # A closed socket is not reported here but by the receiver, which knows how it was closed.
         with suppress(ClientClosed):
             while (item := await outbox.next()) is not None:

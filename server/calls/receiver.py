@@ -16,7 +16,7 @@ from server.audio.framing import PACKET_SAMPLES, FrameAssembler
 from server.audio.packet import UndecodablePacket
 from server.clock import Clock
 from server.dialects.dialect import Dialect, Message
-from server.errors import CallEnded, ClientClosed, ConnectionLost, Undecodable
+from server.errors import CallEnded, ClientClosed, ConnectionLost, ProtocolError, Undecodable
 from server.events import AudioIn, AudioLost, InvalidMessage, Skipped, Warned
 from server.metrics import Count
 from server.sessions.outbox import Outbox
@@ -45,9 +45,8 @@ class Receiver:
         self._undecodable = 0  # consecutive packets
         self._warned_at = float("-inf")
 
-    async def run(self, session: Session) -> None:
+    async def run(self, session: Session, outbox: Outbox) -> None:
         """Read until the client leaves, or breaks a rule: then the session's connection ends."""
-        outbox = session.outbox
         try:
             for number in itertools.count(1):
                 message = await self._socket.receive()
@@ -64,7 +63,12 @@ class Receiver:
             session.hang_up(outbox, why.bare())
 
     async def _receive(self, message: Message, session: Session, outbox: Outbox) -> None:
-        for event in self._dialect.decode(message):
+        try:
+            events = self._dialect.decode(message)
+        except ProtocolError as error:
+            self._report_lost(error.lost_frames, session)
+            raise
+        for event in events:
             match event:
                 case AudioIn(packets) if self.is_greeted:
                     session.wire_state = self._dialect.wire_state
@@ -73,8 +77,7 @@ class Receiver:
                 case AudioIn():
                     pass  # from before the greeting: it would stay as lag
                 case AudioLost(frames):
-                    session.counts[Count.PAGES_LOST] += frames
-                    session.send_event(Skipped(frames))
+                    self._report_lost(frames, session)
                 case InvalidMessage(reason):
                     self._warn(reason, session)
 
@@ -98,6 +101,11 @@ class Receiver:
                 session.push_frame(frame)
             if number % _BATCH == 0:
                 await asyncio.sleep(0)
+
+    def _report_lost(self, frames: int, session: Session) -> None:
+        if frames:
+            session.counts[Count.PAGES_LOST] += frames
+            session.send_event(Skipped(frames))
 
     def _warn(self, reason: str, session: Session) -> None:
         session.counts[Count.MESSAGES_INVALID] += 1

@@ -28,7 +28,7 @@ from pydantic_settings import SettingsError
 
 from server.access.policy import AccessPolicy
 from server.calls.service import Service
-from server.dialects.kyutai_protocol import MAX_MESSAGE_BYTES
+from server.dialects import registry
 from server.engine.echo_runner import EchoRunner
 from server.engine.engine import THREAD_NAME as ENGINE_THREAD
 from server.engine.runner import Runner
@@ -208,7 +208,7 @@ def make_server(service: Service, listener: Listener, tls: ssl.SSLContext | None
         create_app(service, policy),
         drain=lambda: service.drain(settings.drain_s),
         failed=service.failed,
-        max_message_bytes=MAX_MESSAGE_BYTES,
+        max_message_bytes=max(dialect.max_message_bytes for dialect in registry.DIALECTS),
         trusted_proxies=settings.trusted_proxy,
         tls=tls,
         token=policy.generated_token,

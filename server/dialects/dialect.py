@@ -36,6 +36,7 @@ class Dialect(Protocol):
 
     path: ClassVar[str]  # of its WebSocket endpoint
     audio_format: ClassVar[AudioFormat]  # of `AudioIn` and `AudioOut`
+    max_message_bytes: ClassVar[int]  # a longer WebSocket message closes the connection before it is decoded
 
     def __init__(self, query: Mapping[str, str]) -> None:
         """Read the request's query. Raises nothing: what is wrong with the choices is found by `sessions/params.py`."""

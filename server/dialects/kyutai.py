@@ -11,8 +11,8 @@ from typing import ClassVar
 
 from server.audio.codecs import AudioFormat
 from server.dialects.dialect import Message, SessionRequest
-from server.dialects.kyutai_protocol import AudioForm, AudioReceived, KyutaiProtocol, Malformed
-from server.errors import Forbidden, ParleyError, Refused
+from server.dialects.kyutai_protocol import MAX_MESSAGE_BYTES, AudioForm, AudioReceived, KyutaiProtocol, Malformed
+from server.errors import Forbidden, ParleyError, ProtocolError, Refused
 from server.events import (
     AudioIn,
     AudioLost,
@@ -38,6 +38,7 @@ class KyutaiDialect:
 
     path: ClassVar[str] = "/api/chat"
     audio_format: ClassVar[AudioFormat] = "opus"
+    max_message_bytes: ClassVar[int] = MAX_MESSAGE_BYTES
 
     def __init__(self, query: Mapping[str, str]) -> None:
         self._wants_events = query.get("events") == "1"
@@ -61,11 +62,13 @@ class KyutaiDialect:
 
     def decode(self, message: Message) -> Sequence[ClientEvent]:
         """What a message means to the session; the kinds that say nothing to a server are ignored."""
-        received = self._protocol.receive(message)
+        try:
+            received = self._protocol.receive(message)
+        except ProtocolError as error:
+            error.lost_frames = self._take_lost_pages()
+            raise
         events: list[ClientEvent] = []
-        lost_pages = self._protocol.lost_pages - self._lost_pages
-        if lost_pages:
-            self._lost_pages += lost_pages
+        if lost_pages := self._take_lost_pages():
             events.append(AudioLost(lost_pages))  # a page is a frame, as a rule
         for item in received:
             match item:
@@ -112,6 +115,11 @@ class KyutaiDialect:
     def refuses_over_http(self, why: ParleyError) -> bool:
         """True for forbidden clients, and where there is no call now for a client that does not understand events."""
         return isinstance(why, Forbidden) or (isinstance(why, Refused) and not self._wants_events)
+
+    def _take_lost_pages(self) -> int:
+        """How many pages were lost since the last call."""
+        before, self._lost_pages = self._lost_pages, self._protocol.lost_pages
+        return self._lost_pages - before
 
     def _metadata(self, data: dict[str, object]) -> list[Message]:
         return [self._protocol.metadata(data)] if self._wants_events else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -92,3 +93,47 @@ async def test_ended_connection_is_freed_without_garbage_collection(serve: Serve
         await wait_until(lambda: not [found for found in gc.get_objects() if isinstance(found, Connection)])
     finally:
         gc.enable()
+
+
+class ScriptedSocket:
+    """A WebSocket request without a socket: what it is sent is kept, and it says what a test tells it to."""
+
+    def __init__(self, service: Service, query: str) -> None:
+        self.sent: list[dict[str, Any]] = []
+        self._incoming = asyncio.Queue[dict[str, Any]]()
+        self._incoming.put_nowait({"type": "websocket.connect"})
+        identity = ClientIdentity(is_operator=True, client_key=None)
+        scope = {"type": "websocket", "query_string": query.encode(), "headers": [], "path": "/", "subprotocols": []}
+        socket = WebSocket({**scope, "identity": identity}, self._incoming.get, self._send)
+        policy = AccessPolicy(service.settings)
+        self.task = asyncio.create_task(Connection(socket, service, policy, KyutaiDialect).run())
+
+    async def _send(self, message: Any) -> None:
+        self.sent.append(message)
+
+    def disconnect(self, code: int) -> None:
+        self._incoming.put_nowait({"type": "websocket.disconnect", "code": code})
+
+    def events(self, kind: str) -> list[dict[str, Any]]:
+        texts = [message["bytes"][1:] for message in self.sent if message.get("bytes", b"")[:1] == b"\4"]
+        return [event for event in map(json.loads, texts) if event["type"] == kind]
+
+
+async def test_two_resumes_at_the_same_moment_take_over_one_after_the_other():
+    service = Service(Settings(model="echo", slots=1), lambda: EchoRunner(1))
+    service.start()
+    await wait_until(lambda: service.status == "ready")
+    lost = ScriptedSocket(service, "events=1")
+    await wait_until(lambda: lost.events("ready"))
+    lost.disconnect(1006)
+    await lost.task
+    query = f"events=1&resume={lost.events('ready')[0]['resume']}"
+    first, second = ScriptedSocket(service, query), ScriptedSocket(service, query)
+    await wait_until(lambda: second.events("ready"))
+    assert b"\0" in [message.get("bytes") for message in second.sent], "the second one is greeted"
+    await first.task
+    assert first.events("end") == [{"type": "end", "reason": "taken_over"}] and not first.events("ready")
+    second.disconnect(1000)
+    await second.task
+    service.stop()
+    assert service.metrics.ended == {"left": 1}

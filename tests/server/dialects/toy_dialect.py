@@ -19,6 +19,7 @@ class ToyDialect:
 
     path: ClassVar[str] = "/toy"
     audio_format: ClassVar[AudioFormat] = "opus"
+    max_message_bytes: ClassVar[int] = 100_000
 
     def __init__(self, query: Mapping[str, str]) -> None:
         self.request = SessionRequest(choices=query)
