@@ -1,4 +1,4 @@
-# Parley's workshop. `make` lists the targets; `make run` and `make test` install what they need.
+# Development commands. `make` lists the targets; `make run` and `make test` install what they need.
 PYTHON ?= python3
 # Where to take PyTorch from, e.g. https://download.pytorch.org/whl/cpu; empty: pip's own index.
 TORCH_INDEX ?=
@@ -71,7 +71,7 @@ check: .venv/installed-dev $(TSC) ## Check format, lint, types (the page's too),
 ops-check: .venv/installed-dev $(PROMETHEUS)/promtool ## Check the alert rules and the dashboard with Prometheus itself
 	PATH="$(PROMETHEUS):$$PATH" $(BIN)/python -m pytest tests/docker/test_dashboard.py tests/docker/test_prometheus.py $(ARGS)
 
-fmt: .venv/installed-dev ## Format, and mend what the linter can mend
+fmt: .venv/installed-dev ## Format, and fix what the linter can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 

@@ -25,7 +25,7 @@ from model.checkpoints.moshi_config import duplex_config
 from model.command_line import DTYPES, add_precision_flags, positive_int, print_to_any_terminal
 from model.errors import ModelError
 from model.execution.stepper import make_stepper
-from model.execution.timing import clocked, without_host
+from model.execution.timing import as_graph, time_runs
 from model.hardware.device import default_dtype, find_device, gpu_of, name_of, refuse_unfit, resolve_slots
 from model.hardware.footprint import work
 from model.hardware.roofline import FRAME_S, step_time
@@ -89,7 +89,7 @@ def measure(
             def step(pcm: torch.Tensor = pcm, active: torch.Tensor = active, frames: int = frames) -> None:
                 stepper.begin(DuplexInputs(pcm), active, COMMON_PLAN, frames)()
 
-            taken_s = clocked(step, device, steps)
+            taken_s = time_runs(step, device, steps)
             planned_s = step_time(work(duplex, kv_dtype, frames), gpu, count).total_s if gpu else None
             yield {
                 "callers": count,
@@ -112,7 +112,7 @@ def _stages_s(duplex: Duplex, state: DuplexState, longest: int) -> dict[str, flo
         "depth": lambda: duplex.depth.generate(column[:, 0, 0], hidden, lambda logits, _: logits.argmax(-1)),
         "decode": lambda: duplex.mimi.decode(column[..., 1 : 1 + config.dep_q], state.decoder, active),
     }
-    timed_s = {name: clocked(without_host(runs[name], device), device, _STAGE_RUNS) for name in STAGES}
+    timed_s = {name: time_runs(as_graph(runs[name], device), device, _STAGE_RUNS) for name in STAGES}
     return {name: float(np.median(stage_s)) for name, stage_s in timed_s.items()}
 
 

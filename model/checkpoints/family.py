@@ -64,7 +64,7 @@ class Checkpoint:
     language_model: Weights
     codec: Weights
     pieces: tuple[str | bytes, ...]  # what each text token shows, see `Tokenizer`
-    sampling: object  # recommended, under the names of Kyutai's `lm_gen_config` (temp, top_k, …); not checked
+    sampling: Mapping[str, object]  # recommended: text_temperature, text_topk, audio_…; values are not checked
 
     @property
     def nbytes(self) -> int:

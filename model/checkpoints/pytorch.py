@@ -36,6 +36,13 @@ _OLD_NAMES = {
 _PROJECTION = re.compile(r"(.*\.self_attn\.)(in|out)_proj[._](weight|weight_scb|lora_[AB]\.weight)")
 _ITEM_BYTES = {"BOOL": 1, "I8": 1, "U8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "F16": 2, "BF16": 2, "F64": 8, "I64": 8}
 
+_SAMPLING_NAMES = {
+    "temp": "audio_temperature",
+    "temp_text": "text_temperature",
+    "top_k": "audio_topk",
+    "top_k_text": "text_topk",
+}  # of lm_gen_config, and ours
+
 
 class PyTorchFamily:
     """See `Family`."""
@@ -79,8 +86,19 @@ class PyTorchFamily:
             read_weights(moshi, depth_sets, lora=_lora(raw, files, depth_sets)),
             read_weights(mimi),
             read_pieces(tokenizer),
-            raw.get("lm_gen_config"),
+            _sampling(raw.get("lm_gen_config")),
         )
+
+
+def _sampling(lm_gen_config: object) -> dict[str, object]:
+    """The recommended sampling defaults by our names; only those that are given."""
+    given = lm_gen_config or {}
+    if not isinstance(given, dict):
+        raise UnsupportedModel("config.json has an lm_gen_config that is not an object.")
+    found = {ours: given[theirs] for theirs, ours in _SAMPLING_NAMES.items() if theirs in given}
+    if given.get("use_sampling") is False:
+        found |= {"text_temperature": 0, "audio_temperature": 0}
+    return found
 
 
 def _lora(raw: dict[str, Any], files: Files, depth_sets: int) -> Lora | None:

@@ -2,8 +2,8 @@
 
 All graphs work on views of one state, between the same input buffers and their own outputs, and share one pool of
 scratch memory, since only one runs at a time. Nothing in a graph depends on what the host knows of the calls: each
-slot's length on the device says how far attention reads, and what callers may choose comes in two plans, the common one
-and one for everything, so that no caller's wish makes the others' steps slow.
+slot's length on the device says how far attention reads. Each size is captured under two sampling plans, the common one
+and a general one, so that one call's options do not slow the others.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class CudaGraphStepper(Generic[InputsT, FrameT]):
         return _Graph(graph, frame)
 
     def _make_exchange(self, frame: FrameT) -> _Exchange[InputsT, FrameT]:
-        # Waiting for the event must leave the core to the event loop, which has everybody's Opus to do.
+        # Waiting for the event must leave the core to the event loop, which encodes Opus for every call.
         done = torch.cuda.Event(blocking=True)
         return _Exchange(_all_pinned(self._inputs), _pinned(self._active), _all_pinned(frame), done)
 

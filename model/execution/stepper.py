@@ -23,6 +23,7 @@ from model.state import fresh_like, put_rows_, row_count, rows, take_rows_, tens
 _MANY_PARAMETERS = 50_000_000
 _FEW_ROWS = 2  # a second row costs less than copying one
 
+# Variance for the Protocol, which `InputsT` and `FrameT` have none of.
 StepInputs = TypeVar("StepInputs", bound=Inputs, contravariant=True)
 StepFrame = TypeVar("StepFrame", bound=Frame, covariant=True)
 
@@ -44,26 +45,26 @@ class Stepper(Protocol[StepInputs, StepFrame]):
         ...
 
 
-def is_small(mode: nn.Module) -> bool:
-    """Whether a step is bound by the calls that it makes on a CPU, and not by what they compute."""
+def is_overhead_bound(mode: nn.Module) -> bool:
+    """Whether a step on a CPU is bound by the overhead of its calls, and not by what they compute."""
     parameters = list(mode.parameters())
     return parameters[0].device.type == "cpu" and sum(p.numel() for p in parameters) < _MANY_PARAMETERS
 
 
-def are_few(used: int, count: int) -> bool:
-    """Whether a small model on a CPU steps `used` of `count` rows by themselves."""
+def should_compact(used: int, count: int) -> bool:
+    """Whether to copy `used` of `count` rows into a smaller batch: only for a model bound by overhead."""
     return count > _FEW_ROWS and 0 < used <= count // 2
 
 
 @torch.inference_mode()
 def make_stepper(mode: Mode[InputsT, FrameT], state: Any, buckets: Sequence[int]) -> Stepper[InputsT, FrameT]:
-    """The fastest there is for this mode on its device; steps will come in `buckets` of so many rows.
+    """Make the fastest stepper for this mode and device. `buckets`: the batch sizes, in rows.
 
     A small model on a CPU gets a single thread, of the whole process: a second one costs more than it gives.
     """
     if next(tensors(state)).is_cuda:
         return CudaGraphStepper(mode, state, buckets)
-    small = is_small(mode)
+    small = is_overhead_bound(mode)
     if small:
         torch.set_num_threads(1)
     return DirectStepper(mode, state, TracedStep(mode, state) if small and mode.has_fixed_shapes else None)
@@ -87,7 +88,7 @@ class DirectStepper(Generic[InputsT, FrameT]):
     def computes(self, active: Tensor) -> int:
         """As `Stepper.computes`."""
         used, count = int(active.count_nonzero()), len(active)
-        return used if self._compact and are_few(used, count) else count
+        return used if self._compact and should_compact(used, count) else count
 
     def begin(self, inputs: InputsT, active: Tensor, plan: SamplingPlan, longest: int) -> Callable[[], FrameT]:
         """As `Stepper.begin`."""

@@ -10,8 +10,8 @@ import torch
 _WARM_UP_RUNS = 3
 
 
-def clocked(run: Callable[[], object], device: torch.device, times: int) -> list[float]:
-    """Seconds of each of so many runs, after a few that do not count."""
+def time_runs(run: Callable[[], object], device: torch.device, times: int) -> list[float]:
+    """Durations in seconds of `times` runs, after three warm-up runs."""
     wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
     taken_s = []
     for _ in range(_WARM_UP_RUNS + times):
@@ -23,8 +23,8 @@ def clocked(run: Callable[[], object], device: torch.device, times: int) -> list
     return taken_s[_WARM_UP_RUNS:]
 
 
-def without_host(run: Callable[[], object], device: torch.device) -> Callable[[], object]:
-    """What does the same as `run` without the host's part in it: on a GPU, a graph."""
+def as_graph(run: Callable[[], object], device: torch.device) -> Callable[[], object]:
+    """On a GPU `run` as a captured CUDA graph; elsewhere `run` itself."""
     if device.type != "cuda":
         return run
     stream = torch.cuda.Stream(device)

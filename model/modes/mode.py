@@ -6,7 +6,7 @@ by this class alone: they hand `Inputs` to `step` and `Frame`s out, and see the 
 What flows in and out differs. Dialogue hears sound and speaks tokens and sound. Speech recognition hears sound, and
 its frames hold text tokens and pauses, no sound. Speech synthesis takes words, which wait in the state until the step
 itself takes them: everything that decides what is said next is a tensor inside the step, since a step is one trace or
-one graph and the host has no say within it. So each mode has an `Inputs` and a `Frame` of its own.
+one graph and the host cannot intervene during it. So each mode has an `Inputs` and a `Frame` of its own.
 """
 
 from __future__ import annotations

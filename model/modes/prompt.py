@@ -1,6 +1,7 @@
-"""What a slot lives through before its call begins: known frames, in one pass of the temporal transformer.
+"""Prefill a slot before its call begins: known frames, in one pass of the temporal transformer.
 
-A slot that was prompted once can be kept and put into others with `state.snapshot` and `state.restore_`.
+A slot that was prompted once can be kept and put into others with `state.snapshot` and `state.restore_`. The server
+does not use this yet.
 """
 
 from __future__ import annotations

@@ -124,7 +124,7 @@ class Admission:
             self._queue.remove(session)
             session.close()
         else:
-            self._free += 1  # commands are applied in order: whoever is promised the slot comes after this
+            self._free += 1  # commands are applied in order: the next session's OpenSession comes after this
             self._submit(CloseSession(session))
         if session.greeted_at is not None:
             self._queue.note_length(self._clock.now() - session.greeted_at)

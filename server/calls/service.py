@@ -69,7 +69,7 @@ class Service:
         self._engine.start()
 
     async def drain(self, grace_s: float) -> None:
-        """Admit nobody, let sessions go on for `grace_s`, then end what is left with a goodbye; bounded."""
+        """Admit no new sessions, wait `grace_s`, then end the rest. Bounded."""
         if self.status == "failed":
             await self.calls.end_all()
         else:

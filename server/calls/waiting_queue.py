@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from server.events import Queued
 from server.sessions.session import Session
 
-_LENGTHS = 256  # the estimate is made from the last so many calls
+_LENGTHS = 256  # number of past calls in the estimate
 
 
 class WaitingQueue:

@@ -107,7 +107,7 @@ class KyutaiProtocol:
         self._writer: OggOpusWriter | None = None
 
     def expect(self, form: AudioForm) -> None:
-        """The peer spoke `form` on another line: it is answered in that until it speaks on this one."""
+        """The peer spoke `form` on the previous connection: answer in it until it speaks on this one."""
         self._expected = form
 
     @property

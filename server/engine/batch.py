@@ -30,7 +30,7 @@ class StepResult:
     computed: int  # how many rows were computed: some runners leave out those that are not active
 
 
-_BUCKET_STEP = 4  # so that few rows of a large batch are stepped for nobody
+_BUCKET_STEP = 4  # so that a large batch has few empty rows
 
 
 def buckets(slots: int) -> list[int]:

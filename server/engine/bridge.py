@@ -35,7 +35,7 @@ class CloseSession:
 
 @dataclass(frozen=True, slots=True)
 class CheckIntegrity:
-    """Check what must hold between ticks, and that these sessions and no others have slots."""
+    """Check what must hold between ticks, and that these sessions and no others have slots. Tests ask for it."""
 
     holders: frozenset[Session]
 

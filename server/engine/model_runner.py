@@ -37,15 +37,15 @@ from server.settings import SLOTS_WITHOUT_GPU, KvCacheDtype, Quantization
 
 DEMO = "demo"
 DEMO_NOTICE = (
-    "Demo model, knows a few dozen phrases; not Moshi. "
-    "The real one, on a 24 GB GPU: "
+    "This demo model knows a few dozen phrases; it is not Moshi. "
+    "To serve Moshi on a 24 GB GPU: "
     "parley serve --model kyutai/moshiko-pytorch-bf16 --quantization int8 --kv-cache-dtype int8"
 )
 _DEMO_CHECKPOINT = files("model.demo") / "checkpoint"
 
 
 @dataclass(frozen=True, slots=True)
-class Spoken:
+class TokenFrame:
     """One step's frame as numpy arrays: that of `StepResult`, and the tokens behind it."""
 
     pcm: NDArray[np.float32]  # [rows, FRAME_SAMPLES]
@@ -87,7 +87,7 @@ def load_runner(
     except ModelError as error:
         raise ModelUnavailable(str(error)) from error
     except BadParameter as error:
-        raise ModelUnavailable(f"Invalid lm_gen_config in the checkpoint's config.json: {error}") from error
+        raise ModelUnavailable(f"Invalid sampling defaults in the checkpoint: {error}") from error
     except RuntimeError as error:  # torch.OutOfMemoryError is one; a CPU's allocator has none of its own
         if not _is_out_of_memory(error):
             raise
@@ -110,7 +110,7 @@ class ModelRunner:
         self._state = duplex.make_state(slots, kv_dtype)
         self._texts = [TextStream(tokenizer) for _ in range(slots)]
         self._params: list[SessionParams | None] = [None] * slots
-        self._frames = np.zeros(slots, np.int64)  # how many each slot has heard
+        self._frame_counts = np.zeros(slots, np.int64)  # how many each slot has heard
         self._plan = COMMON_PLAN  # of most callers, and so warmed up
         self._stepper = make_stepper(duplex, self._state, buckets(slots))
 
@@ -136,26 +136,26 @@ class ModelRunner:
         choices.pad_bonus[slot] = params.pad_mult
         choices.penalty[slot] = params.repetition_penalty
         choices.penalty_span[slot] = params.repetition_penalty_context
-        self._seat(slot, params)
+        self._assign(slot, params)
 
     @torch.inference_mode()
     def stop(self, slot: int) -> None:
         """Clear a slot whose call has ended."""
         clear_row_(self._state, slot)
-        self._seat(slot, None)
+        self._assign(slot, None)
 
     @torch.inference_mode()
     def move(self, source: int, target: int) -> None:
         """Continue a call in another slot."""
         copy_row_(self._state, source, target)
-        text, frames = self._texts[source], self._frames[source]
-        self._seat(target, self._params[source])
-        self._texts[target], self._frames[target] = text, frames
+        text, frames = self._texts[source], self._frame_counts[source]
+        self._assign(target, self._params[source])
+        self._texts[target], self._frame_counts[target] = text, frames
         self.stop(source)
 
-    def _seat(self, slot: int, params: SessionParams | None) -> None:
+    def _assign(self, slot: int, params: SessionParams | None) -> None:
         self._texts[slot] = TextStream(self._tokenizer)
-        self._frames[slot] = 0
+        self._frame_counts[slot] = 0
         self._params[slot] = params
         self._plan = _plan([params for params in self._params if params])
 
@@ -170,16 +170,16 @@ class ModelRunner:
 
         return result
 
-    def speak(self, batch: Batch) -> tuple[Spoken, list[str]]:
+    def speak(self, batch: Batch) -> tuple[TokenFrame, list[str]]:
         """Run one frame for every active row, down to the tokens."""
         frame = self._begin(batch)()
-        said = Spoken(frame.pcm.numpy(), frame.spoken.numpy(), frame.tokens.numpy(), frame.heard.numpy())
+        said = TokenFrame(frame.pcm.numpy(), frame.spoken.numpy(), frame.tokens.numpy(), frame.heard.numpy())
         return said, self._pieces(frame)
 
     def _begin(self, batch: Batch) -> Callable[[], DuplexFrame]:
-        heard = self._frames[: len(batch.active)]
-        longest = int(heard.max())
-        heard += batch.active
+        frame_counts = self._frame_counts[: len(batch.active)]
+        longest = int(frame_counts.max())
+        frame_counts += batch.active
         return self._stepper.begin(
             DuplexInputs(torch.from_numpy(batch.pcm)), torch.from_numpy(batch.active), self._plan, longest
         )

@@ -34,7 +34,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class KeepAlive:
-    """An order to the connection, and no event: send something, as nothing was sent for seconds."""
+    """A command to the connection, not an event: send something, because nothing was sent for seconds."""
 
 
 class Outbox:

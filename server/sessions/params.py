@@ -13,13 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from server.audio.framing import FRAME_S
 from server.errors import BadParameter
 
-_RECOMMENDED = {
-    "temp": "audio_temperature",
-    "temp_text": "text_temperature",
-    "top_k": "audio_topk",
-    "top_k_text": "text_topk",
-}  # the reference's names in config.json, and ours
-
 
 class SessionParams(BaseModel):
     """A client's choices. Defaults are the reference's."""
@@ -55,19 +48,13 @@ class SessionParams(BaseModel):
             raise BadParameter(_sentence(error)) from None
 
     @classmethod
-    def recommended(cls, lm_gen_config: object) -> dict[str, float]:
-        """The sampling defaults in a checkpoint's config.json, by our names. Raises BadParameter."""
-        said = lm_gen_config or {}
-        if not isinstance(said, dict):
-            raise BadParameter("lm_gen_config should be an object.")
-        found = {ours: said[theirs] for theirs, ours in _RECOMMENDED.items() if theirs in said}
-        if said.get("use_sampling") is False:
-            found |= {"text_temperature": 0, "audio_temperature": 0}
+    def recommended(cls, defaults: Mapping[str, object]) -> dict[str, float]:
+        """A checkpoint's sampling defaults, checked. Raises BadParameter."""
         try:
-            checked = cls.model_validate(found)
+            checked = cls.model_validate(defaults)
         except ValidationError as error:
             raise BadParameter(_sentence(error)) from None
-        return {name: getattr(checked, name) for name in found}
+        return {name: getattr(checked, name) for name in defaults}
 
     def at_most(self, seconds: float | None) -> SessionParams:
         """The same choices, for a session that lasts no longer than `seconds`; None: no further limit."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from model.execution.stepper import are_few
+from model.execution.stepper import should_compact
 from server.audio.framing import FRAME_S, FRAME_SAMPLES
 from server.engine.batch import Batch, StepResult
 from server.engine.bridge import OpenSession, Stepped
@@ -43,7 +43,7 @@ class SimulatedModel:
 
     def rows_computed(self, batch: Batch) -> int:
         used, count = int(batch.active.sum()), len(batch.active)
-        return used if self.is_apart and are_few(used, count) else count
+        return used if self.is_apart and should_compact(used, count) else count
 
     def step_s(self, batch: Batch) -> float:
         rows_ms = np.interp(self.rows_computed(batch), [*self.rows_ms], [*self.rows_ms.values()])

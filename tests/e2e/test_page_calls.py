@@ -82,7 +82,7 @@ async def test_echo_call_plays_what_was_said_and_shows_the_true_delay(pages: Bro
 async def test_demo_model_answers_a_question(asking_browser: Browser, serve: StartServer):
     server = await serve()
     page = await open_page(asking_browser, server.url)
-    await expect(page.locator("#notice")).to_contain_text("knows a few dozen phrases; not Moshi")
+    await expect(page.locator("#notice")).to_contain_text("knows a few dozen phrases; it is not Moshi")
     await start(page)
     await expect_live(page)
     await expect(page.get_by_role("log")).to_contain_text("My name is Parley.", timeout=2 * TIMEOUT_MS)

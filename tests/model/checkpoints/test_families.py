@@ -57,7 +57,7 @@ def said(checkpoint: Checkpoint) -> tuple[torch.Tensor, str]:
 def test_a_toy_family_gives_the_tokens_of_the_published_layout(published: Path, toy: Path):
     theirs, ours = find(in_directory(published)), find(in_directory(toy))
     assert ours.config == theirs.config == config_at(toy)
-    assert ours.sampling == {"temp": 0.5}
+    assert ours.sampling == {"audio_temperature": 0.5}
     (tokens, text), (expected, expected_text) = said(ours), said(theirs)
     assert torch.equal(tokens, expected)
     assert text == expected_text

@@ -60,7 +60,7 @@ class ToyFamily:
             Weights("toy", networks["speaker"]),
             Weights("toy", networks["ears"]),
             tuple(json.loads(files.path("words.json").read_text())),
-            {"temp": raw["heat"]},
+            {"audio_temperature": raw["heat"]},
         )
 
 
