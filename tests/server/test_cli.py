@@ -44,7 +44,7 @@ print(*(runner_factory(Settings(model="echo", slots=slots))().slots for slots in
 
 def test_argument_equal_to_a_subcommand_does_not_import_torch():
     done = run_without_torch('main(["load", "http://127.0.0.1:9", "--wav", "plan"])')
-    assert "parley load: plan: there is no such file" in done.stderr
+    assert "parley load: plan: no such file" in done.stderr
     assert "torch" not in done.stderr
 
 
@@ -57,7 +57,7 @@ def test_plan_prints_what_limits_the_slots(capsys: pytest.CaptureFixture[str]):
 def test_help_keeps_the_capitals_of_its_description(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit):
         main(["plan", "--help"])
-    assert "\nSay how many callers a GPU would hold, before you rent it.\n" in capsys.readouterr().out
+    assert "\nEstimate how many calls a GPU can hold.\n" in capsys.readouterr().out
 
 
 def test_serve_help_lists_the_flags_with_their_choices(capsys: pytest.CaptureFixture[str]):
@@ -77,7 +77,7 @@ def test_serve_help_lists_the_flags_with_their_choices(capsys: pytest.CaptureFix
         "--max-waiting",
     ):
         assert flag in shown
-    for choices in ("--device {auto,cpu,cuda,mps}", "--dtype {auto,float32,bfloat16,float16}", "--max-call-s S"):
+    for choices in ("--device {auto,cpu,cuda,mps}", "--dtype {auto,float32,bfloat16,float16}", "--max-call-s SECONDS"):
         assert choices in shown
 
 
@@ -147,4 +147,4 @@ def test_load_report_is_printed_on_a_terminal_without_utf_8(encoding: str):
 def test_error_is_printed_on_an_ascii_terminal():
     done = run_in("ascii", "load", "http://127.0.0.1:9", "--wav", "\u0444.wav")
     assert done.returncode == 2
-    assert done.stderr == "parley load: \\u0444.wav: there is no such file.\n"
+    assert done.stderr == "parley load: \\u0444.wav: no such file.\n"

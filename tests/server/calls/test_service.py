@@ -81,10 +81,10 @@ async def test_queued_sessions_get_slots_in_order_of_arrival():
 async def test_full_server_refuses_clients_that_cannot_wait_and_those_beyond_the_queue():
     async with running_service(TalkingRunner(1), max_waiting=1) as service:
         admitted = [admit(service)[1]]
-        with pytest.raises(ServerFull, match="busy"):
+        with pytest.raises(ServerFull, match="in use"):
             admit(service, events=False)
         admitted.append(admit(service)[1])
-        with pytest.raises(ServerFull, match="line is full"):
+        with pytest.raises(ServerFull, match="queue is full"):
             admit(service)
         assert service.metrics.refused.total() == 2
         for leave in admitted:
@@ -146,7 +146,7 @@ async def test_check_integrity_finds_a_slot_that_is_lost():
         await service.check_integrity()
         stray = Session(SessionParams(), service.clock)
         service._submit(OpenSession(stray))  # past admission, which does not count it
-        with pytest.raises(AssertionError, match="held by others"):
+        with pytest.raises(AssertionError, match="held by other sessions"):
             await service.check_integrity()
         stray.end(ClientClosed("It was never admitted."))
         service._submit(CloseSession(stray))

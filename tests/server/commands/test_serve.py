@@ -33,7 +33,7 @@ async def test_signal_ends_calls_with_1012_and_an_error_message(sig: int):
             await waiting.event("queue")
             running.send_signal(sig)
             for client in (talking, waiting):
-                assert await client.wait_closed() == (1012, "The server is restarting. Call again in a moment.")
+                assert await client.wait_closed() == (1012, "The server is restarting. Please call again in a moment.")
                 assert (await client.event("end"))["reason"] == "restarting"
                 assert "restarting" in client.errors[-1]
         async with asyncio.timeout(TIMEOUT_S):
@@ -139,7 +139,7 @@ async def test_engine_failure_ends_calls_with_1011_and_the_process_with_3(caplog
             assert (await client.event("end"))["reason"] == "engine"
         assert await serving == 3
     errors = [record.message for record in caplog.records if record.levelname == "ERROR"]
-    assert errors == ["the engine's turn failed", "the engine failed"]
+    assert errors == ["engine step failed", "engine failed"]
 
 
 HANGING = """
@@ -170,7 +170,7 @@ async def test_hanging_step_ends_calls_with_1011_and_the_process_with_3():
                     code, reason = await client.wait_closed()
                     assert code == 1011 and "our fault" in reason
             assert await running.wait() == 3
-        assert b"has not ended for 10 s" in await running.stderr.read()
+        assert b"did not end within 10 s" in await running.stderr.read()
     finally:
         if running.returncode is None:
             running.kill()

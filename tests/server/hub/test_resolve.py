@@ -51,7 +51,7 @@ def test_repository_name_and_revision_reach_the_hub(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("name", ["hf://", "hf://other", "hf://other/repo", "hf://other/repo/", "hf:///repo/file"])
 def test_incomplete_hf_url_is_an_error(tmp_path: Path, name: str):
-    with pytest.raises(ModelUnavailable, match=f"names a file {name}, which is not"):
+    with pytest.raises(ModelUnavailable, match=f"names a file {name}, which does not have the form"):
         resolver(str(tmp_path))(name)
 
 
@@ -68,12 +68,12 @@ def error(kind: type[Exception]) -> Exception:
         (errors.GatedRepoError, "gated.*HF_TOKEN"),
         (errors.RepositoryNotFoundError, "no repository a/b.*HF_TOKEN"),
         (errors.RevisionNotFoundError, "no revision v9"),
-        (errors.LocalEntryNotFoundError, "not on this machine"),
-        (errors.HfHubHTTPError, "can't be downloaded: no$"),
-        (OSError, "can't be downloaded: no$"),
-        (RuntimeError, "can't be downloaded: no$"),
-        (errors.HFValidationError, "can't be downloaded: no$"),
-        (ConnectError, "can't be downloaded: no$"),
+        (errors.LocalEntryNotFoundError, "not in the cache"),
+        (errors.HfHubHTTPError, "cannot be downloaded: no$"),
+        (OSError, "cannot be downloaded: no$"),
+        (RuntimeError, "cannot be downloaded: no$"),
+        (errors.HFValidationError, "cannot be downloaded: no$"),
+        (ConnectError, "cannot be downloaded: no$"),
     ],
 )
 def test_each_hub_error_is_a_one_line_error(monkeypatch: pytest.MonkeyPatch, raised: type[Exception], message: str):
@@ -90,7 +90,7 @@ def test_hub_error_without_a_message_is_named_by_its_class(monkeypatch: pytest.M
         raise TimeoutError
 
     monkeypatch.setattr(hub, "hf_hub_download", download)
-    with pytest.raises(ModelUnavailable, match=r"can't be downloaded: TimeoutError$"):
+    with pytest.raises(ModelUnavailable, match=r"cannot be downloaded: TimeoutError$"):
         resolver("a/b")("config.json")
 
 

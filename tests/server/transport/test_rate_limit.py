@@ -48,4 +48,4 @@ async def test_call_of_a_flooding_client_ends_with_1008(serve: Serve, message: b
                 await client.socket.send(message)
         assert (await client.wait_closed())[0] == 1008
         assert client.events[-1] == {"type": "end", "reason": "flood"}
-        assert "any voice" in client.errors[-1]
+        assert "Rate limit" in client.errors[-1]
