@@ -9,6 +9,7 @@ from typing import Any
 import celpy
 import pytest
 import yaml
+from celpy.adapter import json_to_cel
 
 SCALING = Path(__file__).parents[2] / "docker" / "kubernetes" / "scaling.yaml"
 MANIFESTS = {manifest["kind"]: manifest for manifest in yaml.safe_load_all(SCALING.read_text())}
@@ -28,7 +29,7 @@ POD = {
 
 def holds(expression: str, **variables: Any) -> bool:
     environment = celpy.Environment()
-    activation = {name: celpy.json_to_cel(value) for name, value in variables.items()}
+    activation = {name: json_to_cel(value) for name, value in variables.items()}
     return bool(environment.program(environment.compile(expression)).evaluate(activation))
 
 
