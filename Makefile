@@ -2,6 +2,9 @@
 PYTHON ?= python3
 # Where to take PyTorch from, e.g. https://download.pytorch.org/whl/cpu; empty: pip's own index.
 TORCH_INDEX ?=
+# What pip is asked for PyTorch. It alone has no hash here, since its build for CPUs, for each CUDA and each index differs;
+# for the one of the image: make run TORCH="--no-deps --require-hashes -r docker/requirements/torch-cuda.txt"
+TORCH ?= torch==2.13.0
 # Where the demo model is trained: data, codes and saves, a few gigabytes.
 DEMO ?= build/demo
 # The Python of a GPU machine, for test-gpu.
@@ -20,6 +23,8 @@ TSC := .venv/typescript-$(TYPESCRIPT)/node_modules/typescript/bin/tsc
 MANIFESTS := $(filter-out %/kustomization.yaml,$(wildcard docker/kubernetes/*.yaml))
 OLDEST_KUBERNETES := 1.31
 PROMETHEUS := $(shell command -v promtool >/dev/null && dirname "$$(command -v promtool)" || echo $(CURDIR)/.venv/prometheus/usr/bin)
+# Whole locks with hashes, so nothing is resolved. opuslib has no wheel: the locked setuptools makes one of it.
+LOCKED := $(BIN)/pip install --no-deps --no-build-isolation --require-hashes
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # Install Debian packages, and only those that are missing.
 apt = dpkg -s $(1) >/dev/null 2>&1 || { $(SUDO) apt-get update -q && \
@@ -30,7 +35,7 @@ can_compile := import shutil, sys, sysconfig as python; from pathlib import Path
 	sys.exit(not (shutil.which("gcc") and Path(python.get_path("include"), "Python.h").exists()))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-gpu gpu-check check ops-check fmt bench fuzz chaos soak demo-model demo-eval image image-check sbom lock fleet-check
+.PHONY: help setup run test test-gpu gpu-check check ops-check fmt bench fuzz chaos soak demo-model demo-eval image image-check sbom lock lock-images fleet-check
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-11s %s\n", $$1, $$2}'
@@ -88,8 +93,11 @@ image: ## Build the container image parley:cuda (VARIANT=cpu: with the demo mode
 sbom: image ## List what is in the image, and under which licences, into build/sbom
 	$(DOCKER) build --build-arg IMAGE=parley:$(VARIANT) --file docker/sbom.Dockerfile --output type=local,dest=build/sbom docker
 
-lock: .venv/installed-dev ## Pin what the image installs, from pyproject.toml
-	$(BIN)/python docker/lock.py
+lock: .venv/installed-dev ## Pin what the image and `make run` install, from pyproject.toml (ARGS=--upgrade: the newest)
+	$(BIN)/python docker/lock.py $(ARGS)
+
+lock-images: .venv/bin/python ## Pin the images of Compose and Kubernetes by digest, with docker or skopeo
+	$(BIN)/python docker/lock_images.py
 
 image-check: .venv/installed-dev ## Build the CPU image without Docker, run it closed up, call it, stop it (as root, on Debian)
 	@$(call apt,buildah podman runc debootstrap)
@@ -122,19 +130,22 @@ demo-eval: .venv/installed-dev ## Measure the demo model on what it never heard,
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { $(call apt,python3-venv); }
 	$(PYTHON) -m venv .venv
 
-.venv/installed: .venv/bin/python pyproject.toml
+.venv/installed: .venv/bin/python pyproject.toml docker/requirements/python.txt
 	@$(PYTHON) -c 'import ctypes.util, sys; sys.exit(not ctypes.util.find_library("opus"))' || { $(call apt,libopus0); }
 	@! command -v nvidia-smi >/dev/null || $(PYTHON) -c '$(can_compile)' || { $(call apt,gcc libc6-dev python3-dev); }
-	$(if $(TORCH_INDEX),$(BIN)/pip install --index-url $(TORCH_INDEX) torch==2.13.0,)
-	$(BIN)/pip install --editable .
+	sed -n '/^setuptools==/,/[^\\]$$/p' docker/requirements/python.txt > .venv/setuptools.txt
+	$(LOCKED) -r .venv/setuptools.txt
+	$(LOCKED) -r docker/requirements/python.txt
+	$(BIN)/pip install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
+	$(BIN)/pip install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .venv/installed-dev: .venv/installed
-	$(BIN)/pip install --editable '.[dev,demo]'
+	$(BIN)/pip install --no-build-isolation --editable '.[dev,demo]'
 	@touch $@
 
 .venv/installed-fuzz: .venv/installed-dev
-	$(BIN)/pip install --editable '.[fuzz]'
+	$(BIN)/pip install --no-build-isolation --editable '.[fuzz]'
 	@touch $@
 
 $(PROMETHEUS)/promtool: | .venv/bin/python

@@ -14,6 +14,7 @@ from tests.bench import (
     batching_wait,
     callers,
     echo,
+    floods,
     frame,
     load_tester,
     loading,
@@ -38,6 +39,7 @@ PARTS: dict[str, Callable[[Workbench], BenchPart]] = {
     "load-tester": load_tester.measure,
     "batching-wait": batching_wait.measure,
     "page": page.measure,
+    "floods": floods.measure,
 }
 ARTIFACTS = ROOT / "artifacts"
 

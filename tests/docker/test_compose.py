@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from server.settings import Settings
 
 DOCKER = Path(__file__).parents[2] / "docker"
 COMPOSE = yaml.safe_load((DOCKER / "compose.yaml").read_text())
+PROMETHEUS = yaml.safe_load((DOCKER / "prometheus" / "prometheus.yml").read_text())
 SERVERS: dict[str, Any] = {name: it for name, it in COMPOSE["services"].items() if name.startswith("gpu")}
 
 
@@ -56,16 +60,33 @@ def test_the_services_that_calls_pass_through_stop_after_the_servers() -> None:
     assert services["balancer"]["stop_grace_period"] == SERVERS["gpu0"]["stop_grace_period"]
 
 
-def test_read_only_services_get_secrets_only_from_files() -> None:
-    """Compose copies other secrets into the root filesystem, which fails if that is read-only."""
-    for service in COMPOSE["services"].values():
-        if service.get("read_only"):
-            assert all("file" in COMPOSE["secrets"][name] for name in service.get("secrets", []))
+@pytest.mark.parametrize("name", COMPOSE["services"])
+def test_every_service_is_restricted(name: str) -> None:
+    service = COMPOSE["services"][name]
+    assert service["read_only"] and service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service.get("cap_add", []) == (["NET_BIND_SERVICE"] if name == "https" else [])
+    assert not service.get("privileged") and "/var/run/docker.sock" not in str(service.get("volumes"))
+    # Compose copies secrets into the root filesystem, which fails if that is read-only, unless they come from a file.
+    assert all("file" in COMPOSE["secrets"][secret] for secret in service.get("secrets", []))
 
 
-def test_mounted_files_exist_and_images_are_pinned() -> None:
+def test_prometheus_reads_the_token_that_its_entry_point_writes(tmp_path: Path) -> None:
+    """Run with a Prometheus that shows its arguments, in a directory that stands for /tmp."""
+    shell, option, script = COMPOSE["services"]["prometheus"]["entrypoint"]
+    [job] = [it for it in PROMETHEUS["scrape_configs"] if "authorization" in it]
+    token = tmp_path / Path(job["authorization"]["credentials_file"]).name
+    (tmp_path / "prometheus").write_text('#!/bin/sh\necho "$PARLEY_TOKEN" "$@"\n')
+    (tmp_path / "prometheus").chmod(0o755)
+    script = script.replace("$$", "$").replace("/tmp/", f"{tmp_path}/")
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PARLEY_TOKEN": "it's $one %s"}
+    done = subprocess.run([shell, option, script], env=environment, capture_output=True, text=True, check=True)
+    assert token.read_text() == "it's $one %s"
+    assert token.stat().st_mode & 0o077 == 0
+    assert done.stdout.split() == ["--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/prometheus"]
+
+
+def test_mounted_files_exist() -> None:
     for service in COMPOSE["services"].values():
         for source in (volume.split(":")[0] for volume in service.get("volumes", [])):
             assert source in COMPOSE["volumes"] or (DOCKER / source).exists(), source
-        if not service["image"].startswith("parley:"):
-            assert re.search(r":v?\d+\.\d+\.\d+", service["image"]), service["image"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,34 @@ def test_pods_meet_the_restricted_standard(pod: dict[str, Any]) -> None:
         security = container["securityContext"]
         assert not security["allowPrivilegeEscalation"] and security["readOnlyRootFilesystem"]
         assert security["capabilities"] == {"drop": ["ALL"]}
-        assert re.fullmatch(r"parley|docker\.io/library/[a-z]+:\d+\.\d+[0-9a-z.-]*", container["image"])
+        assert re.fullmatch(
+            r"parley|docker\.io/library/[a-z]+:\d+\.\d+\.\d+[0-9a-z.-]*(@sha256:[0-9a-f]{64})?", container["image"]
+        )
+
+
+def egress(component: str) -> list[dict[str, Any]]:
+    """What NetworkPolicies allow a component to connect to."""
+    policies = [m["spec"] for m in MANIFESTS if m["kind"] == "NetworkPolicy"]
+    own = [p for p in policies if p["podSelector"].get("matchLabels") == {"app.kubernetes.io/component": component}]
+    assert own and all("Egress" in policy["policyTypes"] for policy in own)
+    return [rule for policy in own for rule in policy["egress"]]
+
+
+def test_a_pod_connects_only_to_what_a_policy_allows() -> None:
+    denied = named("NetworkPolicy", "parley-default-deny")
+    assert denied["podSelector"] == {} and denied["policyTypes"] == ["Ingress", "Egress"] and "egress" not in denied
+    for pod in pods():
+        for rule in egress(pod["metadata"]["labels"]["app.kubernetes.io/component"]):
+            assert rule["ports"]
+            assert "to" in rule or {port["port"] for port in rule["ports"]} == {53}
+
+
+def test_the_deletion_cost_job_connects_to_the_servers_and_to_private_addresses_only() -> None:
+    peers = [peer for rule in egress("deletion-cost") for peer in rule["to"]]
+    blocks = [peer["ipBlock"]["cidr"] for peer in peers if "ipBlock" in peer]
+    assert blocks and all(ip_network(block).is_private and ip_network(block).prefixlen >= 8 for block in blocks)
+    servers = {"podSelector": {"matchLabels": {"app.kubernetes.io/component": "server"}}}
+    assert [peer for peer in peers if "ipBlock" not in peer] == [servers]
 
 
 def test_a_pod_waits_for_its_longest_call() -> None:
