@@ -209,7 +209,6 @@ def make_server(service: Service, listener: Listener, tls: ssl.SSLContext | None
         drain=lambda: service.drain(settings.drain_s),
         failed=service.failed,
         max_message_bytes=MAX_MESSAGE_BYTES,
-        trusted_proxies=settings.trusted_proxy,
         tls=tls,
         token=policy.generated_token,
     )
