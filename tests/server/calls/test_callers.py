@@ -152,11 +152,12 @@ async def test_resumed_call_gets_no_fresh_burst(serve: Serve):
             is_over = partial(_is_received, served, sounds * 100 * len(message))
             await wait_until(is_over)
             if not served.service.running:
+                await client.wait_closed()
+                assert (await client.event("end"))["reason"] == "flood"
                 break
             client.abort()
         url = f"{served.chat}?events=1&resume={token}"
-    await client.wait_closed()
-    assert (await client.event("end"))["reason"] == "flood" and sounds == 3, "a resumption brought a fresh burst"
+    assert sounds == 3, "a resumption brought a fresh burst"
 
 
 def _is_received(served: RunningServer, expected_bytes: int) -> bool:
