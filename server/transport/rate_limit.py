@@ -12,7 +12,7 @@ from server.errors import RateLimited
 
 BURST_S = 16.0  # what a stalled network held back may arrive at once
 MESSAGE_BYTES = 128  # charged for each message or packet besides its own bytes
-SOUND_S_PER_S = 2.0  # a microphone sends one; the burst is twice as long as that of bytes
+SOUND_S_PER_S = 1.5  # a microphone sends one, and a burst is 24 s of it
 
 
 class RateLimiter:
