@@ -163,7 +163,11 @@ class Settings(BaseSettings):
         _RECORDING, "PATH", "directory to record calls into, of clients that ask for it", default=None
     )
     record_gb: float = _setting(
-        _RECORDING, "GB", "total size limit; recording stops when it is reached", default=10, gt=0
+        _RECORDING,
+        "GB",
+        "size limit of all recordings; at it, at 20,000 recordings or at 80 at once, no other begins",
+        default=10,
+        gt=0,
     )
     record_days: float = _setting(_RECORDING, "DAYS", "age at which recordings are deleted", default=30, gt=0)
 

@@ -35,7 +35,7 @@ from server.events import Draining
 from server.metrics import Count, Metrics
 from server.sessions.outbox import KeepAlive
 from server.sessions.params import SessionParams
-from server.sessions.recording import make_recorder
+from server.sessions.recorder import make_recorder
 from server.sessions.session import Session, SessionState
 from server.settings import Settings
 from server.transport.rate_limit import RateLimiter
@@ -133,6 +133,7 @@ class CallRegistry:
         if self._recorder and session.params.record:
             about = {"model": model, "seed": session.params.text_seed}
             session.recording = self._recorder.begin(session.id, about)
+            session.counts[Count.RECORDINGS_REFUSED] += session.recording is None
         session.open(self._tokens.issue(session) if session.resume_s else None)
 
     def rate_limiter(self, session: Session) -> RateLimiter:

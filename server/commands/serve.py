@@ -35,7 +35,7 @@ from server.engine.runner import Runner
 from server.http.app import create_app
 from server.logs import set_log_format
 from server.metrics import Count
-from server.sessions.recording import CannotRecord
+from server.sessions.recorder import CannotRecord
 from server.settings import SLOTS_WITHOUT_GPU, Settings, unknown_variables
 from server.transport.listener import ConnectionLimiter, Listener, listen, raise_open_files_limit
 from server.transport.server import GracefulServer
