@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import Any
@@ -10,13 +11,15 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from server.calls.callers import Callers
+from server.calls.receiver import Receiver
+from server.dialects.kyutai import KyutaiDialect
 from server.dialects.kyutai_protocol import AudioForm
 from server.errors import RateLimited, TooManyCalls
 from server.metrics import Count
 from server.sessions.params import SessionParams
 from server.sessions.session import Session
 from server.settings import Settings
-from server.transport.rate_limit import BURST_S, SOUND_S_PER_S
+from server.transport.rate_limit import BURST_S, SOUND_S_PER_S, RateLimiter
 from tests.fakes import FakeClock
 from tests.server.chat_client import open_chat, wait_until
 from tests.server.conftest import RunningServer, Serve
@@ -163,3 +166,16 @@ async def test_resumed_call_gets_no_fresh_burst(serve: Serve):
 def _is_received(served: RunningServer, expected_bytes: int) -> bool:
     """Whether all of it was read, or the call was ended before."""
     return served.service.counts[Count.RECEIVED_BYTES] >= expected_bytes or not served.service.running
+
+
+async def test_long_packets_leave_the_event_loop_to_others():
+    clock = FakeClock()
+    session = Session(SessionParams(), clock)
+    session.open()
+    receiver = Receiver(None, KyutaiDialect({}), RateLimiter(1e9, clock), clock)  # type: ignore[arg-type]
+    decoding = asyncio.create_task(receiver._decode([LONG_PACKET] * 40, session, session.outbox))
+    turns = 0
+    while not decoding.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns >= 40, "more than 120 ms of sound were decoded in one turn of the loop"
