@@ -15,6 +15,7 @@ from server.addresses import client_key, is_in, is_ip_address, is_local, network
 from server.errors import ForwardedInvalid
 
 _SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}  # as proxies say it, and of a WebSocket
+_BLANKS = " \t"  # around a hop, RFC 9110 §5.6.3
 _LOOPBACK_BEHIND_PROXY = "loopback behind a proxy"
 
 
@@ -37,7 +38,8 @@ class TrustedProxies:
         if scheme in _SCHEMES:
             is_socket = scope["type"] == "websocket"
             scope["scheme"] = _SCHEMES[scheme] if is_socket else scheme.replace("ws", "http")
-        hops = [hop.strip() for line in headers.getlist("x-forwarded-for") for hop in line.split(",") if hop.strip()]
+        lines = headers.getlist("x-forwarded-for")
+        hops = [hop.strip(_BLANKS) for line in lines for hop in line.split(",") if hop.strip(_BLANKS)]
         if not hops:
             return client_key(peer)
         address, port = self._client(hops)

@@ -12,7 +12,7 @@ PROXIES = TrustedProxies(["127.0.0.1", "::1", "10.0.0.0/8"])
 
 
 def scope(peer: str, *forwarded: str, proto: str = "") -> Scope:
-    headers = [(b"x-forwarded-for", line.encode()) for line in forwarded]
+    headers = [(b"x-forwarded-for", line.encode("latin-1")) for line in forwarded]
     if proto:
         headers.append((b"x-forwarded-proto", proto.encode()))
     return {"type": "http", "scheme": "http", "client": (peer, 1234), "headers": headers}
@@ -43,7 +43,9 @@ def test_client_is_the_last_hop_that_is_no_proxy(peer: str, forwarded: list[str]
     assert PROXIES.resolve(scope(peer, *forwarded)) == key
 
 
-@pytest.mark.parametrize("hop", ["unknown", "localhost", "203.0.113.7.8", "203.0.113.7, _hidden", "[::1", "1:2:3"])
+@pytest.mark.parametrize(
+    "hop", ["unknown", "localhost", "203.0.113.7.8", "203.0.113.7, _hidden", "[::1", "1:2:3", "\xa0"]
+)
 def test_client_that_is_no_address_is_refused(hop: str):
     with pytest.raises(ForwardedInvalid):
         PROXIES.resolve(scope("127.0.0.1", hop))
