@@ -8,6 +8,7 @@
     │   ├── TokenUsed          401  a call token is good for one call
     │   ├── HostNotAllowed     403  the Host header names another server
     │   ├── OriginNotAllowed   403  a page of another site
+    │   ├── ForwardedInvalid   400  a trusted proxy's header names no address
     │   └── BodyNotAllowed     413
     ├── Refused                no session for now: HTTP 503 before the upgrade, close 1013 after it
     │   ├── ServerFull
@@ -87,6 +88,11 @@ class HostNotAllowed(Forbidden):
 class OriginNotAllowed(Forbidden):
     code = "origin"
     http_status = 403
+
+
+class ForwardedInvalid(Forbidden):
+    code = "forwarded"
+    http_status = 400
 
 
 class BodyNotAllowed(Forbidden):

@@ -53,6 +53,7 @@ class Count(StrEnum):
     ROWS_COMPUTED = "rows_computed", "Rows of the batch that steps computed, used or not."
     ROWS_USED = "rows_used", "Of these, rows that held a frame."
     RECORDINGS_CUT = "recordings_cut", "Recordings that ended before their call: disk full, disk slow, or quota."
+    RECORDINGS_REFUSED = "recordings_refused", "Recordings that did not begin: quota, or as many as there may be."
     PACKETS_CONCEALED = "packets_concealed", "Packets that could not be decoded, each of which was concealed."
     PAGES_LOST = "pages_lost", "Corrupt Ogg pages that were skipped."
     MESSAGES_INVALID = "messages_invalid", "Messages that could not be understood and were ignored."

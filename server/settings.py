@@ -101,7 +101,12 @@ class Settings(BaseSettings):
         _CALLS, "SECONDS", "disconnect a client that reads nothing for SECONDS", default=10, gt=0
     )
     resume_s: float = _setting(
-        _CALLS, "SECONDS", "keep a call for a client that lost its connection; 0: do not", default=20, ge=0, le=3600
+        _CALLS,
+        "SECONDS",
+        "keep a call for a client that lost its connection, for SECONDS and a tenth of its length in all; 0: do not",
+        default=20,
+        ge=0,
+        le=3600,
     )
 
     token: SecretStr | None = _setting(
@@ -138,7 +143,7 @@ class Settings(BaseSettings):
     max_calls_per_caller: int = _setting(
         _LIMITS,
         "N",
-        "calls at once from one address, or for one sub of call tokens; localhost is exempt",
+        "calls at once, parked ones too, of one address, IPv6 /64 or sub of call tokens; localhost is exempt",
         default=4,
         ge=1,
     )
@@ -149,7 +154,7 @@ class Settings(BaseSettings):
     max_bytes_per_s: int = _setting(
         _LIMITS,
         "N",
-        "bytes per second that a client may send over time; Opus needs 3,000 to 16,000",
+        "bytes per second that a call may send over time; Opus needs 3,000 to 16,000",
         default=128_000,
         ge=1000,
     )
@@ -158,7 +163,11 @@ class Settings(BaseSettings):
         _RECORDING, "PATH", "directory to record calls into, of clients that ask for it", default=None
     )
     record_gb: float = _setting(
-        _RECORDING, "GB", "total size limit; recording stops when it is reached", default=10, gt=0
+        _RECORDING,
+        "GB",
+        "size limit of all recordings; at it, at 20,000 recordings or at 80 at once, no other begins",
+        default=10,
+        gt=0,
     )
     record_days: float = _setting(_RECORDING, "DAYS", "age at which recordings are deleted", default=30, gt=0)
 

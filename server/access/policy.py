@@ -8,12 +8,12 @@ from typing import NoReturn
 from starlette.datastructures import Headers, QueryParams
 from starlette.types import Scope
 
-from server.access.call_limits import CallLimiter
 from server.access.call_tokens import CallToken, CallTokens
+from server.access.forwarded import TrustedProxies
 from server.access.hosts import ANY, HostPolicy, OriginPolicy
 from server.access.identity import ClientIdentity
 from server.access.tokens import generate_token, is_same, take_token
-from server.addresses import client_key, is_local
+from server.addresses import is_local
 from server.errors import TokenInvalid, TokenMissing
 from server.settings import Settings
 
@@ -35,7 +35,7 @@ class AccessPolicy:
         self.framed_by = () if ANY in settings.allowed_origin else settings.allowed_origin
         self._hosts = HostPolicy(settings.host, settings.allowed_host)
         self._origins = OriginPolicy(settings.allowed_origin)
-        self._call_limiter = CallLimiter(settings.max_calls_per_caller)
+        self._proxies = TrustedProxies(settings.trusted_proxy)
 
     def identify(self, scope: Scope) -> ClientIdentity:
         """Who sends this request, if it may be answered.
@@ -44,12 +44,12 @@ class AccessPolicy:
         """
         headers, path = Headers(scope=scope), scope["path"]
         shown = take_token(scope)
+        key = self._proxies.resolve(scope)
         if not self._calls_need_token and path not in _PROBES:
             self._hosts.check(headers.get("host"))
         self._origins.check(headers.get("origin"), headers.get("host"), scope["scheme"])
         # A used or expired token may be shown to resume a call. `acquire` judges whether this one does.
         may_resume = scope["type"] == "websocket" and "resume" in QueryParams(scope["query_string"])
-        address = scope["client"][0] if scope.get("client") else ""
         is_operator = self._token is None or bool(shown and is_same(shown, self._token))
         call_token = None
         if path == METRICS and not is_operator:
@@ -60,16 +60,13 @@ class AccessPolicy:
             key = None
         elif call_token and call_token.sub:
             key = f"sub {call_token.sub}"
-        else:
-            key = client_key(address)
         return ClientIdentity(is_operator, key, call_token)
 
     def acquire(self, identity: ClientIdentity, resumes: bool) -> ExitStack:
-        """Permission for a call, held until the block is left. Raises TooManyCalls, TokenUsed or TokenExpired."""
+        """Use up a call token, unless the block raises Refused. Raises TokenUsed or TokenExpired."""
         with ExitStack() as held:
             if identity.call_token and self._call_tokens and not resumes:
                 held.enter_context(self._call_tokens.use(identity.call_token))
-            held.enter_context(self._call_limiter.acquire(identity.client_key, resumes))
             return held.pop_all()
 
     def _read_call_token(self, shown: str | None, may_resume: bool) -> CallToken:

@@ -32,7 +32,6 @@ from server.errors import (
     Refused,
     TokenExpired,
     TokenUsed,
-    TooManyCalls,
 )
 from server.events import AudioOut, Ended, Ready, ServerEvent, TextOut
 from server.logs import call_id
@@ -77,7 +76,7 @@ class Connection:
         try:
             admission = self._admission()
             permit = self._policy.acquire(self._identity, resumes=request.resume_token is not None)
-        except (BadParameter, TooManyCalls, TokenExpired, TokenUsed) as error:
+        except (BadParameter, TokenExpired, TokenUsed) as error:
             self._service.calls.note_refusal(error)
             raise
         with permit:
@@ -95,14 +94,15 @@ class Connection:
         if request.resume_token is not None:
             return calls.resume(request.resume_token)
         params = SessionParams.from_query({**self._service.card.params, **request.choices})
-        return calls.admit(params.at_most(self._identity.max_call_s), request.may_wait)
+        identity = self._identity
+        return calls.admit(params, request.may_wait, identity.client_key, identity.max_call_s)
 
     async def _converse(self, session: Session) -> CallEnded:
         """Read and send until the session's outbox is ended; why it was."""
         outbox = session.outbox  # this connection's: another one that takes the session over gets its own
         self._dialect.restore(session.wire_state)
-        settings, clock = self._service.settings, self._service.clock
-        receiver = Receiver(self._socket, self._dialect, settings.max_bytes_per_s, clock)
+        rate_limiter = self._service.calls.rate_limiter(session)
+        receiver = Receiver(self._socket, self._dialect, rate_limiter, self._service.clock)
         async with asyncio.TaskGroup() as tasks:
             receiving = tasks.create_task(receiver.run(session, outbox))
             sending = tasks.create_task(self._send_all(session, outbox, receiver))

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from starlette.websockets import WebSocket
 
 from server.audio.codecs import CODECS
-from server.audio.framing import PACKET_SAMPLES, FrameAssembler
+from server.audio.framing import FRAME_SAMPLES, PACKET_SAMPLES, SAMPLE_RATE_HZ, FrameAssembler
 from server.audio.packet import UndecodablePacket
 from server.clock import Clock
 from server.dialects.dialect import Dialect, Message
@@ -25,7 +25,8 @@ from server.transport.rate_limit import RateLimiter
 
 WARN_EVERY_S = 1.0
 MAX_UNDECODABLE = 50  # consecutive packets: one second
-_BATCH = 8  # messages read, or packets of one message decoded, before other tasks get their turn
+_BATCH = 8  # messages read before other tasks get their turn
+_BATCH_SAMPLES = 2 * FRAME_SAMPLES  # decoded before they do, in one message or several
 _NO_CLOSE_CODE = (1005, 1006)  # RFC 6455 §7.4.1; also where there was no close frame at all
 _APPLICATION_CLOSE_CODES = 3000  # and up, RFC 6455 §7.4.2: a client's own, which says nothing of leaving for good
 
@@ -33,16 +34,17 @@ _APPLICATION_CLOSE_CODES = 3000  # and up, RFC 6455 §7.4.2: a client's own, whi
 class Receiver:
     """Reads one socket to its end, or to the call's. Audio counts from when the client `is_greeted`."""
 
-    def __init__(self, socket: WebSocket, dialect: Dialect, max_bytes_per_s: int, clock: Clock) -> None:
+    def __init__(self, socket: WebSocket, dialect: Dialect, rate_limiter: RateLimiter, clock: Clock) -> None:
         self.is_greeted = False
         self._socket = socket
         self._dialect = dialect
         self._clock = clock
-        self._rate_limiter = RateLimiter(max_bytes_per_s, clock)
+        self._rate_limiter = rate_limiter
         self._codec = CODECS[dialect.audio_format]
         self._decoder = self._codec.make_decoder()
         self._assembler = FrameAssembler()
         self._undecodable = 0  # consecutive packets
+        self._samples_in_turn = 0  # decoded since other tasks had their turn
         self._warned_at = float("-inf")
 
     async def run(self, session: Session, outbox: Outbox) -> None:
@@ -72,7 +74,7 @@ class Receiver:
             match event:
                 case AudioIn(packets) if self.is_greeted:
                     session.wire_state = self._dialect.wire_state
-                    self._rate_limiter.spend(len(packets) - 1, 0)
+                    self._rate_limiter.spend(len(packets) - 1, 0)  # of sound, each is charged before it is decoded
                     await self._decode(packets, session, outbox)
                 case AudioIn():
                     pass  # from before the greeting: it would stay as lag
@@ -82,9 +84,12 @@ class Receiver:
                     self._warn(reason, session)
 
     async def _decode(self, packets: Sequence[bytes], session: Session, outbox: Outbox) -> None:
-        for number, packet in enumerate(packets, start=1):
+        for packet in packets:
+            samples = self._codec.packet_samples(packet) or PACKET_SAMPLES
+            await self._take_turns(samples)
             if outbox.ended:  # meanwhile; the session may go on over another socket
                 return
+            self._rate_limiter.spend(0, 0, samples / SAMPLE_RATE_HZ)
             try:
                 pcm = self._decoder.decode(packet)
                 self._undecodable = 0
@@ -96,11 +101,16 @@ class Receiver:
                         f"{MAX_UNDECODABLE} consecutive packets could not be decoded as Opus. The call was ended."
                     )
                     raise Undecodable(sentence) from error
-                pcm = self._decoder.conceal(self._codec.packet_samples(packet) or PACKET_SAMPLES)
+                pcm = self._decoder.conceal(samples)
             for frame in self._assembler.push(pcm):
                 session.push_frame(frame)
-            if number % _BATCH == 0:
-                await asyncio.sleep(0)
+
+    async def _take_turns(self, samples: int) -> None:
+        """Let other tasks run before more is decoded than a usual message holds."""
+        self._samples_in_turn += samples
+        if self._samples_in_turn > _BATCH_SAMPLES:
+            self._samples_in_turn = samples
+            await asyncio.sleep(0)
 
     def _report_lost(self, frames: int, session: Session) -> None:
         if frames:

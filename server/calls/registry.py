@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from server.calls.admission import Admission
+from server.calls.callers import Callers
 from server.calls.resume_tokens import ResumeTokens
 from server.clock import Clock
 from server.engine.bridge import CloseSession, OpenSession
@@ -34,9 +35,10 @@ from server.events import Draining
 from server.metrics import Count, Metrics
 from server.sessions.outbox import KeepAlive
 from server.sessions.params import SessionParams
-from server.sessions.recording import make_recorder
+from server.sessions.recorder import make_recorder
 from server.sessions.session import Session, SessionState
 from server.settings import Settings
+from server.transport.rate_limit import RateLimiter
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +70,7 @@ class CallRegistry:
         self._metrics = metrics
         self._wake_engine = wake_engine
         self._tokens = ResumeTokens(settings.server_id)
+        self._callers = Callers(settings, clock)
         self._recorder = make_recorder(settings)
         self._drained_at = math.inf  # when all sessions are ended, by the clock
         self._empty = asyncio.Event()
@@ -84,17 +87,23 @@ class CallRegistry:
     # ── Beginning
 
     @contextmanager
-    def admit(self, params: SessionParams, may_wait: bool) -> Iterator[Session]:
+    def admit(
+        self, params: SessionParams, may_wait: bool, client_key: str | None = None, max_call_s: float | None = None
+    ) -> Iterator[Session]:
         """A new session that has a slot, or waits for one, until the block is left. Raises Refused.
 
-        A client that may wait in the queue may also resume.
+        A client that may wait in the queue may also resume. `client_key`: whom it is counted for; None: nobody.
+        `max_call_s`: how long it may last, if the operator allows no less.
         """
-        refusal = self._refusal(may_wait)
-        if refusal:
+        try:
+            self._check(may_wait, client_key)
+        except Refused as refusal:
             self.note_refusal(refusal)
-            raise refusal
+            raise
         resume_s = self._settings.resume_s if may_wait else 0.0
-        session = Session(params, self._clock, self._wake_engine, self._settings.max_call_s, resume_s)
+        limits_s = [limit_s for limit_s in (max_call_s, self._settings.max_call_s) if limit_s is not None]
+        session = Session(params, self._clock, self._wake_engine, min(limits_s, default=None), resume_s)
+        self._callers.enter(session, client_key)
         self._empty.clear()
         self.admission.enter(session)
         with self._served(session):
@@ -124,16 +133,22 @@ class CallRegistry:
         if self._recorder and session.params.record:
             about = {"model": model, "seed": session.params.text_seed}
             session.recording = self._recorder.begin(session.id, about)
+            session.counts[Count.RECORDINGS_REFUSED] += session.recording is None
         session.open(self._tokens.issue(session) if session.resume_s else None)
 
-    def _refusal(self, may_wait: bool) -> Refused | None:
+    def rate_limiter(self, session: Session) -> RateLimiter:
+        """What limits the client of a session over all of its connections."""
+        return self._callers.rate_limiter(session)
+
+    def _check(self, may_wait: bool, client_key: str | None) -> None:
+        """Raises Refused where there is no session to be had."""
         if self.closed:
-            return self.closed()
+            raise self.closed()
+        self._callers.check(client_key)
         if self.admission.is_full and not may_wait:
-            return ServerFull("All slots are in use. Try again in a moment.")
+            raise ServerFull("All slots are in use. Try again in a moment.")
         if self.admission.is_full and self.admission.waiting >= self._settings.max_waiting:
-            return ServerFull("All slots are in use and the queue is full. Try again later.")
-        return None
+            raise ServerFull("All slots are in use and the queue is full. Try again later.")
 
     def note_refusal(self, why: ParleyError) -> None:
         """Count and log a client that is refused."""
@@ -218,6 +233,7 @@ class CallRegistry:
 
     def _on_left(self, session: Session) -> None:
         self._tokens.forget(session)
+        self._callers.leave(session)
         if not self.admission:
             self._empty.set()
         assert session.ended is not None

@@ -35,7 +35,7 @@ from server.engine.runner import Runner
 from server.http.app import create_app
 from server.logs import set_log_format
 from server.metrics import Count
-from server.sessions.recording import CannotRecord
+from server.sessions.recorder import CannotRecord
 from server.settings import SLOTS_WITHOUT_GPU, Settings, unknown_variables
 from server.transport.listener import ConnectionLimiter, Listener, listen, raise_open_files_limit
 from server.transport.server import GracefulServer
@@ -209,7 +209,6 @@ def make_server(service: Service, listener: Listener, tls: ssl.SSLContext | None
         drain=lambda: service.drain(settings.drain_s),
         failed=service.failed,
         max_message_bytes=max(dialect.max_message_bytes for dialect in registry.DIALECTS),
-        trusted_proxies=settings.trusted_proxy,
         tls=tls,
         token=policy.generated_token,
     )

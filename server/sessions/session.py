@@ -8,6 +8,7 @@ the next connection it goes on. Knows no socket, no Opus and no slot.
 from __future__ import annotations
 
 import enum
+import math
 import secrets
 from collections import Counter
 from collections.abc import Callable, Hashable
@@ -24,6 +25,8 @@ from server.sessions.recording import RecordedFrame, Recording
 from server.sessions.sources import Source
 from server.settings import Settings
 
+BREAK_SHARE = 0.1  # of the time that was talked: what all of a call's breaks may last beyond `resume_s`
+OVERTIME_S = 5.0  # and as large a share: how much longer than its frames a call with an operator's limit may take
 LIMIT_NOTICE_FRAMES = 125  # 10 s before a session reaches its length limit its client is told
 
 
@@ -35,6 +38,7 @@ class SessionState(enum.Enum):
     CLOSED = "closed"  # holds nothing
 
 
+_LIMIT_REACHED = "The call has reached its length limit."
 _NEXT = {
     SessionState.WAITING: {SessionState.RUNNING, SessionState.CLOSED},
     SessionState.RUNNING: {SessionState.PARKED, SessionState.DRAINING},
@@ -56,7 +60,10 @@ class Session:
         resume_s: float = 0.0,
         source: Source | None = None,
     ) -> None:
-        """`resume_s`: how long it may be parked; 0: it ends with its connection. `source`: None for a microphone."""
+        """`resume_s`: how long it may be parked, and `breaks_left_s` how often; 0: it ends with its connection.
+
+        `source`: None for a microphone.
+        """
         self.id = secrets.token_hex(4)
         self.params = params
         self.state = SessionState.WAITING
@@ -67,6 +74,7 @@ class Session:
         self._clock = clock
         self._wake_engine = wake_engine
 
+        self._max_talk_s = math.inf if max_call_s is None else max_call_s * (1 + BREAK_SHARE) + OVERTIME_S
         max_frames = params.at_most(max_call_s).max_steps
         self.inbox = Inbox(max_frames)
         self.source: Source = source or self.inbox  # what the engine takes frames from
@@ -77,15 +85,19 @@ class Session:
 
         self._steps, self._step_s, self._wait_s = 0, 0.0, 0.0  # since the last stats
         self._missed_frames = 0  # lost with the connection, in either direction
-        # By the clock, in seconds. `greeted_at` and `heard_at` are moved on by the time for which it was parked.
+        self._broken_s = 0.0  # for how long it was parked, in all
+        # By the clock, in seconds. Those that may be None are moved on by the time for which it was parked.
         self.arrived_at = clock.now()
         self.greeted_at: float | None = None
+        self.first_heard_at: float | None = None
         self.heard_at: float | None = None  # when audio last came
         self.parked_at = self.resumed_at = float("-inf")
 
     def push_frame(self, pcm: Pcm) -> None:
         """Hand a microphone's frame f32 [1920] to the engine; what is late or too much is skipped, counted and told."""
         now = self.heard_at = self._clock.now()
+        if self.first_heard_at is None:
+            self.first_heard_at = now
         match self.inbox.offer(pcm, now):
             case OfferResult.LATE:
                 self._skip(Count.FRAMES_LATE)
@@ -141,7 +153,7 @@ class Session:
 
     def _end_at_limit(self) -> None:
         if self._replies_left == 0 and self.state is not SessionState.PARKED:
-            self.end(LimitReached("The call has reached its length limit."))
+            self.end(LimitReached(_LIMIT_REACHED))
 
     # ── States
 
@@ -155,7 +167,12 @@ class Session:
         if outbox is not self.outbox:
             return
         is_greeted = self.greeted_at is not None  # and so holds a resume token
-        if isinstance(why, ConnectionLost) and self.state is SessionState.RUNNING and is_greeted and self.resume_s > 0:
+        if (
+            isinstance(why, ConnectionLost)
+            and self.state is SessionState.RUNNING
+            and is_greeted
+            and self.break_left_s > 0
+        ):
             self.park(why)
         else:
             self.end(why)
@@ -176,8 +193,11 @@ class Session:
         assert self.greeted_at is not None, "only a greeted session is parked"
         gap_s = now - (self.greeted_at if self.heard_at is None else self.heard_at)
         parked_s = now - self.parked_at
+        self._broken_s += parked_s
         self.greeted_at += parked_s
-        self.heard_at = None if self.heard_at is None else self.heard_at + parked_s
+        if self.heard_at is not None and self.first_heard_at is not None:
+            self.heard_at += parked_s
+            self.first_heard_at += parked_s
         self.outbox = Outbox(self._clock)
         self.source.resume(now)
         self.counts[Count.CALLS_RESUMED] += 1
@@ -187,10 +207,16 @@ class Session:
         self._end_at_limit()
         self._wake_engine()
 
+    @property
+    def break_left_s(self) -> float:
+        """How long its next break may last. All breaks count, and talk between them adds `BREAK_SHARE` of its time."""
+        earned_s = BREAK_SHARE * FRAME_S * self.counts[Count.FRAMES]
+        return min(self.resume_s, max(0.0, self.resume_s + earned_s - self._broken_s))
+
     def expiry(self, now: float, limits: Settings) -> CallEnded | None:
         """Why the session has to end by itself at `now`, by the operator's timeouts; None: it may go on."""
         if self.state is SessionState.PARKED:
-            may_come = now - self.parked_at <= self.resume_s
+            may_come = now - self.parked_at <= self.break_left_s
             return None if may_come else ConnectionLost("The client did not come back in time.")
         if self.outbox.stalled_s(now) > limits.stalled_s:
             return NotListening(f"The client read nothing for {limits.stalled_s:g} s. The call was ended.")
@@ -200,6 +226,8 @@ class Session:
             is_late = now - self.greeted_at > limits.first_audio_s
             sentence = f"No audio was received within {limits.first_audio_s:g} s. The call was ended."
             return NoAudioTimeout(sentence) if is_late else None
+        if self.first_heard_at is not None and now - self.first_heard_at > self._max_talk_s:
+            return LimitReached(_LIMIT_REACHED)  # its frames came too slowly to reach it
         if now - self.heard_at > limits.quiet_s:
             return IdleTimeout(f"No audio was received for {limits.quiet_s:g} s. The call was ended.")
         return None
@@ -225,7 +253,7 @@ class Session:
                 session_id=self.id,
                 seed=self.params.text_seed,
                 resume_token=token,
-                resume_s=self.resume_s if token else None,
+                resume_s=round(self.break_left_s, 2) if token else None,
                 left_s=None if self._replies_left is None else round(self._replies_left * FRAME_S),
                 is_recorded=self.recording is not None if self.params.record else None,
                 gap_s=gap_s,

@@ -6,7 +6,6 @@ process's open files.
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import socket
 import sys
@@ -17,7 +16,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from server.addresses import client_key
+from server.addresses import client_key, is_in, networks
 from server.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -41,7 +40,7 @@ class ConnectionLimiter:
     def __init__(self, settings: Settings, open_files: int = _MAX_OPEN_FILES) -> None:
         self._max = min(settings.max_sockets, open_files - _RESERVED_FILES)
         self._max_each = settings.max_sockets_per_address
-        self._proxies = [ipaddress.ip_network(proxy) for proxy in settings.trusted_proxy]
+        self._proxies = networks(settings.trusted_proxy)
         self._each: Counter[str | None] = Counter()
 
     @property
@@ -50,7 +49,7 @@ class ConnectionLimiter:
 
     def acquire(self, address: str) -> str | None:
         """Count a connection from `address`; return the key to release it. Raises ConnectionAbortedError at a limit."""
-        key = None if self._is_proxy(address) else client_key(address)  # None: not limited by address
+        key = None if is_in(address, self._proxies) else client_key(address)  # None: not limited by address
         if self.open >= self._max or (key and self._each[key] >= self._max_each):
             raise ConnectionAbortedError("Too many connections.")
         self._each[key] += 1
@@ -61,13 +60,6 @@ class ConnectionLimiter:
         self._each[key] -= 1
         if not self._each[key]:
             del self._each[key]
-
-    def _is_proxy(self, address: str) -> bool:
-        try:
-            ip = ipaddress.ip_address(address.partition("%")[0])
-        except ValueError:
-            return False
-        return any(ip in network for network in self._proxies)
 
 
 class _Accepted(socket.socket):

@@ -7,7 +7,7 @@ import logging
 import signal
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from types import FrameType
 
 import uvicorn
@@ -33,7 +33,6 @@ class GracefulServer(uvicorn.Server):
         drain: Callable[[], Awaitable[None]],
         failed: asyncio.Event,
         max_message_bytes: int,
-        trusted_proxies: Sequence[str] = (),
         tls: ssl.SSLContext | None = None,
         token: str | None = None,
     ) -> None:
@@ -47,7 +46,7 @@ class GracefulServer(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 ssl_context_factory=(lambda *_: tls) if tls else None,
-                forwarded_allow_ips=list(trusted_proxies),
+                proxy_headers=False,  # the access policy reads them
                 ws=WebSocketProtocol,
                 ws_max_size=max_message_bytes,
                 ws_per_message_deflate=False,  # Opus does not compress further

@@ -16,6 +16,7 @@ from server.engine.runner import Runner
 from server.metrics import Count
 from server.sessions import pacing
 from server.settings import Settings
+from server.transport import rate_limit
 from tests.chaos.caller import CallTally
 from tests.chaos.control_caller import ControlCaller
 from tests.chaos.kills import WAYS, kill_server, read_recordings
@@ -49,7 +50,7 @@ async def random_callers(share: float, seed: int) -> None:
 
 async def isolation(share: float, seed: int) -> None:
     """A well-behaved caller of a small Moshi, among others that are not, which must not change its tokens."""
-    pacing.SILENCE_AFTER_S = pacing.AHEAD_S = 1e9  # type: ignore[misc]  # their time is counted in frames
+    pacing.SILENCE_AFTER_S = pacing.AHEAD_S = rate_limit.SOUND_S_PER_S = 1e9  # type: ignore[misc]  # time is counted in frames
     settings = Settings(model="echo", slots=4, max_waiting=4, **_SETTINGS)  # type: ignore[arg-type]
     with tempfile.TemporaryDirectory() as directory:
         control = ControlCaller(Path(directory), slots=4)

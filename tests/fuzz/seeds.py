@@ -24,7 +24,7 @@ def _valid_page(flags: int, body: bytes) -> bytes:
 
 
 def _request(choice: bytes, *parts: bytes) -> bytes:
-    """The input of `access.access`: settings and path, then query, subprotocols, Host, Origin and Authorization."""
+    """The input of `access.access`: settings and path, then query, subprotocols and headers."""
     return choice + b"".join(map(_piece, parts))
 
 
@@ -65,6 +65,7 @@ def seeds() -> dict[str, list[bytes]]:
             ),
             _request(b"\2\1", b"", b"", b"talk.example", b"", b"Bearer " + signed),
             _request(b"\2\x80", b"events=1&resume=x", b"parley.token." + signed, b"talk.example"),
+            _request(b"\0\x40", b"", b"", b"localhost", b"", b"", b"127.0.0.1, [2001:db8::1]:443, 10.0.0.1"),
             _request(b"\3\2", b"", b"", b"127.0.0.1", b"", b"Bearer " + operator_token),
         ],
         # A call; a lost call that resumes; a queue and an eviction; NaN; a call that reaches its limit.

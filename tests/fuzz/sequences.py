@@ -11,19 +11,29 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
+from server.audio.framing import FRAME_S
 from server.calls.service import Service
 from server.engine.bridge import Command
 from server.engine.engine import Engine
-from server.errors import CannotResume, ClientClosed, ConnectionLost, ServerFull
+from server.errors import CannotResume, ClientClosed, ConnectionLost, ServerFull, TooManyCalls
 from server.events import Ready
+from server.metrics import Count
 from server.sessions.params import SessionParams
-from server.sessions.session import Session
+from server.sessions.session import BREAK_SHARE, Session, SessionState
 from server.settings import Settings
 from tests.fakes import FakeBridge, FakeClock, FakeConnection, TalkingRunner
 from tests.server.chat_client import speech
 
-_SLOTS, _WAITING, _RESUME_S = 2, 2, 5.0
-_SETTINGS = Settings(model="echo", slots=_SLOTS, max_waiting=_WAITING, resume_s=_RESUME_S, quiet_s=12.0)
+_SLOTS, _WAITING, _RESUME_S, _CALLS_EACH = 2, 2, 5.0, 3
+_SETTINGS = Settings(
+    model="echo",
+    slots=_SLOTS,
+    max_waiting=_WAITING,
+    resume_s=_RESUME_S,
+    quiet_s=12.0,
+    max_calls_per_caller=_CALLS_EACH,
+)
+_CLIENTS = ("203.0.113.7", None)  # by their keys; None: not counted
 _FRAME = speech(1)[0]
 _MAX_ACTIONS = 256  # in one input
 
@@ -31,7 +41,7 @@ _MAX_ACTIONS = 256  # in one input
 class Action(IntEnum):
     """The lowest three bits of a byte. The other five are its argument."""
 
-    CALL = 0  # argument: bit 0 asks for events, the rest is max_steps
+    CALL = 0  # argument: bit 0 asks for events, bit 4 is which client, the rest is max_steps
     SEND = 1  # a frame; argument: which connection
     HANG_UP = 2  # argument: which connection; bit 4: it is lost, not closed
     RESUME = 3  # argument: which token
@@ -79,13 +89,14 @@ class CallSimulation:
         action, argument = Action(byte & 7), byte >> 3
         match action:
             case Action.CALL:
-                self.call(wants_events=bool(argument & 1), max_steps=argument >> 1)
+                self.call(bool(argument & 1), max_steps=(argument & 15) >> 1, client_key=_CLIENTS[argument >> 4])
             case Action.RESUME:
                 self.resume(*self.tokens[argument % len(self.tokens)])
             case Action.WAIT:
                 self.clock.advance(0.02 * argument * argument)
                 for session in self.service.calls.admission:
                     self.service.calls.check(session, self.clock.now())
+                self.check_breaks()
             case Action.TICK:
                 self.tick()
             case Action.BREAK:
@@ -111,12 +122,16 @@ class CallSimulation:
             case _:
                 pass
 
-    def call(self, wants_events: bool, max_steps: int) -> None:
-        """Start a call, which may be refused only by a full server."""
+    def call(self, wants_events: bool, max_steps: int, client_key: str | None) -> None:
+        """Start a call, which may be refused only by a full server, or to a client that has enough."""
         admission = self.service.calls.admission
+        had = self.calls_of(client_key)
         was_full, waited = admission.is_full, admission.waiting
         try:
-            self.connect(self.service.calls.admit(SessionParams(max_steps=max_steps or None), wants_events))
+            params = SessionParams(max_steps=max_steps or None)
+            self.connect(self.service.calls.admit(params, wants_events, client_key))
+        except TooManyCalls:
+            assert client_key and had == _CALLS_EACH, "a client was refused that has fewer calls than it may"
         except ServerFull:
             assert was_full and (not wants_events or waited == _WAITING), "a call was refused though there was room"
 
@@ -166,8 +181,22 @@ class CallSimulation:
         for notices in posts:
             self.service._on_notices(notices)
 
+    def calls_of(self, client_key: str | None) -> int:
+        """How many sessions a client has."""
+        callers = self.service.calls._callers._callers
+        return sum(callers[session].client_key == client_key for session in self.service.calls.admission)
+
+    def check_breaks(self) -> None:
+        """Assert that no session was parked for longer than it may be in all."""
+        for session in self.service.calls.admission:
+            if session.state is SessionState.PARKED:
+                in_all_s = session._broken_s + self.clock.now() - session.parked_at
+                assert in_all_s <= _RESUME_S + BREAK_SHARE * FRAME_S * session.counts[Count.FRAMES] + 1e-6
+
     def check(self) -> None:
-        """Assert that every slot is free or has exactly one session."""
+        """Assert that every slot is free or has exactly one session, and that no client has too many."""
+        assert self.calls_of(_CLIENTS[0]) <= _CALLS_EACH
+        assert len(self.service.calls._callers._callers) == len(self.service.calls.admission)
         self.service.calls.admission.check_integrity()
         self.engine.check_integrity()
 

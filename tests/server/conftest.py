@@ -16,6 +16,7 @@ from server.engine import watchdog
 from server.engine.runner import Runner
 from server.sessions import pacing
 from server.settings import Settings
+from server.transport import rate_limit
 from server.transport.listener import ConnectionLimiter, listen
 from server.transport.server import GracefulServer
 from server.transport.tls import tls_context
@@ -79,9 +80,10 @@ async def serve() -> AsyncIterator[Serve]:
 
 @pytest.fixture
 def unpaced_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Turn pacing off: no silence is filled in for a slow test and no frame of a fast one is skipped."""
+    """Turn pacing off: no silence is filled in for a slow test, no frame of a fast one is skipped or too much."""
     monkeypatch.setattr(pacing, "SILENCE_AFTER_S", 1e9)
     monkeypatch.setattr(pacing, "AHEAD_S", 1e9)
+    monkeypatch.setattr(rate_limit, "SOUND_S_PER_S", 1e9)
 
 
 @pytest.fixture

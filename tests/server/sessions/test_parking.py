@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from server.errors import CallEnded, ClientClosed, ConnectionLost, LimitReached, Restarting
+from server.audio.framing import FRAME_S
+from server.errors import CallEnded, ClientClosed, ConnectionLost, LimitReached, Restarting, TakenOver
 from server.events import Ready, Skipped
 from server.metrics import Count
 from server.sessions.params import SessionParams
 from server.sessions.session import Session, SessionState
+from server.settings import Settings
 from tests.fakes import FakeClock
 from tests.server.chat_client import speech
 from tests.server.sessions.test_session import events, reply, sent_items
@@ -56,7 +58,7 @@ async def test_frames_lost_at_a_break_are_counted_and_sent_as_skipped():
     clock.advance(4)
     session.resume("second")
     ready, skip = await sent_items(session)
-    assert ready == Ready(session.id, seed=0, resume_token="second", resume_s=20, gap_s=4.0)
+    assert ready == Ready(session.id, seed=0, resume_token="second", resume_s=16.02, gap_s=4.0)
     assert skip == Skipped(5)
     session.hang_up(lost, ClientClosed("the old connection closes late"))
     assert session.state is SessionState.RUNNING
@@ -94,6 +96,60 @@ async def test_skipped_frames_are_sent_later_if_the_next_connection_is_lost_at_o
         session.hang_up(session.outbox, ConnectionLost("at once"))
     session.resume("fourth")
     assert (await sent_items(session))[1:] == [Skipped(1)]
+
+
+def slot_held_s(session: Session, clock: FakeClock, talk_s: float, break_s: float) -> float:
+    """How long a session lives that talks and breaks by turns, as long as it is let."""
+    limits, began_at = Settings(model="echo"), clock.now()
+    session.open("token")
+    session.greeted_at = clock.now()
+    while not session.ended and clock.now() - began_at < 1000:
+        session.push_frame(speech(1)[0])
+        for _ in range(round(talk_s / FRAME_S)):
+            session.push_reply(reply())
+        clock.advance(talk_s)
+        if session.ended:
+            break
+        session.hang_up(session.outbox, ConnectionLost("gone"))
+        for _ in range(round(break_s / 0.5)):
+            clock.advance(0.5)
+            if (why := session.expiry(clock.now(), limits)) and not session.ended:
+                session.end(why)
+        if not session.ended:
+            session.resume("another")
+    return clock.now() - began_at
+
+
+def test_call_that_parks_again_and_again_holds_its_slot_no_longer_than_its_length_and_one_break():
+    clock = FakeClock()
+    session = Session(SessionParams(), clock, max_call_s=2, resume_s=20)
+    assert slot_held_s(session, clock, talk_s=0.16, break_s=5) <= 2 + 20 + 0.2 + 5
+
+
+def test_long_call_may_lose_its_connection_often():
+    clock = FakeClock()
+    session = Session(SessionParams(), clock, max_call_s=600, resume_s=20)
+    assert slot_held_s(session, clock, talk_s=20, break_s=2) >= 600
+    assert isinstance(session.ended, LimitReached)
+
+
+@pytest.mark.parametrize("takes_over", [False, True], ids=["by slow frames", "by taking over its own connection"])
+def test_call_cannot_stretch_its_length(takes_over: bool):
+    clock = FakeClock()
+    session = Session(SessionParams(), clock, max_call_s=2, resume_s=20)
+    session.open("token")
+    began_at = session.greeted_at = clock.now()
+    while not session.ended and clock.now() - began_at < 60:
+        session.push_frame(speech(1)[0])
+        session.push_reply(reply())
+        for _ in range(10):
+            clock.advance(0.38)  # before silence is filled in
+            if takes_over:
+                session.park(TakenOver("taken over"))
+                session.resume("another")
+        if why := session.expiry(clock.now(), Settings(model="echo")):
+            session.end(why)
+    assert isinstance(session.ended, LimitReached) and clock.now() - began_at < 12
 
 
 def test_time_parked_does_not_count_as_call_time():

@@ -13,11 +13,11 @@ import soundfile
 
 from server.audio.framing import FRAME_SAMPLES
 from server.metrics import Count
-from server.sessions import recording
+from server.sessions import recorder
 from tests.server.chat_client import TIMEOUT_S, open_chat, speech, wait_until
 from tests.server.conftest import Serve
 from tests.server.server_process import COMMAND, run_process
-from tests.server.sessions.test_recording import lines, recorded_files
+from tests.server.sessions.test_recorder import lines, recorded_files
 
 
 @pytest.mark.usefixtures("unpaced_engine")
@@ -43,10 +43,10 @@ async def test_call_is_recorded_when_operator_and_caller_agree(serve: Serve, tmp
 
 @pytest.mark.usefixtures("unpaced_engine")
 async def test_call_continues_after_its_recording_is_cut(serve: Serve, tmp_path: Path):
-    served = await serve(record=tmp_path, record_gb=1e-6)
+    served = await serve(record=tmp_path, record_gb=26e-6)  # the opening of a recording, and nothing more
     async with open_chat(served.chat + "?events=1&record=1") as client:
         await client.handshake()
-        for frame in speech(12):
+        for frame in speech(24):
             await client.send_frame(frame)
             await client.receive_frame()
             await asyncio.sleep(0.005)  # so that the recorder's thread can write
@@ -54,6 +54,17 @@ async def test_call_continues_after_its_recording_is_cut(serve: Serve, tmp_path:
         await client.send_frame(speech(1)[0])
         await client.receive_frame()
         assert served.service.counts[Count.RECORDINGS_CUT] == 1
+
+
+async def test_caller_is_told_when_a_call_cannot_be_recorded(serve: Serve, tmp_path: Path):
+    served = await serve(record=tmp_path, record_gb=1e-6)
+    for _ in range(5):
+        async with open_chat(served.chat + "?events=1&record=1") as client:
+            assert (await client.event("ready"))["recording"] is False
+            await client.handshake()
+            await client.send_frame(speech(1)[0])
+            await client.receive_frame()
+    assert served.service.counts[Count.RECORDINGS_REFUSED] == 5 and not os.listdir(tmp_path)
 
 
 WRITES = os.O_WRONLY | os.O_RDWR
@@ -85,7 +96,7 @@ def written_bytes(pid: int) -> int:
 async def test_no_speech_reaches_the_disk_unless_the_operator_records(tmp_path: Path, allowed: bool):
     home, kept = tmp_path / "home", tmp_path / "kept"
     home.mkdir()
-    here = {"HOME": str(home), "TMPDIR": str(home), "PYTHONPATH": str(Path(recording.__file__).parents[2])}
+    here = {"HOME": str(home), "TMPDIR": str(home), "PYTHONPATH": str(Path(recorder.__file__).parents[2])}
     environment = {**os.environ, **here, "PYTHONDONTWRITEBYTECODE": "1"}
     flags = ["--record", str(kept)] if allowed else []
     async with run_process("--slots", "2", *flags, cwd=home, env=environment) as (running, address):

@@ -9,7 +9,7 @@ from websockets.exceptions import ConnectionClosed
 
 from server.dialects.kyutai_protocol import AudioForm
 from server.errors import RateLimited
-from server.transport.rate_limit import BURST_S, MESSAGE_BYTES, RateLimiter
+from server.transport.rate_limit import BURST_S, MESSAGE_BYTES, SOUND_S_PER_S, RateLimiter
 from tests.fakes import FakeClock
 from tests.server.chat_client import open_chat
 from tests.server.conftest import Serve
@@ -21,10 +21,19 @@ def test_live_audio_at_the_highest_rate_is_never_limited():
     for _ in range(3):
         for _ in range(60 * 400):  # the shortest Opus packets, at the highest bitrate
             clock.advance(0.0025)
-            limiter.spend(1, 160)
+            limiter.spend(1, 160, 0.0025)
         clock.advance(20)
         for _ in range(20 * 50):  # what a network outage of 20 s held back
-            limiter.spend(1, 320)
+            limiter.spend(1, 320, 0.02)
+
+
+def test_sound_in_few_bytes_is_limited_after_the_burst():
+    clock = FakeClock()
+    limiter = RateLimiter(128_000, clock)
+    for _ in range(round(BURST_S * SOUND_S_PER_S / 0.125)):
+        limiter.spend(0, 26, 0.125)
+    with pytest.raises(RateLimited):
+        limiter.spend(0, 26, 0.125)
 
 
 @pytest.mark.parametrize("size_bytes", [0, 100_000])

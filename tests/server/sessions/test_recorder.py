@@ -18,8 +18,12 @@ import pytest
 import soundfile
 
 from server.audio.framing import FRAME_S, FRAME_SAMPLES
-from server.sessions import recording
-from server.sessions.recording import PAGE_FRAMES, CannotRecord, RecordedFrame, Recorder
+from server.sessions import recorder as recorder_module
+from server.sessions import recording_files, recording_quota
+from server.sessions.recorder import CannotRecord, Recorder
+from server.sessions.recording import RecordedFrame, Recording
+from server.sessions.recording_files import PAGE_FRAMES
+from server.sessions.recording_quota import OPENING_BYTES
 from tests.server.chat_client import TIMEOUT_S, speech
 
 GB = 1e9
@@ -32,6 +36,18 @@ def recorder(tmp_path: Path) -> Iterator[Recorder]:
     made = Recorder(tmp_path / "kept", GB, MONTH_S)
     yield made
     made.stop()
+
+
+def begin(recorder: Recorder, call: str, metadata: dict[str, object]) -> Recording:
+    """A recording, for which there is room."""
+    made = recorder.begin(call, metadata)
+    assert made
+    return made
+
+
+def disk_bytes(directory: Path) -> int:
+    """What the files in a directory take up."""
+    return sum(path.stat().st_blocks * 512 for path in directory.iterdir())
 
 
 def recorded_frames(count: int, spoken: bool = True) -> list[RecordedFrame]:
@@ -54,7 +70,7 @@ def lines(text: Path) -> list[dict[str, object]]:
 
 
 def test_recording_has_both_channels_and_the_text_in_time(recorder: Recorder, tmp_path: Path):
-    kept = recorder.begin("1a2b3c4d", {"seed": 5})
+    kept = begin(recorder, "1a2b3c4d", {"seed": 5})
     spoken = recorded_frames(25)
     for moment in spoken:
         assert kept.add(moment)
@@ -77,7 +93,7 @@ def test_recording_has_both_channels_and_the_text_in_time(recorder: Recorder, tm
 
 
 def test_whole_pages_are_on_the_disk_before_the_call_ends(recorder: Recorder, tmp_path: Path):
-    kept = recorder.begin("call", {})
+    kept = begin(recorder, "call", {})
     for moment in recorded_frames(PAGE_FRAMES + 1):
         kept.add(moment)
     recorder.stop()  # without `end`, as after a crash
@@ -89,8 +105,8 @@ def test_whole_pages_are_on_the_disk_before_the_call_ends(recorder: Recorder, tm
 CRASHING = """
 import sys, time
 from pathlib import Path
-from server.sessions.recording import Recorder
-from tests.server.sessions.test_recording import recorded_frames
+from server.sessions.recorder import Recorder
+from tests.server.sessions.test_recorder import recorded_frames
 kept = Recorder(Path(sys.argv[1]), 1e9, 1e9).begin("call", {})
 for moment in recorded_frames(1000):
     kept.add(moment)
@@ -116,7 +132,7 @@ def test_full_disk_ends_the_recording_with_a_warning(tmp_path: Path, caplog: pyt
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     recorder = Recorder(tmp_path, GB, MONTH_S)
-    unlucky, lucky = recorder.begin("unlucky", {}), recorder.begin("lucky", {})
+    unlucky, lucky = begin(recorder, "unlucky", {}), begin(recorder, "lucky", {})
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
         spoken = recorded_frames(50)
@@ -141,14 +157,119 @@ def test_full_disk_ends_the_recording_with_a_warning(tmp_path: Path, caplog: pyt
 
 def test_quota_counts_older_recordings(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     (tmp_path / "20260101T000000Z-old.ogg").write_bytes(bytes(50_000))
-    recorder = Recorder(tmp_path, 60_000, MONTH_S)
-    kept = recorder.begin("call", {})
+    recorder = Recorder(tmp_path, 85_000, MONTH_S)
+    kept = begin(recorder, "call", {})
     for moment in recorded_frames(50):
         kept.add(moment)
     kept.end("left")
     recorder.stop()
     assert kept.is_cut and vars(caplog.records[-1])["reason"] == "the size limit is reached"
-    assert 50_000 < sum(path.stat().st_size for path in tmp_path.iterdir()) < 65_000
+    assert 50_000 < disk_bytes(tmp_path) <= 85_000
+
+
+@pytest.mark.parametrize("quota_bytes", [1000, OPENING_BYTES - 1, OPENING_BYTES, 100_000, 300_000])
+@pytest.mark.parametrize("frames", [1, 20])
+def test_any_number_of_short_calls_stays_within_the_quota(tmp_path: Path, quota_bytes: int, frames: int):
+    recorder = Recorder(tmp_path, quota_bytes, MONTH_S)
+    spoken = recorded_frames(frames)
+    for number in range(200):
+        kept = recorder.begin(f"call{number}", {"model": "m" * 200})
+        if kept:
+            for moment in spoken:
+                kept.add(moment)
+            kept.end("left")
+        _wait_until(recorder._queue.empty)
+    recorder.stop()
+    assert disk_bytes(tmp_path) <= quota_bytes
+    assert bool([*tmp_path.iterdir()]) is (quota_bytes >= OPENING_BYTES)
+    assert all("end" in lines(text)[-1] for text in tmp_path.glob("*.jsonl"))
+
+
+def test_simultaneous_calls_stay_within_the_quota(tmp_path: Path):
+    recorder = Recorder(tmp_path, 400_000, MONTH_S)
+    kept = [made for number in range(40) if (made := recorder.begin(f"call{number}", {}))]
+    for moment in recorded_frames(60):
+        for made in kept:
+            made.add(moment)
+    for made in kept:
+        made.end("left")
+    _wait_until(recorder._queue.empty)
+    recorder.stop()
+    assert len(kept) == 400_000 // OPENING_BYTES and disk_bytes(tmp_path) <= 400_000
+
+
+def test_quota_is_told_as_much_as_the_disk_gives(tmp_path: Path):
+    """Counted again after a restart, it is what was counted while it was written."""
+    recorder = Recorder(tmp_path, GB, MONTH_S)
+    for number in range(3):
+        kept = begin(recorder, f"call{number}", {})
+        for moment in recorded_frames(20 * number + 1):
+            kept.add(moment)
+        kept.end("left")
+    recorder.stop()
+    counted = recorder._quota.used_bytes
+    again = Recorder(tmp_path, GB, MONTH_S)
+    again.stop()
+    assert counted == again._quota.used_bytes >= disk_bytes(tmp_path) > 0
+
+
+def test_recordings_are_bounded_at_once_and_in_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(recording_quota, "MAX_AT_ONCE", 3)
+    monkeypatch.setattr(recording_quota, "MAX_FILES", 10)
+    recorder = Recorder(tmp_path, GB, MONTH_S)
+    kept = [recorder.begin(f"call{number}", {}) for number in range(4)]
+    assert [made is not None for made in kept] == [True] * 3 + [False]
+    for made in kept[:3]:
+        assert made
+        made.end("left")  # without a frame, and so without a file
+    for number in range(10):
+        if made := recorder.begin(f"later{number}", {}):
+            made.add(recorded_frames(1)[0])
+            made.end("left")
+        _wait_until(lambda: not recorder._quota._charged_bytes)
+    recorder.stop()
+    assert len([*tmp_path.iterdir()]) == 10
+
+
+def test_refused_recordings_are_told_once_a_minute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    now = [1000.0]
+    monkeypatch.setattr(recorder_module.time, "monotonic", lambda: now[0])
+    recorder = Recorder(tmp_path, 1000, MONTH_S)
+    for seconds in range(130):
+        now[0] = 1000.0 + seconds
+        assert recorder.begin("call", {}) is None
+    recorder.stop()
+    told = [vars(record) for record in caplog.records if record.message == "calls are not recorded"]
+    assert [(record["reason"], record["calls"]) for record in told] == [
+        ("the size limit is reached", calls) for calls in (1, 61, 61)
+    ]
+
+
+def test_room_that_the_operator_makes_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    old = tmp_path / "20260101T000000Z-old.ogg"
+    old.write_bytes(bytes(50_000))
+    monkeypatch.setattr(recorder_module, "TELL_EVERY_S", 0.01)
+    recorder = Recorder(tmp_path, 60_000, MONTH_S)
+    assert recorder.begin("call", {}) is None
+    old.unlink()
+    _wait_until(lambda: recorder.begin("call", {}))
+    recorder.stop()
+
+
+def test_disk_without_room_for_the_headers_keeps_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: object) -> bytes:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(recording_files.OggOpusWriter, "headers", fail)
+    recorder = Recorder(tmp_path, GB, MONTH_S)
+    kept = begin(recorder, "call", {})
+    kept.add(recorded_frames(1)[0])
+    _wait_until(lambda: kept.is_cut)
+    _wait_until(lambda: not recorder._quota._charged_bytes)
+    recorder.stop()
+    assert not [*tmp_path.iterdir()] and recorder._quota.used_bytes == 0
 
 
 def test_only_old_recordings_are_deleted(tmp_path: Path):
@@ -164,12 +285,19 @@ def test_only_old_recordings_are_deleted(tmp_path: Path):
 
 def test_file_deleted_during_the_scan_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """By an operator, or by another server with the same directory."""
-    kept = tmp_path / "20260101T000000Z-kept.ogg"
-    kept.write_bytes(bytes(100))
-    monkeypatch.setattr(Path, "iterdir", lambda _: iter([tmp_path / "20260101T000000Z-gone.ogg", kept]))
+    gone, kept = tmp_path / "20260101T000000Z-gone.ogg", tmp_path / "20260101T000000Z-kept.ogg"
+    for path in (gone, kept):
+        path.write_bytes(bytes(100))
+
+    class DeletesWhileItIsRead:
+        def fullmatch(self, name: str) -> object:
+            gone.unlink(missing_ok=True)
+            return recording_files.FILE_NAME.fullmatch(name)
+
+    monkeypatch.setattr(recording_quota, "FILE_NAME", DeletesWhileItIsRead())
     recorder = Recorder(tmp_path, GB, MONTH_S)
     recorder.stop()
-    assert recorder._used_bytes == 100
+    assert recorder._quota.used_bytes == recording_files.BLOCK_BYTES
 
 
 def test_recorders_of_one_directory_start_at_the_same_time(tmp_path: Path):
@@ -183,8 +311,8 @@ def test_recording_is_cut_when_its_queue_is_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     monkeypatch.setattr(Recorder, "_run", lambda _: None)  # the thread writes nothing
-    monkeypatch.setattr(recording, "MAX_QUEUED", 10)
-    kept = Recorder(tmp_path, GB, MONTH_S).begin("call", {})
+    monkeypatch.setattr(recorder_module, "MAX_QUEUED", 10)
+    kept = begin(Recorder(tmp_path, GB, MONTH_S), "call", {})
     assert [kept.add(moment) for moment in recorded_frames(12)] == [True] * 10 + [False] * 2
     assert vars(caplog.records[-1])["reason"] == "the disk is too slow"
 
