@@ -30,7 +30,7 @@ _SETTINGS = {"drain_s": 0, "resume_s": RESUME_S, "stalled_s": 2.0}
 
 
 async def random_callers(share: float, seed: int) -> None:
-    """Two hundred random callers on the echo; nothing may be left of them."""
+    """Two hundred random callers on the echo. Afterwards no session may be left."""
     settings = Settings(model="echo", slots=64, max_waiting=32, **_SETTINGS)  # type: ignore[arg-type]
     tally = CallTally()
     samples: list[ProcessUsage] = []
@@ -48,7 +48,7 @@ async def random_callers(share: float, seed: int) -> None:
 
 
 async def isolation(share: float, seed: int) -> None:
-    """A well-behaved caller of a small Moshi, among others that are not, which must not change its tokens."""
+    """A well-behaved caller of a small Moshi among random callers, which must not change its tokens."""
     pacing.SILENCE_AFTER_S = pacing.AHEAD_S = 1e9  # type: ignore[misc]  # their time is counted in frames
     settings = Settings(model="echo", slots=4, max_waiting=4, **_SETTINGS)  # type: ignore[arg-type]
     with tempfile.TemporaryDirectory() as directory:
