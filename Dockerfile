@@ -1,5 +1,5 @@
 # Parley in a container: `docker build -t parley .` for NVIDIA GPUs, `--build-arg VARIANT=cpu` for the demo model on a CPU.
-# Nothing is compiled, and no GPU is needed to build. What it needs to run, and why: docker/README.md.
+# The build compiles nothing and needs no GPU. docker/README.md has the requirements at run time and their reasons.
 ARG BASE=docker.io/library/debian:bookworm-20260824-slim@sha256:88200866dfff7ea7f5cbcb6ec7c8a701889efe6fe859fe64d6990e4b07ea4171
 ARG VARIANT=cuda
 
@@ -10,18 +10,18 @@ RUN apt-get update \
         ca-certificates=20* libopus0=1.3.* python3=3.11.* tini=0.19.* \
     && rm -rf /var/lib/apt/lists/* /var/log/*
 
-# ── What is installed, in one stage for each layer: torch, which seldom changes, and the rest.
+# ── Python packages, in one stage for each layer: torch, which seldom changes, and the others.
 
 FROM base AS pip
 RUN apt-get update \
     && apt-get install -y --no-install-recommends python3-pip=23.0.* \
     && rm -rf /var/lib/apt/lists/*
-# Whole locks with hashes, so nothing is resolved; opuslib has no wheel, and Debian's setuptools makes one of it.
+# The locks are complete and have hashes, so pip resolves nothing. opuslib has no wheel; Debian's setuptools builds it.
 ENV PIP_INSTALL="pip install --no-deps --no-build-isolation --no-cache-dir --root-user-action=ignore"
 
 FROM pip AS torch
 ARG VARIANT
-# Where a CPU's torch comes from; empty: pip's own index.
+# The package index of the CPU variant's torch. Empty: pip's default index.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 COPY docker/requirements/torch-cuda.txt /requirements/
 RUN if [ "$VARIANT" = cpu ]; then \
@@ -42,7 +42,7 @@ COPY web /opt/parley/web
 COPY docker/healthcheck.py LICENSE /opt/parley/
 RUN python3 -m compileall -q /opt/parley
 
-# ── What it is in the end: a base for each variant with its defaults, and the layers upon it.
+# ── The image: a base for each variant with its defaults, and the layers on top.
 
 FROM base AS cpu
 ENV PARLEY_MODEL=demo
@@ -64,7 +64,7 @@ RUN useradd --uid 10001 --home-dir /data --no-create-home --shell /usr/sbin/nolo
 COPY --from=torch /opt/torch /opt/torch
 COPY --from=python /opt/python /opt/python
 COPY --from=application /opt/parley /opt/parley
-# hadolint ignore=DL3064 # the path of a token is no token
+# hadolint ignore=DL3064 # HF_TOKEN_PATH is a path, not a token
 ENV PYTHONPATH=/opt/parley:/opt/python:/opt/torch \
     PYTHONSAFEPATH=1 \
     PYTHONUNBUFFERED=1 \
@@ -75,12 +75,12 @@ ENV PYTHONPATH=/opt/parley:/opt/python:/opt/torch \
     PARLEY_HOST=0.0.0.0
 USER 10001:10001
 WORKDIR /data
-# Weights, kernels as they were compiled, certificates: what may be kept, and can be made again.
+# Weights, compiled kernels, certificates: worth keeping, but all can be made again.
 VOLUME /data
 EXPOSE 8998
 STOPSIGNAL SIGTERM
 # The first start downloads the model.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=1h CMD ["python3", "/opt/parley/healthcheck.py"]
-# tini, since a process that is the first one ignores signals until it has asked for them.
+# tini, because process 1 ignores every signal for which it has no handler.
 ENTRYPOINT ["tini", "--", "python3", "-m", "server"]
 CMD ["serve"]

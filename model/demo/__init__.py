@@ -1,1 +1,1 @@
-"""The small trained model that ships, and how it was made: `python -m model.demo.<stage>`."""
+"""The small trained model of the package, and the code that made it: `python -m model.demo.<stage>`."""

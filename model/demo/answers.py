@@ -1,8 +1,8 @@
 """The model's side of a dialogue: each answer spoken, coded and aligned with its words, once.
 
-An answer begins at a whole frame and comes out of silence, so its codes are the same wherever it is said, and a
-dialogue's own track is cut and pasted from them. Where it is talked over, it fades out within one frame: for every
-place where it may be cut there are codes too.
+An answer begins at a whole frame, after silence, so it has the same codes in every dialogue, and the model's track of
+a dialogue is assembled from them. An interrupted answer fades out within one frame, so each answer is also coded once
+for each frame at which it may be cut.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from model.network.mimi import Mimi
 if TYPE_CHECKING:
     from model.demo.dialogues import Line
 
-# Silence around an answer: the codec's window is ten frames, in which it remembers a voice. One frame of the lead is
-# kept, for the END_PAD before the first word.
+# Silence around an answer: longer than the codec's window of ten frames, after which earlier sound has no effect. One
+# frame of the lead is kept, for the END_PAD before the first word.
 _LEAD_FRAMES = _TAIL_FRAMES = 12
 _FADE_SAMPLES = FRAME_SAMPLES // 2
 _PRONOUNCED = {conversation.BACKCHANNEL: "umhum"}
@@ -38,19 +38,19 @@ _BATCH = 64
 
 @functools.cache
 def model_says(answer: str) -> Utterance:
-    """The model's voice."""
+    """The answer in the model's voice."""
     return say(_PRONOUNCED.get(answer, answer), MODEL_VOICE)
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerBook:
-    """Tracks int16 [F, 1 + K] (text first) of all answers, by answer and cut (0: whole), from the frame before on."""
+    """Tracks int16 [F, 1 + K] (text first) by answer and cut (0: whole). Each begins one frame before its answer."""
 
     silence: NDArray[np.int16]  # [K]
     tracks: dict[tuple[str, int], NDArray[np.int16]]
 
     def track(self, lines: Iterable[Line], frames: int) -> NDArray[np.int16]:
-        """A dialogue's own side, text and codes: int16 [frames, 1 + K]."""
+        """The model's side of a dialogue, text and codes: int16 [frames, 1 + K]."""
         track = np.empty((frames, 1 + len(self.silence)), np.int16)
         track[:] = [PAD, *self.silence]
         for line in lines:
@@ -60,14 +60,14 @@ class AnswerBook:
         return track
 
     def save(self, path: Path) -> None:
-        """Write the book."""
+        """Write the book into a file."""
         named = {f"{cut}/{answer}": track for (answer, cut), track in self.tracks.items()}
         with path.open("wb") as file:
             np.savez(file, silence=self.silence, **named)  # pyright: ignore[reportArgumentType]
 
     @classmethod
     def load(cls, path: Path) -> AnswerBook:
-        """Read a book."""
+        """Read a book from a file."""
         with np.load(path) as file:
             named = (name.split("/", 1) for name in file.files if name != "silence")
             tracks = {(answer, int(cut)): file[f"{cut}/{answer}"] for cut, answer in named}
@@ -75,14 +75,14 @@ class AnswerBook:
 
 
 def durations_s(answers: Iterable[str]) -> dict[str, float]:
-    """How long each answer takes to speak."""
+    """The duration of each spoken answer, in seconds."""
     return {answer: len(model_says(answer).pcm) / SAMPLE_RATE_HZ for answer in answers}
 
 
 def make_book(answers: Iterable[str], mimi: Mimi, tokenizer: sentencepiece.SentencePieceProcessor) -> AnswerBook:
-    """Speak, code and align every answer, whole and at every place where it may be cut short."""
+    """Speak, code and align every answer, whole and cut at every frame."""
     wanted = [(answer, cut) for answer in answers for cut in range(_frames(model_says(answer)))]
-    wanted.sort(key=_length)  # so that little of a batch is padding
+    wanted.sort(key=_length)  # equal lengths together, so that a batch has little padding
     tracks: dict[tuple[str, int], NDArray[np.int16]] = {}
     for start in tqdm(range(0, len(wanted), _BATCH), desc="Answers", unit="batch", disable=None):
         batch = wanted[start : start + _BATCH]
@@ -106,7 +106,7 @@ def _length(key: tuple[str, int]) -> int:
 
 
 def _sound(answer: str, cut: int) -> NDArray[np.float32]:
-    """Silence, the answer, silence: whole frames, the last ones for what the codec makes of the end."""
+    """Silence, the answer, and silence in which the codec's output decays: whole frames."""
     pcm = model_says(answer).pcm
     if cut:
         pcm = pcm[: cut * FRAME_SAMPLES + _FADE_SAMPLES].copy()
@@ -121,7 +121,7 @@ def _sound(answer: str, cut: int) -> NDArray[np.float32]:
 def _track(
     answer: str, cut: int, codes: NDArray[np.int16], tokenizer: sentencepiece.SentencePieceProcessor
 ) -> NDArray[np.int16]:
-    """Codes int16 [F', K] of `_sound` to text and codes, from the frame before the answer on."""
+    """Text and codes [F, 1 + K], from one frame before the answer, from the codes int16 [F', K] of `_sound`."""
     length = _length((answer, cut))
     said = model_says(answer)
     words = answer.split()

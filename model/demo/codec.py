@@ -1,11 +1,11 @@
-"""Stage 1, from speech to a codec: Mimi in miniature, trained in the modules that serve it.
+"""Stage 1: train the codec, a small Mimi, on speech, in the modules that the server runs.
 
 usage: python -m model.demo.codec --out DIR [--steps N]
 
-Goes on from DIR/training.pt if there is one. The losses of every 50 steps are lines of JSON in DIR/curves.jsonl (and
-a picture in DIR/curves.png, with matplotlib); the codec is written to DIR in the published layout whenever the
-training is saved. The first part of the training does without the quantizer: codebooks that are filled before there
-is anything to tell apart collapse.
+Resumes from DIR/training.pt if that exists. The mean losses of every 50 steps are appended to DIR/curves.jsonl as JSON
+(and drawn in DIR/curves.png, with matplotlib). Each time the training is saved, the codec is also written to DIR in the
+published layout. The first part of the training runs without the quantizer: codebooks that are filled before the
+latents differ collapse.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ from model.demo.codec_quantizer import CodebookTrainer
 
 _CLIPS = 6
 _PEAK_RATE, _LEAST_RATE, _WARM_UP_STEPS = 1e-3, 2e-5, 200
-_CONTINUOUS = 0.4  # of the steps: without the quantizer
-_START_LATENTS = 8192  # on which k-means starts the codebooks
-_PROJECTED_RMS = 1.0  # of what is quantised
+_UNQUANTISED_SHARE = 0.4  # of the steps, at the beginning
+_KMEANS_LATENTS = 8192  # at least as many initialise the codebooks
+_PROJECTED_RMS = 1.0  # target for the quantizer's input
 _WEIGHTS = {"sound": 1.0, "phonemes": 1.0, "commitment": 1.0, "size": 0.05}
 _REPORT_STEPS, _SAVE_STEPS = 50, 250
 _MODEL_TAKES, _CALLER_TAKES = 1200, 3000
 
 
 class CodecTraining:
-    """The codec, and the modules that only its training needs."""
+    """The codec in training, with its optimizer and the layers that are dropped afterwards."""
 
     def __init__(self, classes: int, steps: int, seed: int):
         self.steps, self.step = steps, 0
@@ -51,20 +51,20 @@ class CodecTraining:
         self.mimi = fresh_codec(self.rng)
         self.semantic = CodebookTrainer(self.mimi.quantizer.first)
         self.acoustic = CodebookTrainer(self.mimi.quantizer.rest)
-        self.listener = nn.Linear(self.mimi.config.quantizer.dimension, SPOKEN_PER_FRAME * classes)
-        nn.init.zeros_(self.listener.weight)
-        nn.init.zeros_(self.listener.bias)
+        self.phoneme_head = nn.Linear(self.mimi.config.quantizer.dimension, SPOKEN_PER_FRAME * classes)
+        nn.init.zeros_(self.phoneme_head.weight)
+        nn.init.zeros_(self.phoneme_head.bias)
         self.distance = SpectralDistance()
-        self.learned = [*(p for p in self.mimi.parameters() if p.requires_grad), *self.listener.parameters()]
+        self.learned = [*(p for p in self.mimi.parameters() if p.requires_grad), *self.phoneme_head.parameters()]
         self.optimizer = torch.optim.AdamW(self.learned, _PEAK_RATE, betas=(0.9, 0.99), weight_decay=0.01)
 
     @property
     def quantised(self) -> bool:
-        """Whether the codebooks take part yet."""
-        return self.step >= _CONTINUOUS * self.steps
+        """Whether the quantizer is used at this step."""
+        return self.step >= _UNQUANTISED_SHARE * self.steps
 
-    def learn(self, clips: Clips) -> dict[str, float]:
-        """One step. Returns its losses."""
+    def train_step(self, clips: Clips) -> dict[str, float]:
+        """Run one training step. Returns its losses."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.step, self.steps)
         losses = self.losses(clips)
@@ -77,8 +77,12 @@ class CodecTraining:
         return {name: loss.item() for name, loss in losses.items()}
 
     def losses(self, clips: Clips) -> dict[str, Tensor]:
-        """Of the sound, of the phonemes in the semantic codes, of the codes' distance from what they stand for, and of
-        the size of what is quantised: gradients that pass by the codebooks would let it grow without end."""
+        """The losses by name.
+
+        `sound`: distance of the decoded sound. `phonemes`: cross-entropy of the phonemes predicted from the semantic
+        vectors. `commitment`: distance of the latents from their codebook vectors. `size`: deviation of the latents'
+        RMS from its target; without it, straight-through gradients let the latents grow without limit.
+        """
         latent = latents(self.mimi, clips.heard)
         first, rest = self.mimi.quantizer.first, self.mimi.quantizer.rest
         zero = torch.zeros(())
@@ -89,30 +93,30 @@ class CodecTraining:
             semantic, acoustic = self.semantic(meaning, self.rng), self.acoustic(detail, self.rng)
             meaning, detail = semantic.vectors, acoustic.vectors
             commitment = semantic.commitment + acoustic.commitment
-        # Sound may use the semantic codes but not shape them: it would fill them with loudness and pitch.
+        # The sound loss has no gradient into the semantic codes: it would fill them with loudness and pitch.
         seen = first.output_proj(meaning.detach()) + rest.output_proj(detail)
         sound = sounds(self.mimi, seen.view_as(latent))
         distance = (self.distance(sound, clips.wanted) * clips.weight).sum() / clips.weight.sum()
-        guesses = self.listener(meaning).view(clips.phonemes.numel(), -1)
+        guesses = self.phoneme_head(meaning).view(clips.phonemes.numel(), -1)
         phonemes = F.cross_entropy(guesses, clips.phonemes.flatten())
         return {"sound": distance, "phonemes": phonemes, "commitment": commitment, "size": size}
 
     @torch.no_grad()
     def start_codebooks(self, corpus: Corpus, rng: np.random.Generator) -> None:
-        """K-means on latents of as many clips as it takes."""
+        """Initialise the codebooks by k-means on at least `_KMEANS_LATENTS` latents."""
         found: list[Tensor] = []
-        while sum(map(len, found)) < _START_LATENTS:
+        while sum(map(len, found)) < _KMEANS_LATENTS:
             found.append(latents(self.mimi, corpus.draw(rng, 4 * _CLIPS).heard).flatten(0, 1))
         quantizer, flat = self.mimi.quantizer, torch.cat(found)
         self.semantic.start(quantizer.first.input_proj(flat), self.rng)
         self.acoustic.start(quantizer.rest.input_proj(flat), self.rng)
 
     def save(self, path: Path) -> None:
-        """Save all that resuming needs, atomically."""
+        """Save the state of the training atomically."""
         held = {
             "step": self.step,
             "mimi": self.mimi.state_dict(),
-            "listener": self.listener.state_dict(),
+            "phoneme_head": self.phoneme_head.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "averages": (self.semantic.state, self.acoustic.state),
             "rng": self.rng.get_state(),
@@ -121,11 +125,11 @@ class CodecTraining:
         os.replace(path.with_suffix(".new"), path)
 
     def load(self, path: Path) -> None:
-        """Resume from a save, of a run of the same length or of another."""
+        """Restore a saved state. The number of steps may differ from that of the saved run."""
         held = torch.load(path, weights_only=True)
         self.step = held["step"]
         self.mimi.load_state_dict(held["mimi"])
-        self.listener.load_state_dict(held["listener"])
+        self.phoneme_head.load_state_dict(held["phoneme_head"])
         self.optimizer.load_state_dict(held["optimizer"])
         for trainer, averages in zip((self.semantic, self.acoustic), held["averages"], strict=True):
             for ours, theirs in zip(trainer.state, averages, strict=True):
@@ -134,14 +138,14 @@ class CodecTraining:
 
 
 def learning_rate(step: int, steps: int) -> float:
-    """Linear warm-up, then half a cosine."""
+    """Linear warm-up, then a decay along half a cosine."""
     part = max(0, step - _WARM_UP_STEPS) / max(1, steps - _WARM_UP_STEPS)
     cosine = _LEAST_RATE + (_PEAK_RATE - _LEAST_RATE) * (1 + math.cos(math.pi * min(1.0, part))) / 2
     return cosine * min(1.0, (step + 1) / _WARM_UP_STEPS)
 
 
 def train(out: Path, steps: int, seed: int = 0) -> None:
-    """Train to the end, resuming from the last save."""
+    """Train for `steps` in all, resuming from the last save if there is one."""
     out.mkdir(parents=True, exist_ok=True)
     corpus = Corpus(seed, _MODEL_TAKES, _CALLER_TAKES)
     training = CodecTraining(corpus.classes, steps, seed)
@@ -151,10 +155,10 @@ def train(out: Path, steps: int, seed: int = 0) -> None:
     recent: dict[str, list[float]] = defaultdict(list)
     progress = tqdm(range(training.step, steps), initial=training.step, total=steps, unit="step", mininterval=5)
     for step in progress:
-        rng = np.random.default_rng((seed, step))  # each step's own, so that going on repeats nothing
+        rng = np.random.default_rng((seed, step))  # seeded by the step, so that a resumed run draws new clips
         if training.quantised and not training.semantic.started:
             training.start_codebooks(corpus, rng)
-        for name, loss in training.learn(corpus.draw(rng, _CLIPS)).items():
+        for name, loss in training.train_step(corpus.draw(rng, _CLIPS)).items():
             recent[name].append(loss)
         if training.step % _REPORT_STEPS == 0 or training.step == steps:
             means = {name: round(sum(values) / len(values), 4) for name, values in recent.items()}
@@ -172,9 +176,15 @@ def main(argv: list[str] | None = None) -> int:
     print_to_any_terminal()
     parser = argparse.ArgumentParser(prog="python -m model.demo.codec", description=__doc__)
     parser.add_argument(
-        "--out", type=Path, metavar="PATH", required=True, help="where the codec and the training's state go"
+        "--out", type=Path, metavar="PATH", required=True, help="directory for the codec and the state of the training"
     )
-    parser.add_argument("--steps", type=int, metavar="N", default=5000, help="training steps in all (default 5000)")
+    parser.add_argument(
+        "--steps",
+        type=int,
+        metavar="N",
+        default=5000,
+        help="number of training steps, including those before a resume (default 5000)",
+    )
     arguments = parser.parse_args(argv)
     train(arguments.out, arguments.steps)
     return 0

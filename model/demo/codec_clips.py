@@ -1,7 +1,7 @@
-"""Mimi over whole clips from a fresh state, for training: the same weights and numbers as when it serves.
+"""Mimi over whole clips from a fresh state, for training, with the same weights and results as in the server.
 
-Serving keeps sound as [S, T, C] and multiplies windows of it, which suits one frame of many slots. Over a whole clip
-PyTorch's own convolutions take less time, above all backwards; the tests hold both equal.
+The server keeps sound as [S, T, C] and multiplies windows of it, which is fast for one frame of many slots. For a whole
+clip PyTorch's own convolutions are faster, above all in the backward pass. A test compares the results of both.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from model.network.seanet import ResidualBlock, Seanet
 
 
 def latents(mimi: Mimi, pcm: Tensor) -> Tensor:
-    """Clips [B, F · FRAME_SAMPLES] to what the quantizer gets, [B, F, C]."""
+    """Encode clips [B, F · FRAME_SAMPLES] to latents [B, F, C], the quantizer's input."""
     x = _chain(mimi.encoder, pcm[:, None]).mT
     x = mimi.encoder_transformer(x, mimi.encoder_transformer.make_state(len(x)), None)
     assert mimi.downsample is not None
@@ -24,7 +24,7 @@ def latents(mimi: Mimi, pcm: Tensor) -> Tensor:
 
 
 def sounds(mimi: Mimi, latent: Tensor) -> Tensor:
-    """What the quantizer gives back, [B, F, C], to clips [B, F · FRAME_SAMPLES]."""
+    """Decode latents [B, F, C], the quantizer's output, to clips [B, F · FRAME_SAMPLES]."""
     assert mimi.upsample is not None
     x = mimi.upsample(latent, mimi.upsample.make_state(len(latent)), None)
     x = mimi.decoder_transformer(x, mimi.decoder_transformer.make_state(len(x)), None)

@@ -1,4 +1,4 @@
-"""The demo's codec: its shape, how its weights begin, and how they are written in the published layout."""
+"""The demo's codec: its shape, its initial weights, and writing it in the published layout."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from model.network.seanet import ResidualBlock
 from model.network.transformer import Layer
 
 CODEBOOKS = 8
-CLIP_FRAMES = 10  # of a training clip
+CLIP_FRAMES = 10  # in a training clip
 _WIDTH = 128
 
 MIMI: dict[str, Any] = MIMI_JSON | {
@@ -32,27 +32,27 @@ MIMI: dict[str, Any] = MIMI_JSON | {
     },
     "transformer": MIMI_JSON["transformer"] | {
         "d_model": _WIDTH, "num_heads": 4, "num_layers": 2, "dim_feedforward": 4 * _WIDTH, "layer_scale": 1.0,
-        "context": 2 * CLIP_FRAMES,  # two positions a frame: it never sees further than it was trained to
+        "context": 2 * CLIP_FRAMES,  # two positions a frame, so the window is as long as a training clip
         "input_dimension": _WIDTH, "output_dimensions": [_WIDTH],
     },
 }  # fmt: skip
 
 _SOUND_RMS = 0.08
-_AFTER_ELU = 1.25  # restores the variance that ELU takes
+_ELU_GAIN = 1.25  # compensates the loss of variance in ELU
 
 
 @torch.no_grad()
 def fresh_codec(rng: torch.Generator, raw: dict[str, Any] = MIMI) -> Mimi:
-    """A codec to train, so initialised that a signal keeps its variance all the way down and up again.
+    """A codec to train, initialised so that a signal keeps its variance through the encoder and the decoder.
 
-    With PyTorch's usual bounds the sound fades from layer to layer, and training begins by learning silence.
+    With PyTorch's default initialisation the sound becomes quieter with each layer, and training first learns silence.
     """
     mimi = Mimi(mimi_config(raw, CODEBOOKS)).to_empty(device="cpu")
     for module in mimi.modules():
         _initialise(module, rng)
     branch = 1 / math.sqrt(2 * mimi.config.transformer.layers)
     for module in mimi.modules():
-        if isinstance(module, Layer):  # what is added to the residual stream starts smaller than the stream
+        if isinstance(module, Layer):  # each addition to the residual stream starts smaller than the stream
             assert isinstance(module.feedforward, FeedForward)
             module.out_proj.weight.mul_(branch)
             module.feedforward.linear2.weight.mul_(branch)
@@ -67,18 +67,18 @@ def fresh_codec(rng: torch.Generator, raw: dict[str, Any] = MIMI) -> Mimi:
     last.weight.mul_(_SOUND_RMS)
     mimi.requires_grad_(True)
     for half in (mimi.quantizer.first, mimi.quantizer.rest):
-        half.codebooks.zero_().requires_grad_(False)  # they follow averages, not gradients
+        half.codebooks.zero_().requires_grad_(False)  # updated by moving averages, not by gradients
     return mimi
 
 
 def _initialise(module: nn.Module, rng: torch.Generator) -> None:
     if isinstance(module, CausalConv1d):
-        gain = _AFTER_ELU if module.activate else 1.0
+        gain = _ELU_GAIN if module.activate else 1.0
         module.weight.normal_(0, gain / math.sqrt(module.weight.shape[1]), generator=rng)
         if module.bias is not None:
             module.bias.zero_()
-    elif isinstance(module, CausalConvTranspose1d):  # each output sample hears two inputs
-        module.weight.normal_(0, _AFTER_ELU / math.sqrt(2 * module.weight.shape[1]), generator=rng)
+    elif isinstance(module, CausalConvTranspose1d):  # each output sample is the sum of two inputs
+        module.weight.normal_(0, _ELU_GAIN / math.sqrt(2 * module.weight.shape[1]), generator=rng)
         module.bias.zero_()
     elif isinstance(module, DepthwiseUpsample):
         module.weight.fill_(1 / math.sqrt(2))
@@ -90,7 +90,7 @@ def _initialise(module: nn.Module, rng: torch.Generator) -> None:
 
 
 def write_codec(directory: Path, mimi: Mimi, raw: dict[str, Any] = MIMI) -> None:
-    """Write mimi.safetensors, in float16 to be small, and mimi_config.json, as `model.checkpoints.build` reads them."""
+    """Write mimi.safetensors (float16, to be small) and mimi_config.json, as `model.checkpoints.build` reads them."""
     directory.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.half() for name, tensor in published(mimi_layout(mimi, mimi.config))}
     save_file(tensors, directory / "mimi.safetensors")
@@ -99,16 +99,16 @@ def write_codec(directory: Path, mimi: Mimi, raw: dict[str, Any] = MIMI) -> None
 
 @torch.no_grad()
 def published(entries: Iterator[Entry]) -> Iterator[tuple[str, Tensor]]:
-    """Published names and tensors from the parameters that a layout's entries point to: the inverse of loading."""
+    """Published names and tensors of the parameters in a layout's entries: the inverse of loading."""
     for entry in entries:
-        assert entry.target is not None  # a model that is trained holds all that its file does
-        if len(entry.names) == 3:  # a codebook, which is published as sums and counts
+        assert entry.target is not None  # a model in training has every tensor of its file
+        if len(entry.names) == 3:  # a codebook: its file has sums and counts
             bins = entry.shapes[1]
             tensors = (entry.target.clone(), torch.ones(bins), torch.ones(1))
             yield from zip(entry.names, tensors, strict=True)
             continue
         shape = entry.shapes[0]
-        ours = torch.arange(math.prod(shape)).view(shape)  # loading moves numbers about: follow each of them
+        ours = torch.arange(math.prod(shape)).view(shape)  # loading permutes the elements: find the permutation
         ours = entry.convert(ours) if entry.convert else ours
         theirs = torch.empty(math.prod(shape), dtype=entry.target.dtype)
         theirs[ours.flatten()] = entry.target.flatten()

@@ -1,4 +1,4 @@
-"""A picture of a training's losses, where matplotlib is installed."""
+"""A plot of a training's losses, if matplotlib is installed."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 def draw_curves(path: Path) -> None:
-    """Draw every number of the JSON lines in `path` over their `step`, into a PNG beside it."""
+    """Plot every number in the JSON lines of `path` against `step`, into a PNG file beside it."""
     try:
         from matplotlib.figure import Figure
-    except ImportError:  # the numbers are there all the same
+    except ImportError:  # the JSON lines are written in any case
         return
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     names = [name for name in lines[-1] if name != "step"]

@@ -1,8 +1,8 @@
 """Training clips of the codec: its input, and the output it should give.
 
-The model's own voice goes in as it is and should come out so. Callers go in as a call hears them, with noise, room
-and telephone; what should come out is the clean voice, so that codes tell words and not noises. Nobody else decodes
-callers' codes: their sound counts less.
+The model's own voice is both input and target. A caller's input has noise, a room or a telephone band, as in a call,
+and its target is the clean voice, so that the codes carry words rather than noise. Only this training decodes the
+callers' codes, so their sound has less weight.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from tqdm import tqdm
 
 from model.audio import FRAME_SAMPLES, SAMPLE_RATE_HZ
 from model.demo.codec_config import CLIP_FRAMES
-from model.demo.conversation import answers, ask, tale, unknown
+from model.demo.conversation import answers, ask, story_sentence, unknown
 from model.demo.speech import CALLER_VOICES, MODEL_VOICE, Utterance, Voice, Waveform, augment, say
 from model.demo.topics import TOPICS
 
 CLIP_SAMPLES = CLIP_FRAMES * FRAME_SAMPLES
-SPOKEN_PER_FRAME = 2  # phonemes that the semantic codebook shall tell in a frame
+SPOKEN_PER_FRAME = 2  # phoneme labels in a frame, which the semantic codes learn to predict
 _LABEL_HZ = 200
-_MODEL, _CALLER, _NOISE = 0.5, 0.43, 0.04  # shares of clips; the rest is pure silence
+_MODEL, _CALLER, _NOISE = 0.5, 0.43, 0.04  # shares of clips; the others are digital silence
 _CALLER_WEIGHT = 0.4
 
 _WORDS = """the a one every some that her our another very small old green heavy quick quiet strange early left open
@@ -41,7 +41,7 @@ thing teeth smooth bathe azure vision beige yacht yes wolf whale quite squeeze g
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """One utterance, and the phoneme that sounds at every 1/200 s (0: none)."""
+    """One utterance, and its phoneme at every 1/200 s (0: none)."""
 
     pcm: NDArray[np.int16]  # [n]
     phonemes: NDArray[np.uint8]  # [n · 200 / 24,000]
@@ -54,11 +54,11 @@ class Clips:
     heard: Tensor  # f32 [B, CLIP_SAMPLES]
     wanted: Tensor  # f32 [B, CLIP_SAMPLES]
     phonemes: Tensor  # int64 [B, CLIP_FRAMES, SPOKEN_PER_FRAME]
-    weight: Tensor  # f32 [B]: how much its sound counts
+    weight: Tensor  # f32 [B], of the sound loss
 
 
 class Corpus:
-    """Utterances of the model's voice and of callers, and an endless supply of clips from them."""
+    """Utterances of the model's voice and of callers, from which clips are drawn."""
 
     def __init__(self, seed: int, model_takes: int, caller_takes: int, voices: Sequence[Voice] = CALLER_VOICES):
         rng = np.random.default_rng(seed)
@@ -72,11 +72,11 @@ class Corpus:
 
     @property
     def classes(self) -> int:
-        """Phonemes and silence."""
+        """The number of phonemes, plus one for silence."""
         return len(self.symbols) + 1
 
     def draw(self, rng: np.random.Generator, clips: int) -> Clips:
-        """Clips that may begin in silence or in the middle of a word."""
+        """Draw clips, which may begin in silence or within a word."""
         drawn = [self._clip(rng) for _ in range(clips)]
         heard, wanted, phonemes, weight = zip(*drawn, strict=True)
         return Clips(
@@ -102,7 +102,7 @@ class Corpus:
 
 
 def _place(takes: list[Take], rng: np.random.Generator) -> tuple[Waveform, NDArray[np.uint8]]:
-    """A window that overlaps one utterance, and the phonemes at even times within its frames."""
+    """Sound of a random window that overlaps one utterance, and its phonemes at regular times."""
     take = takes[int(rng.integers(len(takes)))]
     start = int(rng.integers(-CLIP_SAMPLES // 2, max(1, len(take.pcm) - CLIP_SAMPLES // 3)))
     pcm = np.zeros(CLIP_SAMPLES, np.float32)
@@ -124,14 +124,14 @@ def _take(utterance: Utterance, index: dict[str, int]) -> Take:
 
 
 def _model_texts(rng: np.random.Generator, count: int) -> Iterator[str]:
-    """Its own answers, and as many sentences of other sounds."""
+    """The model's answers, alternating with sentences of random words."""
     own = answers()
     for at in range(count):
         yield own[at // 2 % len(own)] if at % 2 else _nonsense(rng)
 
 
 def _caller_texts(rng: np.random.Generator, count: int) -> Iterator[str]:
-    """Sentences of callers, unknown ones and long stories included."""
+    """Sentences of callers: questions, unknown sentences, stories and random words."""
     for _ in range(count):
         kind = rng.random()
         if kind < 0.5:
@@ -139,7 +139,7 @@ def _caller_texts(rng: np.random.Generator, count: int) -> Iterator[str]:
         elif kind < 0.7:
             yield unknown(rng)
         else:
-            yield tale(rng) if kind < 0.75 else _nonsense(rng)
+            yield story_sentence(rng) if kind < 0.75 else _nonsense(rng)
 
 
 def _nonsense(rng: np.random.Generator) -> str:

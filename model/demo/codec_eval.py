@@ -1,10 +1,10 @@
-"""How good the codec is, coded frame by frame as in a call.
+"""Measure the codec's quality and speed, coding frame by frame as in a call.
 
 usage: python -m model.demo.codec_eval DIR
 
-Tells how often an independent recogniser (pocketsphinx, with a grammar of the answers) hears the right sentence in
-the model's voice before and after coding, how far the two are apart, how well each codebook is used, how much the
-semantic codes alone know of the phonemes of voices never trained on, and how long a frame takes on one core.
+Prints how many of the model's answers an independent recogniser (pocketsphinx, with a grammar of the answers)
+recognises before and after coding, the log-mel distance between the two, the entropy of each codebook, how many
+phonemes the semantic code alone predicts for trained and unseen voices, and the time for a frame on one core.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from model.demo.topics import TOPICS
 from model.network.mimi import Mimi
 
 _CALLS, _TIMED_FRAMES = 240, 200
-_TAIL_FRAMES = 2  # the codec rings on after a voice
+_TAIL_FRAMES = 2  # the codec's output decays after the voice ends
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -46,15 +46,15 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def model_voice(mimi: Mimi) -> list[tuple[str, str]]:
-    """Every answer, recognised before and after coding, and the distance between the two."""
+    """Rows: answers recognised before and after coding, and the distance between the two sounds."""
     texts = [text for text in answers() if text != BACKCHANNEL]
-    ear, distance = Recogniser(texts), SpectralDistance()
+    recogniser, distance = Recogniser(texts), SpectralDistance()
     heard, heard_coded, levels_db = 0, 0, []
     for text in texts:
         sound = framed([say(text, MODEL_VOICE).pcm])
         coded = decode(mimi, encode(mimi, sound))
-        heard += ear.hear(sound[0]) == text
-        heard_coded += ear.hear(coded[0]) == text
+        heard += recogniser.hear(sound[0]) == text
+        heard_coded += recogniser.hear(coded[0]) == text
         apart = distance.log_mel(torch.from_numpy(sound)) - distance.log_mel(torch.from_numpy(coded))
         levels_db.append(20 / np.log(10) * apart.square().mean(1).sqrt().mean().item())
     return [
@@ -65,14 +65,14 @@ def model_voice(mimi: Mimi) -> list[tuple[str, str]]:
 
 
 def codebooks(mimi: Mimi) -> list[tuple[str, str]]:
-    """Entropy of each codebook over what callers say, and what the first one knows of their phonemes."""
-    told, tests = {}, {}
+    """Rows: entropy of each codebook for callers' speech, and phonemes predicted from the semantic code."""
+    phonemes_of, tests = {}, {}
     codes, sounding = _caller_codes(mimi, CALLER_VOICES, seed=0)
     bins = mimi.config.quantizer.bins
     spread = [_entropy_bits(np.bincount(codes[:, k], minlength=bins)) for k in range(codes.shape[1])]
     for code, phoneme in zip(codes[:, 0].tolist(), sounding, strict=True):
-        told.setdefault(code, []).append(phoneme)
-    best = {code: max(set(heard), key=heard.count) for code, heard in told.items()}
+        phonemes_of.setdefault(code, []).append(phoneme)
+    best = {code: max(set(heard), key=heard.count) for code, heard in phonemes_of.items()}
     for name, voices, noisy in (
         ("trained voices", CALLER_VOICES, False),
         ("unseen voices", HELD_OUT_VOICES, False),
@@ -83,12 +83,12 @@ def codebooks(mimi: Mimi) -> list[tuple[str, str]]:
         tests[name] = f"{np.mean(right):.0%}"
     return [
         (f"entropy of the codebooks, of {np.log2(bins):.0f} bits", " ".join(f"{bits:.1f}" for bits in spread)),
-        *((f"phoneme told by the semantic code alone, {name}", figure) for name, figure in tests.items()),
+        *((f"phoneme predicted from the semantic code alone, {name}", figure) for name, figure in tests.items()),
     ]
 
 
 def speed(mimi: Mimi) -> list[tuple[str, str]]:
-    """Encoding and decoding one frame for one call."""
+    """Row: time to encode and decode one frame of one call."""
     hearing, speaking = mimi.make_encoder_state(1), mimi.make_decoder_state(1)
     frame = torch.randn(1, FRAME_SAMPLES, generator=torch.Generator().manual_seed(0)) * 0.1
     taken_ms = []
@@ -102,7 +102,7 @@ def speed(mimi: Mimi) -> list[tuple[str, str]]:
 
 
 def framed(sounds: Sequence[Waveform]) -> NDArray[np.float32]:
-    """Sounds in one batch of whole frames, after a first frame that nobody hears and with room for the last to end."""
+    """A batch of sounds in whole frames, with one frame of silence before (it is not coded) and some after each."""
     frames = 1 + max(-(-len(sound) // FRAME_SAMPLES) for sound in sounds) + _TAIL_FRAMES
     batch = np.zeros((len(sounds), frames * FRAME_SAMPLES), np.float32)
     for row, sound in zip(batch, sounds, strict=True):
@@ -113,7 +113,7 @@ def framed(sounds: Sequence[Waveform]) -> NDArray[np.float32]:
 def _caller_codes(
     mimi: Mimi, voices: Sequence[Voice], *, seed: int, noisy: bool = False
 ) -> tuple[NDArray[np.int16], list[str]]:
-    """Codes [N, K] of the frames of callers' sentences, and the phoneme in the middle of each."""
+    """Codes [N, K] of the frames of callers' sentences, and the phoneme at the middle of each frame."""
     rng = np.random.default_rng(seed)
     spoken = [
         say(ask(TOPICS[int(rng.integers(len(TOPICS)))], rng), voices[int(rng.integers(len(voices)))])

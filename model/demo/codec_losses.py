@@ -9,12 +9,12 @@ from model.audio import SAMPLE_RATE_HZ
 
 _WINDOWS = (256, 512, 1024, 2048)
 _MEL_WINDOW, _MEL_BANDS = 1024, 64
-_FLOOR = 3e-3  # of a magnitude: silence is measured against this, not against itself
+_FLOOR = 3e-3  # added to the mean magnitude, so that the distance from silence stays finite
 _MEL_FLOOR = 1e-3
 
 
 class SpectralDistance:
-    """The distance of sounds [B, T] from their targets, one number a clip: relative, so that quiet clips count."""
+    """The distance of each sound in [B, T] from its target, relative to the target, so that quiet clips count too."""
 
     def __init__(self) -> None:
         self._hann = {size: torch.hann_window(size) for size in _WINDOWS}

@@ -1,4 +1,4 @@
-"""Sound to codes exactly as a call hears it: frame by frame, for many calls at once."""
+"""Encode and decode sound as in a call: frame by frame, for many calls at once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from model.network.mimi import Mimi
 
 
 def load_codec(directory: Path, codebooks: int = 8) -> Mimi:
-    """The codec in a checkpoint directory, on the CPU."""
+    """Load the codec of a checkpoint directory, on the CPU."""
     config = mimi_config(json.loads((directory / "mimi_config.json").read_text()), codebooks)
     mimi = Mimi(config).to_empty(device="cpu")
     with torch.no_grad():
@@ -28,10 +28,10 @@ def load_codec(directory: Path, codebooks: int = 8) -> Mimi:
 
 @torch.inference_mode()
 def encode(mimi: Mimi, pcm: NDArray[np.float32]) -> NDArray[np.int16]:
-    """Whole frames of sound f32 [N, F · FRAME_SAMPLES] to codes int16 [N, F, K].
+    """Encode whole frames of sound f32 [N, F · FRAME_SAMPLES] to codes int16 [N, F, K].
 
-    A server encodes the first frame, hides it, and resets the encoder; here its codes are zeros. Frames are taken
-    one by one, because Mimi's window treats each pair of positions in its own way once it is full.
+    A server discards the codes of the first frame and resets the encoder after it; here these codes are zeros. Frames
+    are encoded one by one, because a full window shows the two positions of a frame different numbers of keys.
     """
     frames = torch.from_numpy(pcm).unflatten(1, (-1, FRAME_SAMPLES))
     state = mimi.make_encoder_state(len(frames))
@@ -43,7 +43,7 @@ def encode(mimi: Mimi, pcm: NDArray[np.float32]) -> NDArray[np.int16]:
 
 @torch.inference_mode()
 def decode(mimi: Mimi, codes: NDArray[np.int16]) -> NDArray[np.float32]:
-    """Codes int16 [N, F, K] to sound f32 [N, F · FRAME_SAMPLES], as a call speaks it."""
+    """Decode codes int16 [N, F, K] to sound f32 [N, F · FRAME_SAMPLES], frame by frame."""
     state = mimi.make_decoder_state(len(codes))
     frames = torch.from_numpy(codes).long()
     return torch.cat([mimi.decode(frames[:, at : at + 1], state, None) for at in range(frames.shape[1])], 1).numpy()

@@ -1,7 +1,7 @@
 """Questions to the demo model, and its answers.
 
-Beside its topics: sentences that it has no answer for, one greeting when nobody speaks, and the stories that it
-listens to. Knows words only: no voices, no time.
+Besides the topics: sentences without an answer, a greeting for a silent caller, and stories. This module has words
+only; voices are in `speech.py`, times in `dialogues.py`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from model.demo.topics import TOPICS, Topic
 
 T = TypeVar("T")
 
-GREETING = "Hello! Say something to me."  # when nobody speaks
+GREETING = "Hello! Say something to me."  # if the caller has said nothing
 GREETING_AFTER_S = 3.0
 FALLBACK = "Sorry, I only know a few phrases."
 BACKCHANNEL = "Mm-hm."
@@ -54,11 +54,11 @@ _TALES = (
 )
 # fmt: on
 _HELD_OUT = frozenset(wording for topic in TOPICS for wording in topic.held_out)
-_HELD_OUT_SHARE = 8  # one unknown sentence in so many is kept for the evaluation
+_HELD_OUT_SHARE = 8  # one in this many unknown sentences is held out for the evaluation
 
 
 def ask(topic: Topic, rng: np.random.Generator) -> str:
-    """A trained wording, sometimes after a filler word; never one that is kept for the evaluation."""
+    """A wording for training, sometimes after a filler word; never one held out for the evaluation."""
     while True:
         wording = _pick(_pick(topic.wordings, rng), rng)
         asked = f"{_pick(_LEADS, rng)} {wording}" if rng.random() < 0.3 else wording
@@ -67,33 +67,33 @@ def ask(topic: Topic, rng: np.random.Generator) -> str:
 
 
 def unknown(rng: np.random.Generator, *, held_out: bool = False) -> str:
-    """A sentence that has no answer, one of thousands; those kept for the evaluation are never trained."""
+    """One of thousands of sentences without an answer. With `held_out`, one that is never in the training."""
     while True:
         sentence = " ".join(_pick(part, rng) for part in (_ASKS if rng.random() < 0.5 else _WONDERS)).strip()
         if (zlib.crc32(sentence.encode()) % _HELD_OUT_SHARE == 0) == held_out:
             return sentence
 
 
-def tale(rng: np.random.Generator) -> str:
+def story_sentence(rng: np.random.Generator) -> str:
     """One sentence of a long story."""
     return " ".join(_pick(part, rng) for part in _TALES)
 
 
 def answers() -> tuple[str, ...]:
-    """Everything that the model may say, without repetition."""
+    """All different answers of the model."""
     fixed = (GREETING, FALLBACK, BACKCHANNEL, AFTER_STORY, NOTHING_YET)
     return tuple(dict.fromkeys([*fixed, *(topic.answer for topic in TOPICS if topic.answer)]))
 
 
 def caller_words() -> tuple[str, ...]:
-    """Every word that a trained caller may say, sorted."""
+    """Every word of the callers in the training, sorted."""
     asked = [wording for topic in TOPICS for wording in topic.forms]
     phrases = [*_LEADS, *asked, *(phrase for part in (*_ASKS, *_WONDERS, *_TALES) for phrase in part)]
     return tuple(sorted({word for phrase in phrases for word in phrase.split()}))
 
 
 def reply(topic: Topic, last: str | None) -> str:
-    """The answer to a topic after `last` was answered."""
+    """The answer to a topic; `last` is the previous answer, which “say that again” repeats."""
     return topic.answer or last or NOTHING_YET
 
 

@@ -1,6 +1,6 @@
 """espeak-ng's library through ctypes: text to sound, and when each word and phoneme begins.
 
-Knows `speak_lib.h`; knows nothing of what is said, or why.
+The declarations follow `speak_lib.h`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 
 class SpeechError(Exception):
-    """espeak-ng is missing or failed."""
+    """espeak-ng is not installed, or could not speak a text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,26 +47,28 @@ _TERMINATED, _WORD, _PHONEME = 0, 1, 7
 
 
 class Espeak:
-    """The library, which is one for a process and has one voice at a time."""
+    """The library. A process has one instance, with one voice at a time."""
 
     def __init__(self) -> None:
         try:
             self._library = ctypes.CDLL("libespeak-ng.so.1")
         except OSError as error:
-            raise SpeechError("espeak-ng is missing: install it (Debian: apt install espeak-ng).") from error
+            raise SpeechError("espeak-ng is not installed. Install it (Debian: apt install espeak-ng).") from error
         self._rate_hz = self._library.espeak_Initialize(_SYNCHRONOUS, 0, None, _PHONEME_EVENTS | _DONT_EXIT)
         if self._rate_hz <= 0:
-            raise SpeechError("espeak-ng could not start: is its data (espeak-ng-data) installed?")
+            raise SpeechError(
+                "espeak-ng could not start. Check that its data is installed (Debian: apt install espeak-ng-data)."
+            )
         self._chunks: list[NDArray[np.int16]] = []
         self._events: list[SpeechEvent] = []
-        self._callback = _RAW_CALLBACK(self._take)  # kept: the library holds only its address
+        self._callback = _RAW_CALLBACK(self._take)  # keep a reference: the library stores only the address
         self._library.espeak_SetSynthCallback(self._callback)
         self._lock = threading.Lock()
 
     def speak(
         self, text: str, voice: str, pitch: int, speed_wpm: int
     ) -> tuple[NDArray[np.float32], int, list[SpeechEvent]]:
-        """Sound [n], its rate, and the events in their order."""
+        """Speak `text`. Returns the sound [n], its sample rate and the events in order. Raises SpeechError."""
         raw = text.encode()
         with self._lock:
             self._chunks, self._events = [], []
@@ -75,7 +77,7 @@ class Espeak:
             self._library.espeak_SetParameter(_RATE, speed_wpm, 0)
             self._library.espeak_SetParameter(_PITCH, pitch, 0)
             if self._library.espeak_Synth(raw, len(raw) + 1, 0, 1, 0, _UTF8, None, None):
-                raise SpeechError(f"espeak-ng could not say {text!r}.")
+                raise SpeechError(f"espeak-ng could not speak {text!r}.")
             pcm = np.concatenate([np.zeros(0, np.int16), *self._chunks]).astype(np.float32) / np.float32(32768)
             return pcm, self._rate_hz, self._events
 
@@ -95,5 +97,5 @@ class Espeak:
 
 @functools.cache
 def espeak() -> Espeak:
-    """This process's instance. Raises `SpeechError` without espeak-ng."""
+    """The instance of this process. Raises `SpeechError` if espeak-ng is not installed."""
     return Espeak()

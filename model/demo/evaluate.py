@@ -1,9 +1,9 @@
-"""How well the demo model does on voices, speeds and wordings kept out of its training, printed and kept in its card.
+"""Measure the demo model on voices, speeds and wordings held out of its training. Print the table, and write the card.
 
 usage: python -m model.demo.evaluate [--model DIR] [--each N] [--card README.md]
 
-Every trial is a call through the same steps that serve, with the choices that a caller has by default. Times are
-those of the sound as it is delivered: a frame is played when the frame after it begins to be heard.
+Every trial is a call through the steps that the server runs, with the default sampling. Times are those of the
+delivered sound: the answer to a frame is played when the next frame begins.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ from model.tokenizer import TextStream, Tokenizer
 
 HERE = Path(__file__).parent
 _BATCH = 48
-_QUIET_S = 600
+_NO_QUESTION_S = 600
 _LOUD = 0.01  # RMS over 20 ms; the voice's is 0.08
 _WINDOW_SAMPLES = SAMPLE_RATE_HZ // 50
-_TALKED_OVER = "a question while it speaks"
+_INTERRUPTION = "a question while it speaks"
 _PLAN = SamplingPlan(unbounded=False, penalised=False, padded=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The outcome of a trial: text pieces, when each came (s), and the sound on the caller's clock."""
+    """The result of a trial: text pieces, the time of each (s), and the sound on the caller's clock."""
 
     trial: Trial
     pieces: list[str]
@@ -61,11 +61,11 @@ class Outcome:
     @property
     def right(self) -> bool:
         expected = self.trial.expected
-        return self.text == expected if self.trial.alone else self.text.endswith(expected)
+        return self.text == expected if self.trial.is_whole_text else self.text.endswith(expected)
 
     @property
     def utterances(self) -> list[str]:
-        """Its text, parted where no piece came for more than a second."""
+        """The text, split where more than a second passed between two pieces."""
         texts: list[str] = []
         for at_s, before_s, piece in zip(self.piece_s, [-10.0, *self.piece_s], self.pieces, strict=False):
             if at_s - before_s > 1:
@@ -75,13 +75,13 @@ class Outcome:
 
     @property
     def answered_ms(self) -> float | None:
-        """From the end of the question to the first sound after it; None: there was none."""
+        """Time from the end of the question to the next sound; None if there was no sound."""
         loud = np.flatnonzero(_loud(self.pcm, self.trial.done_s))
         return 1000 * _seconds(loud[0]) if len(loud) else None
 
     @property
-    def yielded_ms(self) -> float | None:
-        """From being talked over to 300 ms of silence; None: it was not speaking, or never stopped."""
+    def stopped_ms(self) -> float | None:
+        """Time from the interruption to 300 ms of silence; None if the model was silent or did not stop."""
         loud = _loud(self.pcm, self.trial.asked_s)
         still = round(0.3 * SAMPLE_RATE_HZ / _WINDOW_SAMPLES)
         runs = np.convolve(loud, np.ones(still), "valid")
@@ -94,10 +94,12 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m model.demo.evaluate", description=__doc__)
     parser.add_argument("--model", type=Path, metavar="PATH", default=HERE / "checkpoint", help="checkpoint directory")
     parser.add_argument(
-        "--each", type=int, metavar="N", default=2, help="trials of each topic and condition (default 2)"
+        "--each", type=int, metavar="N", default=2, help="trials for each topic and condition (default 2)"
     )
-    parser.add_argument("--card", type=Path, metavar="PATH", default=HERE / "README.md", help="where the table is kept")
-    parser.add_argument("--seed", type=int, metavar="N", default=0, help="repeat a run by its seed (default 0)")
+    parser.add_argument(
+        "--card", type=Path, metavar="PATH", default=HERE / "README.md", help="file to write the table into"
+    )
+    parser.add_argument("--seed", type=int, metavar="N", default=0, help="seed of the random choices (default 0)")
     args = parser.parse_args(argv)
     duplex, tokenizer = build(find(in_directory(args.model)), torch.device("cpu"), torch.float32)
     table = evaluate(duplex, tokenizer, args.each, np.random.default_rng([args.seed, 7]))
@@ -107,23 +109,23 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def evaluate(duplex: Duplex, tokenizer: Tokenizer, each: int, rng: np.random.Generator) -> str:
-    """The whole table, in Markdown."""
+    """Run all trials. Returns the table in Markdown."""
     outcomes = {
         name: converse(duplex, tokenizer, list(chosen), name) for name, chosen in _conditions(each, rng).items()
     }
     asked = [o for name in list(outcomes)[:4] for o in outcomes[name]]
-    answered_ms, yielded_ms = [o.answered_ms for o in asked if o.right], [o.yielded_ms for o in outcomes[_TALKED_OVER]]
+    answered_ms, stopped_ms = [o.answered_ms for o in asked if o.right], [o.stopped_ms for o in outcomes[_INTERRUPTION]]
     rows = [(f"right answer: {name}", _share([o.right for o in found])) for name, found in outcomes.items()]
     rows += _spoken_rows(duplex, [o for o in asked if o.right])
     rows.append(("start of the answer after the question's end, median (goal 500 ms)", _median(answered_ms)))
-    rows.append(("silent after being talked over, median (goal 600 ms)", _median(yielded_ms)))
-    rows += _quiet_rows(duplex, tokenizer, rng)
+    rows.append(("silent after an interruption, median (goal 600 ms)", _median(stopped_ms)))
+    rows += _no_question_rows(duplex, tokenizer, rng)
     return "\n".join(["| measured | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
 
 
 def _conditions(each: int, rng: np.random.Generator) -> dict[str, Iterable[Trial]]:
-    """All trials; plain questions first."""
-    trained, speeds, strangers = CALLER_VOICES, trials.other_speeds(rng), HELD_OUT_VOICES
+    """The trials by the name of their condition. The first four have one plain question each."""
+    trained, speeds, unseen = CALLER_VOICES, trials.other_speeds(rng), HELD_OUT_VOICES
     count = max(1, len(TOPICS) // 3) * each
     return {
         "trained wordings, trained voices": trials.questions(rng, trained, each=each, seen=True),
@@ -131,19 +133,19 @@ def _conditions(each: int, rng: np.random.Generator) -> dict[str, Iterable[Trial
         "unseen wordings, 20 dB noise (goal 70 %)": trials.questions(
             rng, trained, each=each, through=trials.noisy(rng, 20)
         ),
-        "unseen wordings, unseen voices (goal 70 %)": trials.questions(rng, strangers, each=each),
+        "unseen wordings, unseen voices (goal 70 %)": trials.questions(rng, unseen, each=each),
         "unseen wordings, telephone of 8 kHz": trials.questions(rng, trained, each=each, through=trials.telephone),
         "unseen wordings, clipped": trials.questions(rng, trained, each=each, through=trials.clipped),
         "“say that again” after an answer": trials.repeats(rng, trained, count),
         "unknown sentences": trials.unknowns(rng, trained, count),
         "stories: a hum, then a call for more": trials.stories(rng, trained, count),
-        _TALKED_OVER: trials.interruptions(rng, trained, count),
+        _INTERRUPTION: trials.interruptions(rng, trained, count),
     }
 
 
 @torch.inference_mode()
 def converse(duplex: Duplex, tokenizer: Tokenizer, chosen: list[Trial], name: str = "Trials") -> list[Outcome]:
-    """All trials through the model, side by side."""
+    """Run trials through the model in batches."""
     outcomes: list[Outcome] = []
     for start in tqdm(range(0, len(chosen), _BATCH), desc=name[:40], unit="batch", disable=None):
         outcomes += _converse(duplex, tokenizer, chosen[start : start + _BATCH], start)
@@ -182,21 +184,21 @@ def _converse(duplex: Duplex, tokenizer: Tokenizer, chosen: list[Trial], seed: i
 
 
 def _spoken_rows(duplex: Duplex, outcomes: list[Outcome]) -> list[tuple[str, str]]:
-    """The recogniser's view of the speech and of the codec alone, against the text."""
+    """Rows: answers recognised in the model's speech, after the codec alone, and in the original recordings."""
     answers = [answer for answer in conversation.answers() if answer != conversation.BACKCHANNEL]
-    ear = Recogniser(answers)
-    said = [ear.hear(o.pcm[round(o.trial.done_s * SAMPLE_RATE_HZ) :]) == o.text for o in outcomes]
+    recogniser = Recogniser(answers)
+    said = [recogniser.hear(o.pcm[round(o.trial.done_s * SAMPLE_RATE_HZ) :]) == o.text for o in outcomes]
     originals = [model_says(answer).pcm for answer in answers]
     coded = [_through_codec(duplex, pcm) for pcm in originals]
     return [
-        ("says what it thinks, by pocketsphinx (goal 90 %)", _share(said)),
-        ("the codec alone: answers recognised after coding", _share(_recognised(ear, coded, answers))),
-        ("the original recordings: answers recognised", _share(_recognised(ear, originals, answers))),
+        ("right answers recognised by pocketsphinx (goal 90 %)", _share(said)),
+        ("the codec alone: answers recognised after coding", _share(_recognised(recogniser, coded, answers))),
+        ("the original recordings: answers recognised", _share(_recognised(recogniser, originals, answers))),
     ]  # fmt: skip
 
 
-def _recognised(ear: Recogniser, sounds: list[NDArray[np.float32]], answers: list[str]) -> list[bool]:
-    return [ear.hear(pcm) == answer for pcm, answer in zip(sounds, answers, strict=True)]
+def _recognised(recogniser: Recogniser, sounds: list[NDArray[np.float32]], answers: list[str]) -> list[bool]:
+    return [recogniser.hear(pcm) == answer for pcm, answer in zip(sounds, answers, strict=True)]
 
 
 def _through_codec(duplex: Duplex, pcm: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -206,22 +208,23 @@ def _through_codec(duplex: Duplex, pcm: NDArray[np.float32]) -> NDArray[np.float
     return decode(duplex.mimi, encode(duplex.mimi, padded))[0]
 
 
-def _quiet_rows(duplex: Duplex, tokenizer: Tokenizer, rng: np.random.Generator) -> list[tuple[str, str]]:
-    samples = round(_QUIET_S * SAMPLE_RATE_HZ)
+def _no_question_rows(duplex: Duplex, tokenizer: Tokenizer, rng: np.random.Generator) -> list[tuple[str, str]]:
+    """Rows: greetings and other utterances during sounds without a question."""
+    samples = round(_NO_QUESTION_S * SAMPLE_RATE_HZ)
     sounds = {
         "silence": [np.zeros(samples, np.float32)],
         "noise of -60 to -30 dBFS": [trials.white(rng, samples, level_db) for level_db in range(-60, -29, 10)],
         "music": [trials.music(rng, samples)],
         "another language": [trials.foreign(rng, samples)],
     }
-    calls = [trials.nobody(pcm) for found in sounds.values() for pcm in found]
-    outcomes = iter(converse(duplex, tokenizer, calls, "Nobody"))
+    calls = [trials.no_question(pcm) for found in sounds.values() for pcm in found]
+    outcomes = iter(converse(duplex, tokenizer, calls, "No questions"))
     known, rows = set(conversation.answers()), []
     for name, found in sounds.items():
         said = [next(outcomes).utterances for _ in found]
         greeted = [texts[:1] == [conversation.GREETING] for texts in said]
         starts = sum(map(len, said)) - sum(greeted)
-        minutes = len(found) * _QUIET_S / 60
+        minutes = len(found) * _NO_QUESTION_S / 60
         rows.append((f"{minutes:.0f} minutes of {name}: greets first", _share(greeted)))
         rows.append((f"{minutes:.0f} minutes of {name}: speaks up again, times a minute", f"{starts / minutes:.2f}"))
         rows.append((f"{minutes:.0f} minutes of {name}: whole answers in what it says",
@@ -230,16 +233,16 @@ def _quiet_rows(duplex: Duplex, tokenizer: Tokenizer, rng: np.random.Generator) 
 
 
 def write_card(path: Path, table: str) -> None:
-    """Put the table between the card's two marks."""
+    """Replace the table between the two marks in the card."""
     marked = re.compile(r"(<!-- figures -->\n).*?(<!-- /figures -->)", re.DOTALL)
     card, found = marked.subn(lambda marks: f"{marks[1]}{table}\n{marks[2]}", path.read_text())
     if not found:
-        raise SystemExit(f"{path} has no marks for the figures.")
+        raise SystemExit(f"{path} has no marks for the table. Add <!-- figures --> and <!-- /figures -->.")
     path.write_text(card)
 
 
 def _loud(pcm: NDArray[np.float32], since_s: float) -> NDArray[np.bool_]:
-    """Whether each 20 ms is loud, from a time on."""
+    """Whether each window of 20 ms after `since_s` is loud."""
     sound = pcm[round(since_s * SAMPLE_RATE_HZ) :]
     windows = sound[: len(sound) // _WINDOW_SAMPLES * _WINDOW_SAMPLES].reshape(-1, _WINDOW_SAMPLES)
     return np.sqrt(np.square(windows).mean(1)) > _LOUD

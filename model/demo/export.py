@@ -1,4 +1,4 @@
-"""A trained demo model as a checkpoint directory in the published layout, which `model/checkpoints/build.py` loads."""
+"""Write a trained demo model as a checkpoint in the published layout, which `model/checkpoints/build.py` loads."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from model.checkpoints.layout import moshi_layout
 from model.checkpoints.random import FILE_NAMES
 from model.modes.duplex import Duplex
 
-# Callers' usual temperature suits a model that knows a language. One that knows some sentences should waver less
-# between them, so its text logits leave the training twice as large.
-_TEXT_CERTAINTY = 2
+# The default temperature suits a model with a large vocabulary. This model chooses between a few sentences and should
+# choose the likeliest more often, so its text logits are doubled after the training.
+_TEXT_LOGIT_SCALE = 2
 
 
 def write_checkpoint(directory: Path, duplex: Duplex, raw: dict[str, Any], data: Path) -> None:
-    """Write all five files: the language model in bfloat16, the codec and the tokenizer as they lie in `data`.
+    """Write all five files: the language model in bfloat16, and copies of the codec and the tokenizer in `data`.
 
-    `raw` are the language model's arguments, as config.json says them: all are written, since Kyutai's loader has no
-    defaults for who brings a config.json.
+    `raw` has the language model's arguments under their names in config.json. The file also gets the published default
+    of every other argument, because Kyutai's loader has no defaults when it reads a config.json.
     """
     directory.mkdir(parents=True, exist_ok=True)
     weights = {
@@ -33,7 +33,7 @@ def write_checkpoint(directory: Path, duplex: Duplex, raw: dict[str, Any], data:
         for name, shape in zip(entry.names, entry.shapes, strict=True)
         if entry.target is not None
     }
-    weights["text_linear.weight"] *= _TEXT_CERTAINTY
+    weights["text_linear.weight"] *= _TEXT_LOGIT_SCALE
     save_file(weights, directory / "model.safetensors")
     for name in ("mimi.safetensors", "mimi_config.json", "tokenizer.model"):
         shutil.copyfile(data / name, directory / name)

@@ -1,6 +1,6 @@
-"""Calls as the columns that `Duplex.step` feeds, with the target of each and whether it counts.
+"""Training batches: calls as the columns that `Duplex.step` feeds to the network, with targets and masks.
 
-Knows streams and delays (`model/network/delays.py`, whose columns these are, made all at once); knows no network.
+The columns are those of `model/network/delays.py`, computed for a whole call at once.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from torch.nn import functional as F
 
 from model.config import DuplexConfig
 
-_SPOKEN_KEPT, _QUIET_KEPT = 0.35, 0.05  # of the frames in which the model speaks or is silent, so many teach the
-# depth transformer: it learns its few answers soon, and all frames would make it two fifths of the work
-_STRETCH_CHANCE, _STRETCH_FRAMES = 0.025, 3  # around a frame in forty, so much of the caller's is lost at once
-_BLIND_FRAMES = 25  # a call entered in its midst is listened to for so long before anything is asked of it
+# Shares of the frames with speech and with silence that train the depth transformer. It learns its few answers quickly,
+# and with all frames it would take two fifths of the computation.
+_SPOKEN_KEPT, _QUIET_KEPT = 0.35, 0.05
+_LOSS_RATE, _LOSS_FRAMES = 0.025, 3  # around one frame in forty, this many frames of the caller are replaced
+_CONTEXT_FRAMES = 25  # at the start of a window within a call: without a loss, since the model lacks the frames before
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,22 +25,22 @@ class TrainingBatch:
     """T columns of B calls, and their targets."""
 
     columns: Tensor  # int64 [B, T, 1 + n_q]
-    text: Tensor  # int64 [B, T], to be said next
-    audio: Tensor  # int64 [B, T, dep_q], to be said next
-    text_counts: Tensor  # bool [B, T]
-    audio_counts: Tensor  # bool [B, T]
+    text: Tensor  # int64 [B, T], the next text token
+    audio: Tensor  # int64 [B, T, dep_q], the model's next codes
+    text_counts: Tensor  # bool [B, T], whether the text loss counts
+    audio_counts: Tensor  # bool [B, T], whether the audio loss counts
     words: Tensor  # int64 [B, T], the number of the caller's word that has just ended, or 0
 
     def to(self, device: torch.device) -> TrainingBatch:
-        """The same on a device."""
+        """This batch on `device`."""
         return TrainingBatch(*(getattr(self, field.name).to(device) for field in fields(self)))
 
 
 def delayed(streams: Tensor, config: DuplexConfig) -> tuple[Tensor, Tensor]:
-    """Streams int64 [B, F, 1 + n_q] to columns [B, F - 1, 1 + n_q], and what is said after each [B, F - 1, 1 + dep_q].
+    """From streams int64 [B, F, 1 + n_q]: columns [B, F - 1, 1 + n_q] and their targets [B, F - 1, 1 + dep_q].
 
-    Column t holds frame t - delay of each stream, or the initial token where `t <= delay`; what is said after it
-    belongs to column t + 1.
+    Column t has frame t - delay of each stream, or the initial token where `t <= delay`. Its target is the model's part
+    of column t + 1.
     """
     frames = streams.shape[1]
     time = torch.arange(frames)
@@ -54,10 +55,10 @@ def delayed(streams: Tensor, config: DuplexConfig) -> tuple[Tensor, Tensor]:
 
 
 def draw(recorded: Tensor, config: DuplexConfig, rng: torch.Generator, quiet: Tensor) -> TrainingBatch:
-    """A window of the model's context out of each call, half of them from the start.
+    """Draw one window as long as the model's context from each call; about half of them begin with the call.
 
-    `recorded` int16 or int64 [B, F, 2 + n_q]: streams, and the caller's words. `quiet` int64 [dep_q] are the model's
-    codes in silence.
+    `recorded` int16 or int64 [B, F, 2 + n_q] has the streams and the caller's words, `quiet` int64 [dep_q] the codes of
+    the model's silence.
     """
     columns, said = delayed(recorded[..., :-1].long(), config)
     calls, length = columns.shape[:2]
@@ -67,23 +68,23 @@ def draw(recorded: Tensor, config: DuplexConfig, rng: torch.Generator, quiet: Te
     at = starts[:, None] + torch.arange(window)
     rows = torch.arange(calls)[:, None]
     columns, said, words = columns[rows, at], said[rows, at], recorded[rows, at, -1].long()
-    known = (starts[:, None] == 0) | (torch.arange(window) >= _BLIND_FRAMES)
+    known = (starts[:, None] == 0) | (torch.arange(window) >= _CONTEXT_FRAMES)
     speaks = (said[..., 0] != config.text_pad) | (said[..., 1:] != quiet).any(-1)
     kept = torch.rand(speaks.shape, generator=rng) < torch.where(speaks, _SPOKEN_KEPT, _QUIET_KEPT)
-    return TrainingBatch(disturb(columns, config, rng), said[..., 0], said[..., 1:], known, known & kept, words)
+    return TrainingBatch(corrupt(columns, config, rng), said[..., 0], said[..., 1:], known, known & kept, words)
 
 
-def disturb(columns: Tensor, config: DuplexConfig, rng: torch.Generator) -> Tensor:
-    """Replace codes at random, so that no single one is relied on: more of the caller's than of its own.
+def corrupt(columns: Tensor, config: DuplexConfig, rng: torch.Generator) -> Tensor:
+    """Replace up to 25 % of the caller's codes and 4 % of the model's, so that the model does not rely on single codes.
 
-    The caller also loses whole stretches, and in every fifth call the finer codebooks altogether.
+    Also replaced are all codes of the caller around some frames and, in a fifth of the calls, the finer codebooks.
     """
     calls, frames, streams = columns.shape
     own = torch.arange(streams) <= config.dep_q
     share = torch.rand(calls, 1, 1, generator=rng) * torch.where(own, 0.04, 0.25)
     lost = torch.rand(columns.shape, generator=rng) < share
-    begun = torch.rand(calls, frames, generator=rng) < _STRETCH_CHANCE
-    stretches = F.max_pool1d(begun.float(), _STRETCH_FRAMES, 1, _STRETCH_FRAMES // 2)[..., None] > 0
+    begun = torch.rand(calls, frames, generator=rng) < _LOSS_RATE
+    stretches = F.max_pool1d(begun.float(), _LOSS_FRAMES, 1, _LOSS_FRAMES // 2)[..., None] > 0
     finest = torch.randint(1, config.user_q + 1, (calls, 1, 1), generator=rng) + config.dep_q
     coarse_only = torch.rand(calls, 1, 1, generator=rng) < 0.2
     lost |= ~own & stretches

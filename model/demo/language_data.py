@@ -1,8 +1,9 @@
-"""Stage 2, from codec to language data: the vocabulary, the model's answers in codes, and thousands of coded calls.
+"""Stage 2: make the language data with the codec: the vocabulary, the coded answers, and thousands of coded calls.
 
 usage: python -m model.demo.language_data --codec DIR --out DIR [--shards N]
 
-Each shard is a function of the seed and its number, and is written once: to go on, start again.
+The content of a shard depends only on the seed and the shard's number. Shards that exist are not made again, so an
+interrupted run is continued by starting it again.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ from model.network.mimi import Mimi
 
 CALL_FRAMES = 400  # 32 s
 SHARD_CALLS = 64
-_BATCH = 16  # calls coded at once: more do not fit a core's cache
-VALID_SHARDS = 2  # with voices that are never trained
+_BATCH = 16  # calls coded at once; more do not fit the cache of a core
+VALID_SHARDS = 2  # with held-out voices
 CODEC, TOKENIZER, BOOK = "mimi.safetensors", "tokenizer.model", "answers.npz"
 
 
@@ -42,14 +43,18 @@ def main(argv: list[str] | None = None) -> int:
     print_to_any_terminal()
     parser = argparse.ArgumentParser(prog="python -m model.demo.language_data", description=__doc__)
     parser.add_argument(
-        "--codec", type=Path, metavar="PATH", required=True, help="directory of mimi.safetensors, mimi_config.json"
+        "--codec", type=Path, metavar="PATH", required=True, help="directory of mimi.safetensors and mimi_config.json"
     )
-    parser.add_argument("--out", type=Path, metavar="PATH", required=True, help="where the data goes")
+    parser.add_argument("--out", type=Path, metavar="PATH", required=True, help="directory for the data")
     parser.add_argument(
-        "--shards", type=int, metavar="N", default=64, help="of 64 calls of 32 s each (default 64: 36 hours)"
+        "--shards",
+        type=int,
+        metavar="N",
+        default=64,
+        help="shards for training, each of 64 calls of 32 s (default 64, which are 36 hours)",
     )
-    parser.add_argument("--workers", type=int, metavar="N", default=2, help="processes, of a core each (default 2)")
-    parser.add_argument("--seed", type=int, metavar="N", default=0, help="repeat a run by its seed (default 0)")
+    parser.add_argument("--workers", type=int, metavar="N", default=2, help="processes; each uses one core (default 2)")
+    parser.add_argument("--seed", type=int, metavar="N", default=0, help="seed of the random choices (default 0)")
     args = parser.parse_args(argv)
     torch.set_num_threads(args.workers)
     args.out.mkdir(parents=True, exist_ok=True)
@@ -68,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def write_shard(path: Path, voices: tuple[Voice, ...], seed: Sequence[int]) -> None:
-    """Make one shard with the codec and the answers that lie beside it, and write it whole or not at all."""
+    """Make one shard with the codec and the answers in its directory, and write it atomically."""
     mimi, book = load_codec(path.parent), AnswerBook.load(path.parent / BOOK)
     part = path.with_suffix(".part")
     with part.open("wb") as file:
@@ -80,7 +85,7 @@ def make_shard(
     rng: np.random.Generator, voices: tuple[Voice, ...], mimi: Mimi, book: AnswerBook,
     calls: int = SHARD_CALLS, frames: int = CALL_FRAMES,
 ) -> NDArray[np.int16]:  # fmt: skip
-    """Calls as streams int16 [calls, frames, 2 + 2K]: the model's text and codes, the caller's codes and words."""
+    """Make calls: int16 [calls, frames, 2 + 2K] with the model's text and codes, the caller's codes and words."""
     lengths = durations_s(conversation.answers())
     drawn = [compose(rng, voices[int(rng.integers(len(voices)))], frames, lengths) for _ in range(calls)]
     sounds = [np.stack([call.caller for call in drawn[at : at + _BATCH]]) for at in range(0, calls, _BATCH)]
@@ -95,19 +100,21 @@ def load_shards(directory: Path, kind: str) -> NDArray[np.int16]:
     """All calls of one kind, "train" or "valid": int16 [N, frames, 2 + 2K]."""
     paths = sorted(directory.glob(f"{kind}-*.npy"))
     if not paths:
-        raise SystemExit(f"There are no {kind} calls in {directory}: run python -m model.demo.language_data first.")
+        raise SystemExit(f"{directory} has no {kind} calls. Run python -m model.demo.language_data first.")
     return np.concatenate([np.load(path) for path in paths])
 
 
 def halve_codec(source: Path, target: Path) -> None:
-    """Copy a codec in float16: half the size, and what is served is then exactly what made the data."""
+    """Copy a codec in float16, so that the data is made with exactly the weights of the final checkpoint."""
     halved = {name: tensor.half() for name, tensor in load_file(source / CODEC).items()}
     if beyond := [name for name, tensor in halved.items() if not tensor.isfinite().all()]:
-        raise SystemExit(f"The codec in {source} has weights beyond float16: {', '.join(beyond)}.")
+        raise SystemExit(f"The codec in {source} has weights too large for float16: {', '.join(beyond)}.")
     if (target / CODEC).exists():
         held = load_file(target / CODEC)
         if held.keys() != halved.keys() or not all(torch.equal(held[name], halved[name]) for name in held):
-            raise SystemExit(f"What is in {target} was made with another codec: remove it, to make it anew.")
+            raise SystemExit(
+                f"The data in {target} was made with another codec. Delete the directory and run this again."
+            )
         return
     shutil.copyfile(source / "mimi_config.json", target / "mimi_config.json")
     save_file(halved, target / CODEC)
@@ -123,11 +130,13 @@ def _book(directory: Path, mimi: Mimi) -> None:
         make_book(answers, mimi, words).save(path)
     book = AnswerBook.load(path)
     if {answer for answer, _ in book.tracks} != set(answers):
-        raise SystemExit(f"What is in {directory} was made with other answers: remove it, to make it anew.")
+        raise SystemExit(
+            f"The data in {directory} was made with other answers. Delete the directory and run this again."
+        )
 
 
 def _start_worker() -> None:
-    torch.set_num_threads(1)  # one process per core makes more of both than threads do
+    torch.set_num_threads(1)  # one process for each core is faster than threads
 
 
 if __name__ == "__main__":

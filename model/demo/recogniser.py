@@ -1,4 +1,4 @@
-"""A speech recogniser beside the model: pocketsphinx with a list of sentences (needs the `demo` extra)."""
+"""A speech recogniser independent of the model: pocketsphinx with a list of sentences (needs the `demo` extra)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _RATE_HZ = 16_000
 
 
 class Recogniser:
-    """Hears which of a few sentences was said."""
+    """Recognises which of a list of sentences was said."""
 
     def __init__(self, sentences: Iterable[str]):
         """All words of `sentences` must be in pocketsphinx's English dictionary."""

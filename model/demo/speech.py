@@ -1,7 +1,4 @@
-"""Synthetic speech with word and phoneme times, by espeak-ng, and what a call does to a caller's sound.
-
-Knows voices and signals; knows nothing of models, codes or conversations.
-"""
+"""Synthetic speech by espeak-ng with word and phoneme times, and augmentation of a caller's sound as in a call."""
 
 from __future__ import annotations
 
@@ -24,11 +21,11 @@ from model.demo.espeak import SpeechError as SpeechError
 from model.demo.espeak import espeak
 
 Waveform = NDArray[np.float32]
-Span = tuple[str, float, float]  # what, start_s, end_s
+Span = tuple[str, float, float]  # a word or phoneme, start_s, end_s
 
-_LEVEL_RMS = 0.08  # of the sounding part of every utterance; about -22 dBFS
-_SILENCE = 0.01  # of the peak: quieter ends are trimmed
-_VERSION = 1  # of what is cached: raise it when `say` changes
+_LEVEL_RMS = 0.08  # of every utterance, after trimming; about -22 dBFS
+_SILENCE = 0.01  # of the peak: quieter sound at the start and the end is trimmed
+_VERSION = 1  # of the cached utterances: raise it when `say` changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +40,11 @@ class Voice:
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """Speech from its first sound to its last, and when each word and phoneme is heard (seconds, ascending)."""
+    """Speech without silence before or after it, and the times of its words and phonemes (seconds, ascending)."""
 
     pcm: Waveform  # [n] at 24 kHz
-    words: list[Span]  # one for every whitespace-separated word of the text, as it is written
-    phonemes: list[Span]  # espeak-ng's mnemonics; pauses are left out
+    words: list[Span]  # one for each whitespace-separated word of the text, as written
+    phonemes: list[Span]  # espeak-ng's mnemonics, without pauses
 
 
 MODEL_VOICE = Voice("en-us", "f2", pitch=50, speed_wpm=165)
@@ -67,14 +64,14 @@ def _voices(accents: tuple[str, ...], timbres: Sequence[str]) -> tuple[Voice, ..
 
 
 CALLER_VOICES = _voices(_ACCENTS, _TIMBRES)
-HELD_OUT_VOICES = _voices(_HELD_OUT_ACCENTS, _HELD_OUT_TIMBRES)  # neither timbre nor accent is ever trained on
+HELD_OUT_VOICES = _voices(_HELD_OUT_ACCENTS, _HELD_OUT_TIMBRES)  # their timbres and accents are not in the training
 
 
 def say(text: str, voice: Voice) -> Utterance:
-    """Speak `text`. The result is kept in $PARLEY_DEMO_CACHE (default ~/.cache/parley/demo-data).
+    """Speak `text`. The result is cached in $PARLEY_DEMO_CACHE (default ~/.cache/parley/demo-data).
 
-    The cache also makes it repeatable: espeak-ng's flutter runs on from one utterance into the next.
-    Raises `SpeechError` for text without a sound, an unknown voice, or without espeak-ng.
+    The cache also makes an utterance repeatable: espeak-ng's flutter continues from one utterance to the next.
+    Raises `SpeechError` if the text gives no sound, the voice is unknown or espeak-ng is not installed.
     """
     key = hashlib.sha256(json.dumps([_VERSION, text, asdict(voice)]).encode()).hexdigest()
     root = Path(os.environ.get("PARLEY_DEMO_CACHE") or Path.home() / ".cache/parley/demo-data")
@@ -91,14 +88,14 @@ def _write(path: Path, utterance: Utterance) -> None:
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
         pcm = (utterance.pcm.clip(-1, 1) * 32767).round().astype(np.int16)
         np.savez(file, pcm=pcm, spans=json.dumps([utterance.words, utterance.phonemes]))
-    os.replace(file.name, path)  # whole or not at all, for those who make data side by side
+    os.replace(file.name, path)  # atomic, because several processes may write the same utterance
 
 
 def _synthesise(text: str, voice: Voice) -> Utterance:
     pcm, rate_hz, events = espeak().speak(text, f"{voice.name}+{voice.variant}", voice.pitch, voice.speed_wpm)
     loud = np.flatnonzero(np.abs(pcm) > _SILENCE * np.abs(pcm).max(initial=0))
     if not len(loud):
-        raise SpeechError(f"espeak-ng says nothing for {text!r}.")
+        raise SpeechError(f"espeak-ng produces no sound for {text!r}.")
     start_s, end_s = loud[0] / rate_hz, (loud[-1] + 1) / rate_hz
 
     def inside(sample: int) -> float:
@@ -113,11 +110,11 @@ def _synthesise(text: str, voice: Voice) -> Utterance:
 
 
 def _word_spans(text: str, starts: list[tuple[int, float]], phonemes: list[Span]) -> list[Span]:
-    """Written words with their times. espeak-ng may tell one start for several words ("of the"), or several for
-    one ("42"): words without a start share the time up to the next."""
+    """The written words with their times. espeak-ng may report one start for several words ("of the"), or several for
+    one ("42"): words without a start of their own share the time up to the next start."""
     written = list(re.finditer(r"\S+", text))
     heard: dict[int, float] = {}
-    for at, near_s in starts:  # a word is told a little before its first phoneme
+    for at, near_s in starts:  # espeak-ng reports a word slightly before its first phoneme
         index = max((i for i, word in enumerate(written) if word.start() <= at), default=0)
         heard.setdefault(index, next((start for _, start, _ in phonemes if start >= near_s), near_s))
     heard.setdefault(0, 0.0)
@@ -134,9 +131,9 @@ def _word_spans(text: str, starts: list[tuple[int, float]], phonemes: list[Span]
 
 
 def augment(pcm: Waveform, rng: np.random.Generator, babble: Waveform | None = None) -> Waveform:
-    """What a real call does to a caller's sound [n]: room, noise, telephone band, gain, clipping, each at a draw.
+    """A caller's sound [n] with random effects of a real call: room, noise, telephone band, gain, clipping.
 
-    `babble` is other speech [m] to mix in as one of the noises. Silence stays silence but for the noise.
+    `babble` is other speech [m], mixed in as one kind of noise. Silence may get noise, and no other change.
     """
     sound = pcm.astype(np.float32)
     if rng.random() < 0.4:
@@ -145,7 +142,7 @@ def augment(pcm: Waveform, rng: np.random.Generator, babble: Waveform | None = N
         sound = sound + _noise(len(sound), rng, babble) * np.float32(_LEVEL_RMS * 10 ** (-rng.uniform(10, 40) / 20))
     if rng.random() < 0.2:
         narrow = soxr.resample(sound, SAMPLE_RATE_HZ, 8_000)
-        sound = _fit(soxr.resample(narrow, 8_000, SAMPLE_RATE_HZ), len(sound))
+        sound = _pad_or_cut(soxr.resample(narrow, 8_000, SAMPLE_RATE_HZ), len(sound))
     sound = sound * np.float32(10 ** (rng.uniform(-14, 8) / 20))
     if rng.random() < 0.1:
         sound = sound * np.float32(10 ** (rng.uniform(0, 12) / 20))
@@ -178,5 +175,5 @@ def _noise(samples: int, rng: np.random.Generator, babble: Waveform | None) -> W
     return (noise / max(float(np.sqrt(np.mean(np.square(noise)))), 1e-6)).astype(np.float32)
 
 
-def _fit(pcm: Waveform, samples: int) -> Waveform:
+def _pad_or_cut(pcm: Waveform, samples: int) -> Waveform:
     return np.pad(pcm, (0, max(0, samples - len(pcm))))[:samples]

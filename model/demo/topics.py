@@ -1,7 +1,7 @@
-"""Everything that one can say to the demo model, in several wordings, with its answers: data only.
+"""Everything that the demo model can answer, in several wordings, with its answers: data only.
 
-Wordings are parted by bars with spaces around them; `(a|b|)` in one stands for a, b or nothing. Some wordings never
-enter the training, so that the evaluation can ask with them.
+Wordings are separated by bars with spaces around them; `(a|b|)` within a wording means a, b or nothing. Some wordings
+are held out of the training, so that the evaluation can use them.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from itertools import product
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One thing to say, and the answer; `answer` is empty where it depends on what was said before."""
+    """One subject with its answer, which is empty if the model is to repeat its previous answer."""
 
     name: str
     answer: str
     wordings: tuple[tuple[str, ...], ...]  # each in all its forms
-    held_out: tuple[str, ...]  # wordings for the evaluation alone
+    held_out: tuple[str, ...]  # wordings for the evaluation only
 
     @property
     def forms(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Trials of the evaluation: sounds that are not in the training data, and the right answer to each."""
+"""The trials of the evaluation: sounds outside the training data, and the right answer to each."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from model.demo.dialogues import CLOSE_STORY_AFTER_S
 from model.demo.speech import CALLER_VOICES, SAMPLE_RATE_HZ, Voice, Waveform, say
 from model.demo.topics import TOPICS
 
-_START_S = (0.8, 1.6)  # when a caller begins, before the greeting would come
-_ANSWER_S = 8.0  # the longest answer, and the time to begin it
-_VOICE_RMS = 0.08  # of `say`
+_START_S = (0.8, 1.6)  # when the caller begins: before the greeting is due
+_ANSWER_S = 8.0  # at most, for the delay and the length of an answer
+_VOICE_RMS = 0.08  # as `say` sets it
 _FOREIGN = {
     "de": (
         "guten tag wie geht es ihnen",
@@ -35,23 +35,24 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One call: what the model hears, f32 [n] in whole frames, and the text it should say, "" for nothing.
+    """One call: the caller's sound f32 [n] in whole frames, and the text that the model should say.
 
-    `asked_s` is when the (last) question begins, `done_s` when it ends. Where it is not `alone`, more may come before.
+    The last question begins at `asked_s` and ends at `done_s`. If not `is_whole_text`, the model may say other text
+    before `expected`.
     """
 
     pcm: Waveform
     expected: str
     asked_s: float
     done_s: float
-    alone: bool = True
+    is_whole_text: bool = True
 
 
 def questions(
     rng: np.random.Generator, voices: tuple[Voice, ...], *,
     each: int, seen: bool = False, through: Callable[[Waveform], Waveform] | None = None,
 ) -> Iterator[Trial]:  # fmt: skip
-    """Every topic `each` times, in wordings kept for this (or, `seen`, in trained ones), `through` a bad line."""
+    """Questions about every topic, `each` times, in held-out or (`seen`) trained wordings, distorted by `through`."""
     for topic in TOPICS:
         wordings = topic.forms if seen else topic.held_out
         for n in range(each):
@@ -61,7 +62,7 @@ def questions(
 
 
 def repeats(rng: np.random.Generator, voices: tuple[Voice, ...], count: int) -> Iterator[Trial]:
-    """A question, its answer, and "say that again"."""
+    """A question, and "say that again" after its answer."""
     for _ in range(count):
         topic = _any(tuple(topic for topic in TOPICS if topic.answer), rng)
         asked = [(_any(topic.forms, rng), topic.answer), (_any(conversation.AGAIN.held_out, rng), topic.answer)]
@@ -76,17 +77,17 @@ def unknowns(rng: np.random.Generator, voices: tuple[Voice, ...], count: int) ->
 
 
 def stories(rng: np.random.Generator, voices: tuple[Voice, ...], count: int) -> Iterator[Trial]:
-    """Three sentences, with a hum after the second, and a call for more after the third."""
+    """Stories of three sentences: a hum is right after the second, and asking for more after the third."""
     for _ in range(count):
         voice, pause = _any(voices, rng), np.zeros(round(0.5 * SAMPLE_RATE_HZ), np.float32)
-        told = [say(conversation.tale(rng), voice).pcm for _ in range(3)]
+        told = [say(conversation.story_sentence(rng), voice).pcm for _ in range(3)]
         sound = np.concatenate([told[0], pause, told[1], pause, told[2]])
         expected = f"{conversation.BACKCHANNEL} {conversation.AFTER_STORY}"
         yield _place([(1.0, sound)], expected, _ANSWER_S + CLOSE_STORY_AFTER_S)
 
 
 def interruptions(rng: np.random.Generator, voices: tuple[Voice, ...], count: int) -> Iterator[Trial]:
-    """A question, and another in the midst of the answer to it; the second is to be answered."""
+    """A question, and a second one during the answer to it. The answer to the second is expected."""
     lengths = durations_s(conversation.answers())
     long = tuple(topic for topic in TOPICS if topic.answer and lengths[topic.answer] > 1.8)
     for _ in range(count):
@@ -95,31 +96,31 @@ def interruptions(rng: np.random.Generator, voices: tuple[Voice, ...], count: in
         opening = say(_any(first.forms, rng), voice).pcm
         again_s = 1 + len(opening) / SAMPLE_RATE_HZ + float(rng.uniform(0.9, 1.4))
         sounds = [(1.0, opening), (again_s, say(_any(second.held_out, rng), voice).pcm)]
-        yield replace(_place(sounds, second.answer, _ANSWER_S), alone=False)
+        yield replace(_place(sounds, second.answer, _ANSWER_S), is_whole_text=False)
 
 
 def noisy(rng: np.random.Generator, snr_db: float) -> Callable[[Waveform], Waveform]:
-    """White noise, so many decibels below a voice."""
+    """A distortion that adds white noise, `snr_db` below the level of a voice."""
     return lambda pcm: pcm + white(rng, len(pcm), 20 * math.log10(_VOICE_RMS) - snr_db)
 
 
 def telephone(pcm: Waveform) -> Waveform:
-    """A band of 8 kHz."""
+    """Resample to the 8 kHz of a telephone and back."""
     return np.resize(soxr.resample(soxr.resample(pcm, SAMPLE_RATE_HZ, 8_000), 8_000, SAMPLE_RATE_HZ), len(pcm))
 
 
 def clipped(pcm: Waveform) -> Waveform:
-    """A microphone turned up much too high: a voice's waves are cut off at a third of their height."""
+    """Clip at a third of the peak and scale to full scale, as a microphone with too much gain does."""
     return (pcm * np.float32(3 / np.abs(pcm).max())).clip(-1, 1)
 
 
 def white(rng: np.random.Generator, samples: int, level_db: float) -> Waveform:
-    """White noise of this power in dB of full scale."""
+    """White noise f32 [samples] with an RMS of `level_db` dBFS."""
     return rng.standard_normal(samples).astype(np.float32) * np.float32(10 ** (level_db / 20))
 
 
 def music(rng: np.random.Generator, samples: int) -> Waveform:
-    """Chords of plucked strings over a beat, two a second: f32 [samples]."""
+    """Music f32 [samples]: two chords of plucked strings a second, with a beat."""
     pcm = np.zeros(samples, np.float32)
     time_s = np.arange(SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
     for start in range(0, samples, SAMPLE_RATE_HZ // 2):
@@ -133,7 +134,7 @@ def music(rng: np.random.Generator, samples: int) -> Waveform:
 
 
 def foreign(rng: np.random.Generator, samples: int) -> Waveform:
-    """German and Spanish sentences, with pauses: f32 [samples]."""
+    """German and Spanish sentences with pauses, f32 [samples]."""
     pcm, start = np.zeros(samples, np.float32), SAMPLE_RATE_HZ
     while start < samples:
         language, sentences = _any(tuple(_FOREIGN.items()), rng)
@@ -144,18 +145,18 @@ def foreign(rng: np.random.Generator, samples: int) -> Waveform:
     return pcm
 
 
-def nobody(pcm: Waveform) -> Trial:
-    """A call without speech: one greeting is expected."""
+def no_question(pcm: Waveform) -> Trial:
+    """A call without a question: one greeting is expected."""
     return Trial(pcm[: len(pcm) // FRAME_SAMPLES * FRAME_SAMPLES], conversation.GREETING, 0, 0)
 
 
 def other_speeds(rng: np.random.Generator) -> tuple[Voice, ...]:
-    """Trained speakers, slower or faster than they were trained."""
+    """The trained voices, slower or faster than in the training."""
     return tuple(replace(v, speed_wpm=round(v.speed_wpm * rng.choice([0.7, 1.4]))) for v in CALLER_VOICES)
 
 
 def _ask(asked: list[tuple[str, str]], rng: np.random.Generator, voice: Voice) -> Trial:
-    """Questions with their answers, the next after the answer to the one before; only the last is measured."""
+    """A trial of questions with time for each answer; only the last question is measured."""
     lengths = durations_s([answer for _, answer in asked])
     at_s, sounds = float(rng.uniform(*_START_S)), []
     for wording, answer in asked:

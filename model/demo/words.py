@@ -1,4 +1,4 @@
-"""Written words on the frames of a call: the model's, each where it is spoken, and the caller's, each where it ends."""
+"""Alignment of words with frames: the model's at the frames where they begin, the caller's where they end."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from model.audio import FRAME_SAMPLES, SAMPLE_RATE_HZ
 
-END_PAD, PAD = 0, 3  # as published: END_PAD in the frame before a word, PAD where nothing begins
-_SPECIAL = 4  # <unk> (which END_PAD is), <s>, </s>, PAD
+END_PAD, PAD = 0, 3  # as in Moshi: END_PAD in the frame before a word, PAD in frames without a token
+_SPECIAL = 4  # <unk> (with the id of END_PAD), <s>, </s>, PAD
 
 
 def train_tokenizer(answers: Iterable[str]) -> bytes:
-    """A SentencePiece model whose pieces are the answers' words, each whole: it shall learn to speak, not to spell."""
+    """A SentencePiece model with one piece for each word of the answers: the model need not learn to spell."""
     sentences = list(answers)
     words = {word for sentence in sentences for word in sentence.split()}
     model = io.BytesIO()
@@ -29,9 +29,9 @@ def train_tokenizer(answers: Iterable[str]) -> bytes:
 
 
 def align(pieces: Sequence[Sequence[int]], starts: Sequence[int], frames: int) -> NDArray[np.int16]:
-    """The text stream int16 [frames] of words given as their pieces, and the frame in which each begins.
+    """The text stream int16 [frames]. `pieces` has the tokens of each word, `starts` the frame in which it begins.
 
-    A piece that finds its frame taken moves to the next. Pieces past the end are left out.
+    A token whose frame is taken moves to the next free frame. Tokens past the last frame are dropped.
     """
     text = np.full(frames, PAD, np.int16)
     free = 0
@@ -48,10 +48,10 @@ def align(pieces: Sequence[Sequence[int]], starts: Sequence[int], frames: int) -
 
 
 def align_ends(words: Iterable[tuple[int, float]], frames: int) -> NDArray[np.int16]:
-    """The caller's words as numbers from 1 on, given with their ends in seconds, to int16 [frames]; 0 where none ends.
+    """The caller's words by frame, int16 [frames], from pairs of a word's number (from 1) and its end in seconds.
 
-    A word stands in the frame after the one in which it ends, when all of its codes have been heard, or later if that
-    frame is taken.
+    A word is placed in the frame after the one in which it ends, when all of its codes have been heard, or in the next
+    free frame. Frames without a word are 0.
     """
     ends, free = np.zeros(frames, np.int16), 0
     for word, end_s in words:

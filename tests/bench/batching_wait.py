@@ -1,4 +1,4 @@
-"""What the engine would gain by waiting a little for more callers before a step: the real engine, on a virtual clock.
+"""The gain if the engine waited for more callers before each step, by the real engine on a virtual clock.
 
 Callers send a frame every 80 ms, each at its own phase, as microphones do. The duration of a step comes from a table;
 the engine starts a step as soon as any caller has a frame, or a number of milliseconds after the first frame came.

@@ -26,7 +26,7 @@ def call(server: BenchServer, callers: int, seconds: float, form: str = "ogg") -
     command = [sys.executable, "-m", "server", "load", server.url, *arguments]
     limit_s = seconds + HANDSHAKE_TIMEOUT_S + 30
     try:
-        ended = subprocess.run(  # a status other than 0 means failed calls, which the figures report too
+        ended = subprocess.run(  # another status than 0 means failed calls; the figures report them too
             command, cwd=ROOT, capture_output=True, text=True, timeout=limit_s, check=False
         )
     except subprocess.TimeoutExpired as error:

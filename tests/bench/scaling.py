@@ -3,8 +3,8 @@
 Throughput is given as CPU time per caller and frame, everything included: a server that needs 4 ms of a core for a
 frame serves 20 callers with that core, however they are distributed. Sixteen callers in real time do not fill batches,
 because the engine does not wait for them. The cost at the limit is therefore the share of a full step, as `model.bench`
-measures it, plus what the server spends on a frame outside its steps. The reference is measured with one caller, which
-is all it serves.
+measures it, plus what the server spends on a frame outside its steps. The reference is measured with one caller: it
+serves only one.
 """
 
 from __future__ import annotations

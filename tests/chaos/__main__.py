@@ -31,7 +31,7 @@ _SETTINGS = {"drain_s": 0, "resume_s": RESUME_S, "stalled_s": 2.0}
 
 
 async def random_callers(share: float, seed: int) -> None:
-    """Two hundred random callers on the echo; nothing may be left of them."""
+    """Two hundred random callers on the echo. Afterwards no session may be left."""
     settings = Settings(model="echo", slots=64, max_waiting=32, **_SETTINGS)  # type: ignore[arg-type]
     tally = CallTally()
     samples: list[ProcessUsage] = []

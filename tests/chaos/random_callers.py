@@ -1,4 +1,4 @@
-"""Callers who join, leave, stall, disconnect, resume and send garbage at random, and a check that the server's counts
+"""Callers that join, leave, stall, disconnect, resume and send garbage at random, and a check that the server's counts
 agree with theirs.
 
 All of them ask for events, so both sides know the server's reason for each end.

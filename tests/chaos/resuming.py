@@ -1,4 +1,4 @@
-"""Callers who lose their connection and resume: in time, too late, twice, while the old connection still exists, or
+"""Callers that lose their connection and resume: in time, too late, twice, while the old connection still exists, or
 with an unknown token. Each checks the outcome.
 """
 
@@ -78,7 +78,7 @@ async def _too_late(caller: ChaosCaller, lost: LostCall) -> None:
 
 
 async def _twice(caller: ChaosCaller, lost: LostCall) -> None:
-    """Resumes in time, and once more with the same token."""
+    """Resumes in time, then again with the same token."""
     if await _resume(caller, lost) != "resume":
         assert await _resume(caller, lost) == "resume", "a token was accepted twice"
 

@@ -1,5 +1,5 @@
-"""A caller who moves between networks: speaks in real time, reconnects when the connection breaks, clicks to measure
-the delay."""
+"""A caller that moves between networks: it speaks in real time, reconnects when the connection breaks, and measures the
+delay with clicks."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class RoamingCaller:
 
 @asynccontextmanager
 async def roaming_caller(chat: str) -> AsyncIterator[RoamingCaller]:
-    """A caller who talks while the block lasts."""
+    """A caller that talks while the block lasts."""
     caller = RoamingCaller(chat)
     talking = asyncio.create_task(caller.talk())
     try:

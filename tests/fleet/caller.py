@@ -1,4 +1,4 @@
-"""A caller of a fleet, who talks in real time until it hangs up or loses its connection."""
+"""A caller of a fleet: it talks in real time until it hangs up or loses its connection."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The random checkpoints on which tokens are compared with the reference's, and the sound they hear.
+"""The random checkpoints whose tokens are compared with the reference's, and their input sound.
 
-Between them they differ in every dimension that a published checkpoint may: names stacked or split, dtypes, size of
+They cover everything that may differ between published checkpoints: stacked or split projections, dtypes, the size of
 Mimi, streams, delays, a context shorter than the call, weight schedules, low-rank embeddings, PersonaPlex.
 """
 
@@ -18,12 +18,12 @@ from model.audio import FRAME_SAMPLES, SAMPLE_RATE_HZ
 from model.checkpoints.random import BABBLE, small_mimi, write_checkpoint
 
 FRAMES = 100
-PCM_STEP = 37  # one sample in so many is kept of the sound: some of every frame, at every place in it
+PCM_STEP = 37  # every 37th sample of the sound is kept: several of every frame, at different positions
 
 
 @dataclass(frozen=True)
 class Case:
-    """One checkpoint. `depth` cuts the reference to so many depth steps, where ours cuts by itself."""
+    """One checkpoint. `depth` is the number of depth steps to which the reference is cut; ours cuts them itself."""
 
     lm: dict[str, Any] = field(default_factory=dict)
     mimi: dict[str, Any] | None = None
@@ -37,7 +37,7 @@ class Case:
 
 
 def _wide_mimi() -> dict[str, Any]:
-    """Other strides, two residual layers, a window that wraps within the call, no layer scale."""
+    """Mimi with other strides, two residual layers, a window that wraps within the call, and no layer scale."""
     mimi = small_mimi(bins=64, codebooks=6, width=48, filters=4)
     mimi["seanet"] |= {"ratios": [8, 5, 4, 3], "n_residual_layers": 2, "kernel_size": 5}
     mimi["transformer"] |= {"context": 33, "num_heads": 3, "layer_scale": None}
@@ -68,7 +68,7 @@ CASES: dict[str, Case] = {
         {
             "depformer_weights_per_step_schedule": [0, 1, 2, 2, 2, 3, 3, 3],
             "depformer_low_rank_embeddings": 16,
-            "context": 700,  # read in more than one piece
+            "context": 700,  # more than one chunk of keys
         },
         seed=3,
         stacked=False,

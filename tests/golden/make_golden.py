@@ -1,7 +1,7 @@
 """Make the golden tokens: run the reference over every case of cases.py.
 
-Not part of the test suite: it needs the `moshi` package (0.2.13) from PyPI in an environment of its own, beside this
-repository's requirements. Only what the reference computed is kept.
+Not part of the test suite: it needs an environment with the `moshi` package (0.2.13) from PyPI and this repository's
+requirements. Only the results of the reference are stored.
 
 usage: python -m tests.golden.make_golden [CASE …]
 """
@@ -35,7 +35,7 @@ def main() -> None:
 
 @torch.no_grad()
 def run(folder: Path, case: Case) -> dict[str, torch.Tensor]:
-    """What the reference server would hear and say, greedily, in float32."""
+    """The codes, tokens and sound of the reference, with greedy sampling in float32."""
     config = json.loads((folder / "config.json").read_text())
     for key in ("moshi_name", "mimi_name", "mimi_config_name", "tokenizer_name", "model_type"):
         config.pop(key)

@@ -1,4 +1,4 @@
-"""Graphs on a real GPU: CUDA captures the step, the host never waits within it, and results equal eager steps."""
+"""CUDA graphs on a real GPU: steps are captured, equal eager steps, and never make the host wait."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def duplex(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @contextmanager
 def no_waiting() -> Iterator[None]:
-    """Raise where the host waits for the device."""
+    """Raise an error if the host waits for the device."""
     torch.cuda.set_sync_debug_mode("error")
     try:
         yield
@@ -53,7 +53,7 @@ def fresh(state: DuplexState) -> None:
 
 
 @torch.inference_mode()
-def test_graphed_equals_eager_and_never_waits(duplex: Duplex):
+def test_graphed_steps_equal_eager_steps_without_host_waits(duplex: Duplex):
     """Over 60 frames: past Mimi's window, in all buckets, with pauses, moves and both plans."""
     eager, graphed = duplex.make_state(SLOTS), duplex.make_state(SLOTS)
     stepper = CudaGraphStepper(duplex, graphed, BUCKETS)

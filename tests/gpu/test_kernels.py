@@ -1,4 +1,4 @@
-"""Kernels on a real GPU: the 7B's shapes, and a graph that follows changing lengths and masks."""
+"""Kernels on a real GPU: the 7B's shapes, and a captured graph with new lengths and masks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HEADS, CAPACITY, DIM = 32, 3000, 128
 
 
 def modules():
-    """Triton's kernels, imported where they can run."""
+    """Triton's kernels, imported only when a test runs, because the import needs Triton."""
     from model.kernels import ring_attention, skinny_linear
 
     return ring_attention.ring_attention, skinny_linear.skinny_linear
@@ -34,7 +34,7 @@ def dtypes() -> list[torch.dtype]:
     ("outputs", "depth", "gated"),
     [(12_288, 4096, False), (4096, 4096, False), (22_528, 4096, True), (4096, 11_264, False), (32_000, 4096, False)],
 )
-def test_products_of_the_7b(dtype: torch.dtype, outputs: int, depth: int, gated: bool):
+def test_products_with_the_shapes_of_the_7b_equal_float64(dtype: torch.dtype, outputs: int, depth: int, gated: bool):
     _, skinny_linear = modules()
     torch.manual_seed(0)
     weight, scale = quantized(torch.randn(outputs, depth, device="cuda"), dtype)
@@ -55,7 +55,7 @@ def test_products_of_the_7b(dtype: torch.dtype, outputs: int, depth: int, gated:
 
 
 @pytest.mark.parametrize("dtype", dtypes())
-def test_a_graph_of_attention_follows_lengths_and_masks(dtype: torch.dtype):
+def test_a_captured_attention_graph_uses_new_lengths_and_masks(dtype: torch.dtype):
     ring_attention, _ = modules()
     torch.manual_seed(0)
     slots = 4
@@ -65,7 +65,7 @@ def test_a_graph_of_attention_follows_lengths_and_masks(dtype: torch.dtype):
     query = torch.randn(slots, HEADS, 1, DIM, device="cuda").bfloat16()
     length = torch.zeros(slots, dtype=torch.int64, device="cuda")
     active = torch.ones(slots, dtype=torch.bool, device="cuda")
-    ring_attention(query, keys, values, length, active, key_scales, value_scales)  # compiled before it is captured
+    ring_attention(query, keys, values, length, active, key_scales, value_scales)  # compile before the capture
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         graphed = ring_attention(query, keys, values, length, active, key_scales, value_scales)

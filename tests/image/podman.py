@@ -65,7 +65,7 @@ def inspect(image: str) -> dict[str, Any]:
 
 
 def start(image: str, name: str, *flags: str, command: tuple[str, ...] = ()) -> None:
-    """Run a locked-down container: without capabilities, and with only /tmp and /data writable."""
+    """Run a locked-down container: without capabilities, with only /tmp and /data writable."""
     locked_down = ["--cap-drop=all", "--security-opt=no-new-privileges", "--read-only", "--read-only-tmpfs=false"]
     local = ["--pull=never", "--network=host", "--no-healthcheck", "--tmpfs=/tmp", *_LIMITS]
     podman("run", "--detach", f"--name={name}", *locked_down, *local, *flags, image, *command)

@@ -1,4 +1,4 @@
-"""Random checkpoints, written once a test run; `torch.cuda` where there is none."""
+"""Random checkpoints, written once in a test run, and a fake `torch.cuda` for machines without a GPU."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from tests.model.execution.fake_cuda import FakeCuda
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():
-    """Small models are fastest so, and the machine is shared with other tests."""
+    """One thread is fastest for small models, and other tests use the other cores."""
     torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory):
-    """The directory of a golden case's checkpoint."""
+    """A function from a golden case's name to the directory of its checkpoint."""
     written: dict[str, Path] = {}
 
     def directory(name: str) -> Path:
@@ -47,7 +47,7 @@ def babble_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def babble(babble_directory: Path) -> Duplex:
-    """The small model that is served when there is no other."""
+    """The small random model, in float32."""
     duplex, _ = build(find(in_directory(babble_directory)), torch.device("cpu"), torch.float32)
     return duplex
 

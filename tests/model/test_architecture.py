@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 MODEL = Path(__file__).resolve().parents[2] / "model"
-# Which device something is on, or a call of one kind of device alone.
+# Code that asks for the device of a tensor, or that calls functions of one kind of device.
 ASKS_FOR_THE_DEVICE = r"\.is_(cuda|cpu|mps)\b|torch\.(cuda|mps|backends)\b|device\.type\b|\.cuda\("
-# Names that some family's files use.
+# Names in the files of a published checkpoint.
 PUBLISHED_NAMES = r"depformer_|lm_gen_config|moshi_name|mimi_name|in_proj_weight|safe_open|existing_text|\btext_card"
 
 
@@ -18,10 +18,10 @@ PUBLISHED_NAMES = r"depformer_|lm_gen_config|moshi_name|mimi_name|in_proj_weight
     ("pattern", "allowed"),
     [
         (ASKS_FOR_THE_DEVICE, {"execution", "hardware", "kernels", "demo"}),
-        (PUBLISHED_NAMES, {"checkpoints", "demo"}),  # demo/ trains, and writes a published checkpoint
+        (PUBLISHED_NAMES, {"checkpoints", "demo"}),  # demo/ writes a checkpoint in the published layout
     ],
 )
-def test_only_these_folders_know(pattern: str, allowed: set[str]):
+def test_the_pattern_occurs_only_in_the_allowed_folders(pattern: str, allowed: set[str]):
     found = [
         f"{path.relative_to(MODEL)}:{number}: {line.strip()}"
         for path in sorted(MODEL.rglob("*.py"))
@@ -32,7 +32,7 @@ def test_only_these_folders_know(pattern: str, allowed: set[str]):
     assert not found
 
 
-def test_execution_knows_no_particular_mode():
-    """Steppers, traces and graphs know modes by their seam."""
+def test_execution_does_not_name_a_mode():
+    """Steppers, traces and graphs use modes only through the interface `Mode`."""
     for path in (MODEL / "execution").glob("*.py"):
         assert not re.search(r"\b[Dd]uplex", path.read_text()), path.name

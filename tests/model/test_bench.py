@@ -1,4 +1,4 @@
-"""`parley bench` as a command; its figures are not judged."""
+"""The command `parley bench`, without limits on the measured figures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from model.checkpoints.families import config_at
 from model.modes.duplex import DuplexInputs
 
 
-def test_rows_for_people_and_for_programs(babble_directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_the_table_and_the_json_file_have_the_same_rows(
+    babble_directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     rows, plot = tmp_path / "rows.json", tmp_path / "steps.svg"
     flags = ["--callers", "2,1", "--fills", "0.5,1", "--steps", "2", "--device", "cpu"]
     int8 = ["--quantization", "int8", "--kv-cache-dtype", "int8"]
@@ -39,8 +41,8 @@ def test_rows_for_people_and_for_programs(babble_directory: Path, tmp_path: Path
 
 
 @torch.inference_mode()
-def test_the_measured_step_is_in_the_middle_of_a_call(babble_directory: Path):
-    """A call in its midst, with numbers that are some: not a first frame, and no NaN."""
+def test_the_measured_step_is_in_the_middle_of_a_call_without_nan(babble_directory: Path):
+    """The state is that of a long call: the model speaks, and every number is finite."""
     duplex = meta_model(config_at(babble_directory), torch.float32)
     make_weights_(duplex, torch.device("cpu"))
     state = duplex.make_state(2)
@@ -59,7 +61,7 @@ def test_the_measured_step_is_in_the_middle_of_a_call(babble_directory: Path):
         (["--rows", "nowhere.json"], "nowhere.json"),
     ],
 )
-def test_an_impossible_measurement_is_one_sentence(
+def test_an_impossible_measurement_is_refused_in_one_line(
     flags: list[str], told: str, babble_directory: Path, capsys: pytest.CaptureFixture[str]
 ):
     shape = [] if flags == ["nowhere"] else [str(babble_directory)]

@@ -1,4 +1,4 @@
-"""The model's own commands print on terminals that are not UTF-8, and refuse numbers that make no sense."""
+"""The model's own commands print on terminals that are not UTF-8, and refuse invalid numbers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
         (["model.bench", "model/demo/checkpoint", "--callers", "1", "--steps", "1"], "ascii", b"1.0?"),
     ],
 )
-def test_a_command_prints_whatever_the_encoding_is(arguments: list[str], encoding: str, printed: bytes):
+def test_a_command_prints_in_any_encoding(arguments: list[str], encoding: str, printed: bytes):
     finished = subprocess.run(
         [sys.executable, "-m", *arguments],
         cwd=ROOT,
@@ -35,7 +35,7 @@ def test_a_command_prints_whatever_the_encoding_is(arguments: list[str], encodin
 
 
 @pytest.mark.parametrize(("flag", "value"), [("--callers", "0"), ("--window", "many")])
-def test_a_wrong_number_is_named(flag: str, value: str, capsys: pytest.CaptureFixture[str]):
+def test_an_invalid_number_is_named_with_its_flag(flag: str, value: str, capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit):
         plan.main(["--gpu", "l4", flag, value])
     complaint = capsys.readouterr().err.splitlines()[-1]

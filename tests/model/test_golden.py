@@ -22,7 +22,7 @@ GREEDY = SamplingPlan(greedy=True, penalised=False)
 
 @pytest.mark.parametrize("name", CASES)
 @torch.inference_mode()
-def test_equals_the_reference(name: str, checkpoints):
+def test_codes_tokens_and_sound_equal_the_reference(name: str, checkpoints):
     golden = load_file(Path(__file__).parents[1] / "golden" / f"{name}.safetensors")
     duplex, _ = build(find(in_directory(checkpoints(name))), torch.device("cpu"), torch.float32)
     state = duplex.make_state(1)

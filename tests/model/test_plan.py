@@ -1,4 +1,4 @@
-"""`parley plan` as a command."""
+"""The command `parley plan`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_the_table_states_its_assumptions(capsys: pytest.CaptureFixture[str]):
         assert term in told
 
 
-def test_the_limits_add_up(capsys: pytest.CaptureFixture[str]):
+def test_the_parts_of_a_step_add_up_to_its_total(capsys: pytest.CaptureFixture[str]):
     plan = planned(capsys, "--gpu", "h200", "--callers", "32")
     assert plan["measured"] is False
     capacity, steps = plan["capacity"], {step["callers"]: step for step in plan["steps"]}
@@ -51,7 +51,7 @@ def test_the_limits_add_up(capsys: pytest.CaptureFixture[str]):
     assert terms["step"] == steps[32]["total_s"] == 2 * terms["wait"]
 
 
-def test_shorter_calls_and_fewer_bits_hold_more(capsys: pytest.CaptureFixture[str]):
+def test_shorter_windows_and_fewer_bits_allow_more_callers(capsys: pytest.CaptureFixture[str]):
     def callers(*flags: str) -> int:
         return planned(capsys, "--gpu", "l4", "--quantization", "int8", *flags)["capacity"]["in_real_time"]
 
@@ -71,7 +71,7 @@ def test_any_checkpoint_can_be_planned_for(capsys: pytest.CaptureFixture[str], b
         (["--model", "./nowhere"], "no checkpoint directory"),
     ],
 )
-def test_an_impossible_plan_is_one_sentence(capsys: pytest.CaptureFixture[str], flags: list[str], said: str):
+def test_an_impossible_plan_is_refused_in_one_line(capsys: pytest.CaptureFixture[str], flags: list[str], said: str):
     assert main(["--gpu", "l4", *flags]) == 1
     [line] = capsys.readouterr().err.splitlines()
     assert said in line

@@ -1,4 +1,4 @@
-"""The precision tables: float32 differs by nothing from itself, fewer bits differ more, every row is printed."""
+"""The precision tables: float32 does not differ from itself, fewer bits differ more, every row is printed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def call(babble: Duplex) -> ReferenceCall:
 
 @torch.inference_mode()
 def test_float32_does_not_differ_from_itself(babble: Duplex, call: ReferenceCall):
-    """All columns at once, or one by one: the same but for the last bits."""
+    """All columns in one pass and one by one give the same logits, except for the last bits."""
     error = compare(babble, None, call, logits(babble, call))
     assert error.text.max() == error.audio.max() == 0
     assert (error.agreement == 1).all()
@@ -54,7 +54,7 @@ def test_fewer_bits_differ_more(babble: Duplex, babble_directory: Path, call: Re
     assert (error.agreement > 0.8).all()
 
 
-def test_divergence():
+def test_divergence_equals_kullback_leiblers_formula():
     even, odd = torch.tensor([[0.0, 0.0]]), torch.tensor([[math.log(3.0), 0.0]])
     assert divergence(even, even).item() == 0
     assert divergence(even, odd).item() == pytest.approx(0.5 * math.log(0.5 / 0.75) + 0.5 * math.log(0.5 / 0.25))
@@ -70,7 +70,7 @@ def test_codes_equal_those_of_a_call(babble: Duplex):
     assert 0.5 < (encode(babble.mimi, pcm, torch.bfloat16) == codes).float().mean() < 1
 
 
-def test_the_whole_table(
+def test_the_table_has_every_row(
     babble_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     spoken = tmp_path / "spoken.wav"
@@ -88,7 +88,7 @@ def test_the_whole_table(
 
 
 def test_random_layers_of_the_7b(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """Asked for by their number, made, measured and left nowhere; here small, since a gigabyte takes a minute."""
+    """A checkpoint with the requested number of layers is written, measured and deleted. Small here, to be fast."""
     made: list[Path] = []
 
     def write(directory: Path, lm: dict[str, Any], *, dtype: torch.dtype) -> None:

@@ -1,4 +1,4 @@
-"""8-bit numbers: their error, exact round trips, and a model that holds them."""
+"""8-bit numbers: their error, exact round trips, and a model with 8-bit weights and keys."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_every_linear_of_the_language_model_is_in_8_bits(small: tuple[Duplex, to
 
 
 def run(duplex: Duplex, state: DuplexState, frames: int) -> torch.Tensor:
-    """The same sound to every slot, and what they say: tokens [frames, S, 1 + dep_q]."""
+    """Step every slot with the same sound. Returns the tokens [frames, S, 1 + dep_q]."""
     pcm = torch.from_numpy(speech_like(frames).astype(np.float32) / 32768).view(frames, 1, FRAME_SAMPLES)
     slots = len(state.delays.offset)
     with torch.inference_mode():
@@ -84,11 +84,13 @@ def run(duplex: Duplex, state: DuplexState, frames: int) -> torch.Tensor:
         return torch.stack([duplex.step(inputs, state, None, GREEDY).tokens for inputs in every])
 
 
-def test_hidden_states_stay_near(small: tuple[Duplex, torch.dtype], babble: Duplex):
+def test_8_bit_hidden_states_are_near_those_of_float32(small: tuple[Duplex, torch.dtype], babble: Duplex):
     """Weights and keys in 8 bits, after twenty columns through all layers."""
     duplex, dtype = small
     state, exact = duplex.temporal.make_state(1, dtype), babble.temporal.make_state(1)
-    assert nbytes(state.rings) == nbytes(exact.rings) * (32 + 4) // (4 * 32)  # heads of 32, and a scale of 4 bytes
+    assert nbytes(state.rings) == nbytes(exact.rings) * (32 + 4) // (
+        4 * 32
+    )  # heads of 32 numbers, and a scale of 4 bytes for each
     columns = torch.randint(256, (1, 20, 17), generator=torch.Generator().manual_seed(0))
     hidden, expected = (model.temporal(columns, s, None)[0] for model, s in ((duplex, state), (babble, exact)))
     off = (hidden - expected).norm() / expected.norm()

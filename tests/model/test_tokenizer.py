@@ -1,4 +1,4 @@
-"""Tokens become words, in whole characters only."""
+"""Tokens are decoded into text, only in whole characters."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
 
 
 def byte(value: int) -> int:
-    """The token of one byte: SentencePiece puts them after its four control pieces."""
+    """The token of one byte. SentencePiece has the 256 byte tokens after its four control tokens."""
     return 4 + value
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints with something done to them."""
+"""Checkpoints with a changed file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 @pytest.fixture
 def changed(babble_directory: Path, tmp_path: Path):
-    """A copy of the small checkpoint with something done to one of its files."""
+    """A function that copies the small checkpoint and changes one of the files."""
 
     def change(name: str, edit: Callable[[dict], object], *, again: bool = False) -> Path:
         if not again:

@@ -1,4 +1,4 @@
-"""The seam for checkpoint families: a layout of its own runs like the published one, and others are refused by name."""
+"""The seam for checkpoint families: a toy layout gives the published one's tokens; unsupported ones are named."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_toy_family_gives_the_tokens_of_the_published_layout(published: Path, 
     assert len(tokens[:, 1].unique()) > 5
 
 
-def test_a_family_need_not_check_what_the_loader_checks(toy: Path):
+def test_the_loader_names_a_tensor_that_a_family_does_not_provide(toy: Path):
     tensors = load_file(toy / SHARDS[1])
     del tensors[next(key for key in tensors if key.startswith("speaker/emb"))]
     save_file(tensors, toy / SHARDS[1])
@@ -72,10 +72,10 @@ def test_a_family_need_not_check_what_the_loader_checks(toy: Path):
         said(find(in_directory(toy)))
 
 
-def test_the_bytes_to_read_are_those_of_the_files(published: Path):
+def test_the_bytes_to_read_equal_the_size_of_the_files(published: Path):
     checkpoint = find(in_directory(published))
     stored = sum((published / name).stat().st_size for name in ("model.safetensors", "mimi.safetensors"))
-    assert checkpoint.nbytes == pytest.approx(stored, rel=0.02)  # but for their headers
+    assert checkpoint.nbytes == pytest.approx(stored, rel=0.02)  # except for their headers
     read: list[int] = []
     build(checkpoint, torch.device("cpu"), torch.float32, read.append)
     assert sum(read) == checkpoint.nbytes

@@ -1,4 +1,4 @@
-"""The loader accounts for every tensor and names whatever is wrong with a file."""
+"""The loader checks that every tensor of a file has a place, and its errors name the tensor or the file."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_rows_that_do_not_divide_are_named(changed):
         load(changed("model.safetensors", cut))
 
 
-def test_old_mimi_names(changed, babble: Duplex):
+def test_old_names_of_mimi_tensors_load(changed, babble: Duplex):
     def rename(tensors: dict) -> None:
         for key in list(tensors):
             old = key.replace("_codebook._initialized", "_codebook.inited")
@@ -94,7 +94,7 @@ NOT_LINEAR = re.compile(r"^(text_)?emb\.|^depformer_(text_)?emb\.[\d.]*weight$|a
 
 
 def in_q8(tensors: dict) -> None:
-    """As `moshiko-pytorch-q8` has them: int8 by rows, and each row's largest magnitude."""
+    """Tensors as in `moshiko-pytorch-q8`: int8 rows, and the largest magnitude of each row."""
     for key in [key for key in tensors if not NOT_LINEAR.search(key)]:
         largest = tensors[key].float().abs().amax(1)
         tensors[key] = (tensors[key].float() * 127 / largest[:, None]).round().to(torch.int8)
@@ -102,7 +102,7 @@ def in_q8(tensors: dict) -> None:
 
 
 def test_a_q8_checkpoint_loads_as_it_is(changed, babble_directory: Path):
-    """Whatever is asked for, its linears are the file's integers."""
+    """Its linears keep the file's integers, with and without `weight_dtype`."""
     raw = load_file(babble_directory / "model.safetensors")
     in_q8(raw)
     changed("model.safetensors", in_q8)
@@ -153,7 +153,7 @@ LORA = {
 
 @pytest.fixture
 def with_lora(changed) -> Callable[..., Path]:
-    """A checkpoint with a LoRA of rank 4 beside it, as moshi-finetune writes it."""
+    """A function that writes a LoRA of rank 4 beside a checkpoint, as moshi-finetune does."""
 
     def write(spoil: Callable[[dict], object] = lambda tensors: None, **config: object) -> Path:
         says = {"lora": True, "lora_name": "lora.safetensors", "lora_rank": 4, "lora_scaling": 3.0} | config
@@ -189,7 +189,7 @@ def test_a_lora_is_fused_and_then_quantised(with_lora, babble: Duplex, weight_dt
         else:
             bits, scale = quantize(expected, weight_dtype)
             off = ours[f"{place}.weight"].int() - bits.int()
-            assert off.abs().max() <= 1  # where a sum's last bit turns the rounding
+            assert off.abs().max() <= 1  # rounding differs where the last bit of a sum does
             assert torch.allclose(ours[f"{place}.scale"], scale, rtol=1e-5)
     if weight_dtype is None:
         untouched = "temporal.transformer.layers.2.in_proj.weight"

@@ -1,4 +1,4 @@
-"""Kyutai's JSON becomes a shape, or an error that names what can't be run."""
+"""Kyutai's JSON gives a configuration, or an error that names the unsupported entry."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ def test_an_unreadable_configuration_is_named(changed):
         load(changed("mimi_config.json", lambda mimi: mimi.update(frame_rate=0)))
 
 
-def test_personaplex_as_it_is_published():
-    """Its config.json names nothing but itself."""
+def test_the_published_config_of_personaplex_gives_8_of_16_depth_steps():
+    """Its config.json has only the model's type and version."""
     config = duplex_config({"model_type": "personaplex", "version": "7b-v1"}, None, stored_linears=16)
     assert (config.dep_q, config.user_q, config.depth.stored_codebooks) == (8, 8, 16)
 
 
-def test_without_a_config_it_is_the_7b(babble_directory: Path, tmp_path: Path):
+def test_a_missing_config_gives_the_7b(babble_directory: Path, tmp_path: Path):
     """No config.json means Moshi 7B, under the published file names."""
     names = {"model": "model", "mimi": "tokenizer-e351c8d8-checkpoint125"}
     for ours, theirs in names.items():
@@ -78,7 +78,7 @@ def build_on_meta(checkpoint) -> Duplex:
 
 
 def test_the_7b_has_the_published_size():
-    """7.688 B parameters in the language model (facts of the published file), counted on no memory at all."""
+    """7.688 B parameters in the language model (as in the published file), counted on the meta device."""
     model = Duplex(duplex_config(dict(MOSHI_JSON), None))
     language = [*model.temporal.parameters(), *model.depth.parameters()]
     assert sum(p.numel() for p in language) == pytest.approx(7.688e9, rel=1e-3)

@@ -1,7 +1,8 @@
-"""A checkpoint family that nobody publishes: what a new family is made of, in one file.
+"""A checkpoint family for tests: everything that a new family needs, in one file.
 
-Its layout differs from Kyutai's in all that a family may: one toy.json with words of its own, both networks in the same
-shards, other names, transposed linears, queries, keys and values apart, int8 with a factor, pieces in a JSON list.
+Its layout differs from Kyutai's in everything that may differ between families: a toy.json with its own keys, both
+networks in the same shards, other tensor names, transposed linears, separate queries, keys and values, int8 with a
+factor, and text pieces in a JSON list.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class ToyFamily:
             for key in files.keys(shard):
                 network, _, name = key.partition("/")
                 if name.endswith(("/factor", "/k", "/v")):
-                    continue  # comes with another
+                    continue  # read together with the tensor that it belongs to
                 canonical, tensor = _tensor(files.path(shard), key, name.replace("/", "."))
                 networks[network][canonical] = tensor
         return Checkpoint(
@@ -97,7 +98,7 @@ def _with_tuples(raw: dict[str, Any]) -> dict[str, Any]:
 def convert(published: Path, toy: Path, config: DuplexConfig, pieces: list[str]) -> None:
     """Write a published checkpoint, with a name for every projection (not stacked), in the toy layout.
 
-    Its text_linear should be whole numbers from -127 to 127 over 64.
+    The values of text_linear must be integers from -127 to 127, divided by 64.
     """
     toy.mkdir()
     mimi = asdict(config.mimi)

@@ -1,4 +1,4 @@
-"""The committed demo model: small, in the published layout, answers questions and ignores other sounds."""
+"""The committed demo model: its size, its answers, and its output for other sounds."""
 
 from __future__ import annotations
 
@@ -35,36 +35,36 @@ def demo() -> Demo:
 
 
 def question(gain: float = 1.0, before_s: float = 1.0) -> NDArray[np.float32]:
-    """The question after some silence, and five seconds more."""
+    """The question after `before_s` of silence, and five seconds of silence after it."""
     asked, rate_hz = soundfile.read(QUESTION, dtype="float32")
     assert rate_hz == SAMPLE_RATE_HZ
     before, after = (np.zeros(round(seconds * SAMPLE_RATE_HZ), np.float32) for seconds in (before_s, 5))
     return np.concatenate([before, gain * asked, after])
 
 
-def hear(demo: Demo, sounds: Iterable[NDArray[np.float32]]) -> list[Outcome]:
+def outcomes_for(demo: Demo, sounds: Iterable[NDArray[np.float32]]) -> list[Outcome]:
     return converse(*demo, [Trial(pcm[: len(pcm) // FRAME_SAMPLES * FRAME_SAMPLES], "", 0, 0) for pcm in sounds])
 
 
-def test_it_is_five_small_files():
+def test_the_checkpoint_has_five_files_under_20_mb():
     sizes = {path.name: path.stat().st_size for path in CHECKPOINT.iterdir()}
     names = ("config.json", "mimi.safetensors", "mimi_config.json", "model.safetensors", "tokenizer.model")
     assert tuple(sorted(sizes)) == names
     assert sum(sizes.values()) < 20_000_000
 
 
-def test_it_answers_at_every_level_and_at_any_moment(demo: Demo):
+def test_a_question_is_answered_at_several_levels_and_start_times(demo: Demo):
     sounds = [question(gain, before_s) for gain, before_s in ((1, 1.0), (0.4, 1.03), (2, 1.05), (1, 0.5))]
-    outcomes = hear(demo, sounds)
+    outcomes = outcomes_for(demo, sounds)
     assert sum(outcome.text == ANSWER for outcome in outcomes) >= 3, [outcome.text for outcome in outcomes]
     spoken = [np.sqrt(np.mean(np.square(outcome.pcm))) for outcome in outcomes]
     assert min(spoken) > 0.005
 
 
-def test_it_stays_within_its_words_whatever_it_hears(demo: Demo):
+def test_silence_music_foreign_speech_and_noise_give_known_words_and_finite_sound(demo: Demo):
     rng, samples = np.random.default_rng(0), 12 * SAMPLE_RATE_HZ
     loud = np.sign(trials.white(rng, samples, 0))
-    outcomes = hear(
+    outcomes = outcomes_for(
         demo, [np.zeros(samples, np.float32), trials.music(rng, samples), trials.foreign(rng, samples), loud]
     )
     words = {word for answer in conversation.answers() for word in answer.split()}

@@ -29,7 +29,7 @@ def rng(seed: int = 0) -> torch.Generator:
 
 
 def tones(count: int, seed: int = 0) -> Clips:
-    """Clips of steady tones, whose pitch is their phoneme."""
+    """Clips of steady tones; the pitch determines the phoneme."""
     phoneme = torch.arange(count) % 4
     angle = torch.arange(CLIP_SAMPLES) * (2 * torch.pi / SAMPLE_RATE_HZ) * (200 * 2**phoneme)[:, None]
     sound = 0.1 * torch.sin(angle + torch.rand(count, 1, generator=rng(seed)))
@@ -61,7 +61,7 @@ def fine_codec() -> Mimi:
 
 
 @torch.no_grad()
-def test_training_computes_what_serving_does():
+def test_training_and_serving_give_the_same_codes_and_sound():
     mimi, pcm = fine_codec(), tones(3).heard
     latent = latents(mimi, pcm)
     frames = pcm.unflatten(1, (CLIP_FRAMES, -1)).unbind(1)
@@ -70,12 +70,12 @@ def test_training_computes_what_serving_does():
     halves = (mimi.quantizer.first, mimi.quantizer.rest)
     quantised = [CodebookTrainer(half)(half.input_proj(latent.flatten(0, 1)), None) for half in halves]
     trained = torch.cat([half.codes for half in quantised], 1).view_as(codes)
-    assert (trained == codes).float().mean() > 0.99  # but for ties
+    assert (trained == codes).float().mean() > 0.99  # except for ties
     streamed = torch.cat([mimi.decode(code, speaking, None) for code in codes.split(1, 1)], 1)
     torch.testing.assert_close(sounds(mimi, mimi.quantizer.decode(codes.flatten(0, 1)).view_as(latent)), streamed)
 
 
-def test_a_fresh_codec_neither_fades_nor_bursts():
+def test_a_fresh_codec_keeps_the_level_of_the_sound():
     clips = tones(8)
     with torch.no_grad():
         latent = latents(fresh_codec(rng()), clips.heard)
@@ -97,20 +97,22 @@ def test_the_demo_codec_is_small():
     assert MIMI["transformer"]["context"] >= 2 * CLIP_FRAMES
 
 
-def test_training_learns_sound_and_meaning(training: CodecTraining):
+def test_training_reduces_the_sound_and_phoneme_losses(training: CodecTraining):
     before = {name: loss.item() for name, loss in training.losses(tones(8)).items()}
     for seed in range(60):
-        training.learn(tones(4, seed))
+        training.train_step(tones(4, seed))
     after = {name: loss.item() for name, loss in training.losses(tones(8)).items()}
     assert after["sound"] < before["sound"] and after["phonemes"] < before["phonemes"]
 
 
-def test_codebooks_pass_the_gradient_and_keep_nothing_of_it(training: CodecTraining):
+def test_gradients_pass_through_the_codebooks_without_changing_them(training: CodecTraining):
     start_codebooks(training)
     losses = training.losses(tones(8))
     assert losses["commitment"] > 0
     losses["sound"].backward()
-    assert training.mimi.quantizer.first.input_proj.weight.grad is None  # sound does not shape the semantic codes
+    assert (
+        training.mimi.quantizer.first.input_proj.weight.grad is None
+    )  # the sound loss has no gradient into the semantic codes
     for parameter in (*training.mimi.encoder.parameters(), training.mimi.quantizer.rest.input_proj.weight):
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0
     losses = training.losses(tones(8))
@@ -120,14 +122,14 @@ def test_codebooks_pass_the_gradient_and_keep_nothing_of_it(training: CodecTrain
     assert training.mimi.quantizer.first.codebooks.grad is None
 
 
-def test_going_on_is_the_same_as_never_having_stopped(training: CodecTraining, tmp_path: Path):
+def test_a_resumed_training_equals_an_uninterrupted_one(training: CodecTraining, tmp_path: Path):
     start_codebooks(training)
-    training.learn(tones(4, seed=1))
+    training.train_step(tones(4, seed=1))
     training.save(tmp_path / "training.pt")
-    expected = [training.learn(tones(4, seed)) for seed in (2, 3)]
+    expected = [training.train_step(tones(4, seed)) for seed in (2, 3)]
     again = CodecTraining(classes=4, steps=100, seed=9)
     again.load(tmp_path / "training.pt")
-    assert [again.learn(tones(4, seed)) for seed in (2, 3)] == expected
+    assert [again.train_step(tones(4, seed)) for seed in (2, 3)] == expected
     assert again.semantic.started and not CodecTraining(classes=4, steps=100, seed=0).semantic.started
 
 
@@ -135,7 +137,7 @@ def quantizer(codebooks: int, bins: int) -> ResidualQuantizer:
     return ResidualQuantizer(4, 4, codebooks, bins).to_empty(device="cpu")
 
 
-def test_kmeans_finds_the_clusters_and_later_codebooks_what_is_left():
+def test_kmeans_finds_the_clusters_and_later_codebooks_code_the_residual():
     centres = torch.eye(4) * 10
     latent = centres.repeat(50, 1) + torch.randn(200, 4, generator=rng()) * 0.1
     half = quantizer(codebooks=2, bins=8)
@@ -146,7 +148,7 @@ def test_kmeans_finds_the_clusters_and_later_codebooks_what_is_left():
     assert errors[1] < errors[0] < 0.02
 
 
-def test_an_unused_entry_is_put_to_use():
+def test_an_unused_codebook_entry_is_moved_to_a_vector():
     latent = torch.randn(64, 4, generator=rng())
     half = quantizer(codebooks=1, bins=4)
     trainer = CodebookTrainer(half)
@@ -158,7 +160,7 @@ def test_an_unused_entry_is_put_to_use():
     assert len(trainer(latent, None).codes.unique()) == 4
 
 
-def test_distance_is_nothing_for_the_same_and_grows_with_what_is_lost():
+def test_spectral_distance_is_zero_for_equal_sounds_and_grows_with_the_difference():
     distance, sound = SpectralDistance(), tones(2).heard
     noise = torch.randn(sound.shape, generator=rng()) * 0.1
     same, near, far = distance(sound, sound), distance(sound + 0.01 * noise, sound), distance(noise, sound)
@@ -172,7 +174,7 @@ def test_the_learning_rate_rises_and_falls():
     assert rates[199:] == sorted(rates[199:], reverse=True) and rates[-1] == pytest.approx(2e-5, rel=0.01)
 
 
-def test_clips_repeat_line_up_with_their_phonemes_and_teach_cleanness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_clips_repeat_match_their_phonemes_and_have_clean_targets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PARLEY_DEMO_CACHE", str(tmp_path))
     try:
         say("hello", MODEL_VOICE)
@@ -186,4 +188,4 @@ def test_clips_repeat_line_up_with_their_phonemes_and_teach_cleanness(tmp_path: 
     level = clips.wanted.view(60, CLIP_FRAMES, SPOKEN_PER_FRAME, -1).square().mean(-1).sqrt()
     assert level[clips.phonemes > 0].mean() > 10 * level[clips.phonemes == 0].mean()
     untouched = (clips.heard == clips.wanted).all(1)
-    assert 0.3 < untouched.float().mean() < 0.9  # the model's own voice and silence; never callers
+    assert 0.3 < untouched.float().mean() < 0.9  # the model's own voice and silence; callers are always augmented

@@ -1,4 +1,4 @@
-"""The demo's wordings: enough of them, and those for the evaluation are never trained."""
+"""The demo's wordings: their number, and that those for the evaluation are not in the training."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ def test_a_question_is_asked_in_a_trained_wording_only():
     topic = TOPICS[0]
     asked = {conversation.ask(topic, rng) for _ in range(1000)}
     assert all(any(question.endswith(form) for form in topic.forms) for question in asked)
-    assert set(topic.forms) < asked  # bare, and also with a word before
+    assert set(topic.forms) < asked  # with and without a filler word
 
 
-def test_what_is_kept_for_the_evaluation_is_never_asked():
+def test_held_out_wordings_are_never_asked_in_training():
     rng = np.random.default_rng(0)
     kept = {wording for topic in TOPICS for wording in topic.held_out}
     assert kept.isdisjoint(form for topic in TOPICS for form in topic.forms)
     assert kept.isdisjoint(conversation.ask(topic, rng) for topic in TOPICS for _ in range(100))
 
 
-def test_unknown_sentences_are_many_and_some_are_kept():
+def test_unknown_sentences_are_many_and_some_are_held_out():
     rng = np.random.default_rng(0)
     trained = {conversation.unknown(rng) for _ in range(2000)}
     kept = {conversation.unknown(rng, held_out=True) for _ in range(500)}
@@ -47,13 +47,13 @@ def test_unknown_sentences_are_many_and_some_are_kept():
     assert trained.isdisjoint(kept)
 
 
-def test_say_that_again_depends_on_what_was_said():
+def test_say_that_again_repeats_the_last_answer():
     assert conversation.AGAIN.name == "again"
     assert conversation.reply(conversation.AGAIN, None) == conversation.NOTHING_YET
     assert conversation.reply(conversation.AGAIN, "Grass is green.") == "Grass is green."
 
 
-def test_the_vocabulary_holds_every_answer_a_word_a_piece():
+def test_the_vocabulary_has_one_token_for_each_word_of_the_answers():
     words = sentencepiece.SentencePieceProcessor(model_proto=train_tokenizer(conversation.answers()))
     for answer in conversation.answers():
         pieces = words.encode(answer)
@@ -62,19 +62,19 @@ def test_the_vocabulary_holds_every_answer_a_word_a_piece():
         assert not {END_PAD, PAD} & set(pieces)
 
 
-def test_words_stand_in_their_frames_with_a_mark_before_them():
+def test_a_word_is_in_its_frame_with_end_pad_in_the_frame_before():
     text = align([[10], [11], [12, 13], [14]], [1, 2, 6, 7], 12)
     assert text.tolist() == [END_PAD, 10, 11, PAD, PAD, END_PAD, 12, 13, 14, PAD, PAD, PAD]
 
 
-def test_a_callers_word_stands_in_the_frame_after_its_end():
+def test_a_callers_word_is_in_the_frame_after_its_end():
     words = align_ends([(7, 0.05), (8, 0.10), (9, 0.12), (5, 0.9)], 8)
     assert words.tolist() == [0, 7, 8, 9, 0, 0, 0, 0]
 
 
-def test_every_word_of_a_caller_is_known():
+def test_every_word_that_callers_say_is_in_the_list():
     rng = np.random.default_rng(1)
     known = set(conversation.caller_words())
     said = [conversation.ask(topic, rng) for topic in TOPICS] + [conversation.unknown(rng) for _ in range(200)]
-    said += [conversation.tale(rng) for _ in range(50)]
+    said += [conversation.story_sentence(rng) for _ in range(50)]
     assert {word for sentence in said for word in sentence.split()} <= known

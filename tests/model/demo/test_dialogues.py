@@ -1,4 +1,4 @@
-"""Drawn calls: who speaks when, and which part of it reaches the data."""
+"""Generated calls: when caller and model speak, and how answers become the model's track."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_call_is_a_function_of_its_seed():
     assert call(3).caller.shape == (FRAMES * FRAME_SAMPLES,)
 
 
-def test_it_answers_soon_after_the_question():
+def test_the_model_answers_within_400_ms_of_the_question():
     drawn = scene()
     drawn.speak("tell me a joke")
     asked_s = drawn.clock_s
@@ -46,7 +46,7 @@ def test_it_answers_soon_after_the_question():
     assert 0.2 <= line.frame * FRAME_S - asked_s < 0.4
 
 
-def test_talked_over_it_stops_soon_and_answers_what_it_heard():
+def test_an_interrupted_answer_stops_and_the_new_question_is_answered():
     for seed in range(40):
         drawn = scene(seed)
         drawn.ask("tell me a joke", "Grass is green.")
@@ -59,16 +59,16 @@ def test_talked_over_it_stops_soon_and_answers_what_it_heard():
         assert 0.2 <= (first.frame + first.cut) * FRAME_S - over_s <= 0.35
         assert second.frame > first.frame + first.cut
         return
-    pytest.fail("nobody was talked over")
+    pytest.fail("no answer was interrupted in 40 calls")
 
 
-def test_it_hums_in_a_story_and_asks_for_more_after_it():
+def test_the_model_hums_during_a_story_and_asks_for_more_after_it():
     drawn = scene()
     drawn.tell_story(3)
     assert [line.answer for line in drawn.lines] == [conversation.BACKCHANNEL, conversation.AFTER_STORY]
 
 
-def test_when_nobody_speaks_it_greets_once():
+def test_a_silent_caller_is_greeted_once():
     silent = [drawn for drawn in map(call, range(60)) if len(drawn.lines) == 1]
     assert silent
     for drawn in silent:
@@ -78,7 +78,7 @@ def test_when_nobody_speaks_it_greets_once():
     assert max(greetings) == 1
 
 
-def test_the_book_cuts_and_pastes_lines_into_a_track(tmp_path: Path):
+def test_answers_are_copied_into_a_track_whole_or_cut(tmp_path: Path):
     whole = np.array([[0, 1, 1], [9, 2, 2], [8, 3, 3], [PAD, 4, 4]], np.int16)
     short = np.array([[0, 1, 1], [9, 2, 2], [PAD, 5, 5]], np.int16)
     AnswerBook(np.array([6, 6], np.int16), {("Hi.", 0): whole, ("Hi.", 1): short}).save(tmp_path / "book.npz")
@@ -88,7 +88,7 @@ def test_the_book_cuts_and_pastes_lines_into_a_track(tmp_path: Path):
     assert track[:, 1].tolist() == [6, 1, 2, 3, 4, 1, 2, 5, 1, 2]
 
 
-def test_the_caller_is_heard_where_the_clock_stood():
+def test_speech_begins_and_ends_at_the_clock():
     drawn = scene()
     drawn.clock_s = 1.0
     drawn.speak("hello")
@@ -98,7 +98,7 @@ def test_the_caller_is_heard_where_the_clock_stood():
     assert not raw[round(drawn.clock_s * SAMPLE_RATE_HZ) :].any()
 
 
-def test_the_callers_words_are_told_where_they_end():
+def test_the_callers_words_have_their_end_times():
     drawn = scene()
     drawn.clock_s = 1.0
     drawn.speak("tell me a joke")
@@ -109,7 +109,7 @@ def test_the_callers_words_are_told_where_they_end():
     assert ends_s[-1] == pytest.approx(drawn.clock_s, abs=0.1)
 
 
-def test_callers_are_of_many_sizes():
+def test_callers_are_resampled_by_different_factors():
     lengths_s = set[float]()
     for seed in range(5):
         drawn = scene(seed)

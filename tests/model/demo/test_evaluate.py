@@ -1,4 +1,4 @@
-"""Trials ask untrained wordings; outcomes are timed and judged correctly."""
+"""Trials use held-out wordings; times and right answers of outcomes are measured correctly."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ def test_every_topic_is_asked_in_whole_frames_with_time_to_answer():
     assert len(asked) == len(TOPICS)
     for trial in asked:
         assert len(trial.pcm) % FRAME_SAMPLES == 0
-        assert trial.asked_s < 3  # before it would greet
+        assert trial.asked_s < 3  # before the greeting is due
         assert sounds_until_s(trial) == pytest.approx(trial.done_s, abs=0.1)
         assert len(trial.pcm) / SAMPLE_RATE_HZ - trial.done_s > 7
 
 
-def test_noise_is_as_loud_as_it_is_said_to_be():
+def test_noise_has_the_requested_level():
     (trial, *_) = _asked(through=trials.noisy(np.random.default_rng(0), 20))
     rest = trial.pcm[round((trial.done_s + 1) * SAMPLE_RATE_HZ) :]
     assert 20 * np.log10(0.08 / np.sqrt(np.mean(np.square(rest)))) == pytest.approx(20, abs=0.3)
 
 
-def test_a_bad_line_leaves_the_voice_where_it_was():
+def test_telephone_and_clipping_distort_the_voice_without_shifting_it():
     (clean, *_) = _asked()
     for through in (trials.telephone, trials.clipped):
         (trial, *_) = _asked(through=through)
@@ -57,9 +57,9 @@ def test_a_bad_line_leaves_the_voice_where_it_was():
     assert np.mean(np.abs(trial.pcm) == 1) > 0.001
 
 
-def test_music_and_foreign_speech_sound_throughout():
+def test_music_and_foreign_speech_fill_the_whole_trial():
     for make in (trials.music, trials.foreign):
-        pcm = trials.nobody(make(np.random.default_rng(0), 20 * SAMPLE_RATE_HZ)).pcm
+        pcm = trials.no_question(make(np.random.default_rng(0), 20 * SAMPLE_RATE_HZ)).pcm
         assert len(pcm) % FRAME_SAMPLES == 0
         loudness = np.sqrt(np.square(pcm[: 20 * SAMPLE_RATE_HZ // 4 * 4].reshape(4, -1)).mean(1))
         assert (loudness > 0.01).all() and np.abs(pcm).max() < 1
@@ -69,7 +69,7 @@ def test_an_interruption_comes_while_the_answer_is_spoken():
     for trial in trials.interruptions(np.random.default_rng(0), CALLER_VOICES[:1], 4):
         before = np.flatnonzero(np.abs(trial.pcm[: round(trial.asked_s * SAMPLE_RATE_HZ)]) > 1e-3)[-1]
         assert 0.8 < trial.asked_s - before / SAMPLE_RATE_HZ < 1.5
-        assert not trial.alone
+        assert not trial.is_whole_text
 
 
 def test_other_speeds_are_not_those_of_training():
@@ -83,7 +83,7 @@ def test_the_table_holds_every_figure(tmp_path: Path, monkeypatch: pytest.Monkey
         monkeypatch.setattr(module, "TOPICS", few)
     said = (conversation.GREETING, conversation.BACKCHANNEL, *(topic.answer for topic in few if topic.answer))
     monkeypatch.setattr(conversation, "answers", lambda: said)
-    monkeypatch.setattr(evaluate, "_QUIET_S", 3)
+    monkeypatch.setattr(evaluate, "_NO_QUESTION_S", 3)
     write_checkpoint(tmp_path, BABBLE | {"card": 64}, small_mimi(64, width=32, filters=4))
     card = tmp_path / "card.md"
     card.write_text("<!-- figures -->\n<!-- /figures -->\n")
@@ -102,23 +102,23 @@ def outcome(loud_s: list[tuple[float, float]], text: str = "", **trial: object) 
     return Outcome(Trial(**asked), [text], [0.0], pcm)  # pyright: ignore[reportArgumentType]
 
 
-def test_an_answer_is_timed_from_the_end_of_the_question():
+def test_the_time_to_answer_is_measured_from_the_end_of_the_question():
     assert outcome([(2.4, 3)]).answered_ms == pytest.approx(400)
     assert outcome([]).answered_ms is None
 
 
-def test_yielding_is_timed_from_being_talked_over():
-    assert outcome([(0.5, 1.3), (2.4, 3)]).yielded_ms == pytest.approx(300)
-    assert outcome([(2.4, 3)]).yielded_ms is None  # it was not speaking
+def test_the_time_to_stop_is_measured_from_the_interruption():
+    assert outcome([(0.5, 1.3), (2.4, 3)]).stopped_ms == pytest.approx(300)
+    assert outcome([(2.4, 3)]).stopped_ms is None  # the model was not speaking
 
 
-def test_an_answer_is_right_when_it_says_so_and_nothing_else():
+def test_an_answer_is_right_only_if_its_text_equals_the_expected_text():
     assert outcome([], "Snow is white.").right
     assert not outcome([], "Hello! Snow is white.").right
-    assert outcome([], "Hello! Snow is white.", alone=False).right
+    assert outcome([], "Hello! Snow is white.", is_whole_text=False).right
 
 
-def test_the_card_keeps_the_newest_table(tmp_path: Path):
+def test_a_new_table_replaces_the_old_one_in_the_card(tmp_path: Path):
     card = tmp_path / "card.md"
     card.write_text("# Card\n<!-- figures -->\nold\n<!-- /figures -->\nend\n")
     write_card(card, "| new |")
@@ -128,7 +128,7 @@ def test_the_card_keeps_the_newest_table(tmp_path: Path):
         write_card(card, "| new |")
 
 
-def test_utterances_are_parted_by_silence():
+def test_utterances_are_separated_by_silence():
     nothing = np.zeros(1, np.float32)
     said = Outcome(Trial(nothing, "", 0, 0), ["Hello!", " Say", " Hi."], [0.5, 1.0, 3.0], nothing)
     assert said.utterances == ["Hello! Say", "Hi."]

@@ -1,4 +1,4 @@
-"""The whole way at a tiny size: data from a random codec, a training that learns, a checkpoint that serves."""
+"""All stages with tiny networks: data from a random codec, a training that learns, a checkpoint that runs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def codec(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def data(codec: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One small shard of each kind, with a few answers cut nowhere."""
+    """One small shard of each kind, in which one track stands for every answer and cut."""
     directory = tmp_path_factory.mktemp("data")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PARLEY_DEMO_CACHE", str(directory / "speech"))
@@ -63,7 +63,7 @@ def data(codec: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def test_an_answer_is_coded_in_its_frames_and_cut_without_a_trace_before_the_cut(codec: Path, data: Path):
+def test_a_cut_answer_has_the_codes_of_the_whole_answer_before_the_cut(codec: Path, data: Path):
     mimi = load_codec(codec)
     words = sentencepiece.SentencePieceProcessor(model_file=str(data / language_data.TOKENIZER))
     answer = conversation.BACKCHANNEL
@@ -75,7 +75,7 @@ def test_an_answer_is_coded_in_its_frames_and_cut_without_a_trace_before_the_cut
     assert [words.id_to_piece(int(token)) for token in whole[whole[:, 0] != PAD, 0]] == ["<unk>", "▁Mm-hm."]
 
 
-def test_codes_are_those_that_a_call_hears(codec: Path):
+def test_the_codes_of_the_data_equal_those_of_a_call(codec: Path):
     duplex, _ = build(find(in_directory(codec)), torch.device("cpu"), torch.float32)
     pcm = speech_like(12).astype(np.float32)[None] / np.float32(32768)
     state = duplex.make_state(1)
@@ -87,7 +87,7 @@ def test_codes_are_those_that_a_call_hears(codec: Path):
     assert decode(duplex.mimi, codes).shape == pcm.shape
 
 
-def test_data_of_another_codec_or_of_other_answers_is_not_mixed_in(
+def test_data_of_another_codec_or_of_other_answers_is_refused(
     codec: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     write_checkpoint(tmp_path, BABBLE | {"card": 64}, small_mimi(64, width=32, filters=4), seed=1)
@@ -98,7 +98,7 @@ def test_data_of_another_codec_or_of_other_answers_is_not_mixed_in(
         language_data.main(["--codec", str(codec), "--out", str(data), "--workers", "1"])
 
 
-def test_what_layers_add_is_dropped_in_training_alone():
+def test_dropout_is_active_in_training_only():
     duplex = make_network(duplex_config(BABBLE, small_mimi(256)), torch.device("cpu"), seed=0)
     columns = torch.zeros(1, 5, 1 + duplex.config.n_q, dtype=torch.int64)
 
@@ -110,7 +110,9 @@ def test_what_layers_add_is_dropped_in_training_alone():
     assert torch.equal(logits(), logits())
 
 
-def test_training_learns_goes_on_and_serves(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_training_learns_resumes_and_writes_a_checkpoint_that_runs(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(language, "LANGUAGE", network.LANGUAGE | TINY)
     arguments = ["--data", str(data), "--batch", "8", "--threads", "1", "--steps", "60"]
     for out, stop in (("whole", 60), ("parts", 15), ("parts", 60)):
@@ -123,10 +125,12 @@ def test_training_learns_goes_on_and_serves(data: Path, tmp_path: Path, monkeypa
     assert resumed["total"] == pytest.approx(curves[-1]["total"], rel=1e-3)
 
     checkpoint = tmp_path / "whole/checkpoint"
-    assert set(MOSHI_JSON) < set(json.loads((checkpoint / "config.json").read_text())), "other loaders have no defaults"
+    assert set(MOSHI_JSON) < set(json.loads((checkpoint / "config.json").read_text())), (
+        "a default is missing, which other loaders need"
+    )
     duplex, tokenizer = build(find(in_directory(checkpoint)), torch.device("cpu"), torch.float32)
     pcm = speech_like(20).astype(np.float32) / np.float32(32768)
     trial = Trial(pcm, "", 0.2, 0.4)
     outcomes = converse(duplex, tokenizer, [trial, trial])
     assert outcomes[0].pcm.shape == (21 * FRAME_SAMPLES,)
-    assert not outcomes[0].pcm[: 2 * FRAME_SAMPLES].any()  # its first frame is heard when the third one begins
+    assert not outcomes[0].pcm[: 2 * FRAME_SAMPLES].any()  # its first frame is played when the third one begins

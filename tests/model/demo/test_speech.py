@@ -1,4 +1,4 @@
-"""Speech has the words and times that were asked for; augmentation keeps length, range and repeatability."""
+"""Speech has the requested words with their times; augmentation keeps length and range, and is repeatable."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("voice", [MODEL_VOICE, CALLER_VOICES[7], HELD_OUT_VOICES[-1]])
-def test_words_follow_one_another_within_the_sound(voice: Voice):
+def test_words_are_in_order_and_within_the_sound(voice: Voice):
     utterance = say("I'm one of the 42 people, as it were. Yes?", voice)
     assert [word for word, _, _ in utterance.words] == "I'm one of the 42 people, as it were. Yes?".split()
     edges = [edge for _, start_s, end_s in utterance.words for edge in (start_s, end_s)]
@@ -33,7 +33,7 @@ def test_words_follow_one_another_within_the_sound(voice: Voice):
     assert all(end_s - start_s > 0.03 for _, start_s, end_s in utterance.words)
 
 
-def test_phonemes_sound_and_pauses_do_not():
+def test_pauses_between_phonemes_are_quiet():
     utterance = say("Sit. Sat.", MODEL_VOICE)
     assert [symbol for symbol, _, _ in utterance.phonemes] == ["s", "I", "t", "s", "a", "t"]
     (_, _, end_s), (_, start_s, _) = utterance.phonemes[2:4]
@@ -41,7 +41,7 @@ def test_phonemes_sound_and_pauses_do_not():
     assert len(pause) and np.abs(pause).max() < 0.01 < np.abs(utterance.pcm).max() <= 1
 
 
-def test_repeats_exactly_from_the_cache(cache: Path):
+def test_a_cached_utterance_repeats_exactly(cache: Path):
     first = say("what is your name", CALLER_VOICES[0])
     files = len(list(cache.rglob("*.npz")))
     again = say("what is your name", CALLER_VOICES[0])
@@ -49,17 +49,17 @@ def test_repeats_exactly_from_the_cache(cache: Path):
     assert len(list(cache.rglob("*.npz"))) == files
 
 
-def test_voices_sound_different_and_none_is_held_out_and_trained_on():
+def test_voices_differ_and_held_out_voices_are_not_trained():
     timbres = {voice.variant for voice in CALLER_VOICES}
     assert not timbres & {voice.variant for voice in HELD_OUT_VOICES} and MODEL_VOICE.variant not in timbres
     voices = (*CALLER_VOICES[:20], *HELD_OUT_VOICES, MODEL_VOICE)
     assert len({say("hello", voice).pcm.tobytes() for voice in voices}) == len(voices)
 
 
-def test_says_what_is_wrong():
+def test_an_unknown_voice_and_a_text_without_sound_are_reported():
     with pytest.raises(SpeechError, match="no voice xx"):
         say("hello", Voice("xx", "f1", 50, 150))
-    with pytest.raises(SpeechError, match="nothing"):
+    with pytest.raises(SpeechError, match="no sound"):
         say(" ", MODEL_VOICE)
 
 

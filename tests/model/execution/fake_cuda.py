@@ -1,8 +1,7 @@
-"""A stand-in for the few calls of `torch.cuda` that graphs make.
+"""A fake of the `torch.cuda` functions that `cuda_graphs.py` calls.
 
-It writes down every operation of a capture and carries them out again at a replay, on the same memory: what a capture
-took from the host as it was then, and should not have, shows here as on a GPU. Whether CUDA takes the capture only a
-GPU can tell.
+It records every operation of a capture and repeats them at a replay, on the same memory. So a capture that wrongly
+fixes a value of the host fails here as on a GPU. Whether CUDA can capture an operation is tested on a GPU only.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 
 
 class FakeGraph(TorchDispatchMode):
-    """A tape of operations."""
+    """A graph that records operations on a tape and repeats them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,7 +45,7 @@ class FakeStream:
 
 
 class FakeEvent:
-    """Counts how often it was waited for; what was not recorded would be waited for in vain."""
+    """Counts how often it was recorded and waited for. Waiting before recording fails."""
 
     def __init__(self, blocking: bool) -> None:
         assert blocking
@@ -61,7 +60,7 @@ class FakeEvent:
 
 
 class FakeCuda:
-    """What `graphs` uses of `torch.cuda`."""
+    """The names of `torch.cuda` that `cuda_graphs.py` uses."""
 
     CUDAGraph = FakeGraph
     Stream = FakeStream
@@ -69,7 +68,7 @@ class FakeCuda:
 
     def __init__(self) -> None:
         self.pools: list[object] = []
-        self.cudnn_sdp: list[bool] = []  # whether it was allowed
+        self.cudnn_sdp: list[bool] = []  # the arguments of enable_cudnn_sdp
 
     def current_stream(self) -> FakeStream:
         return FakeStream()

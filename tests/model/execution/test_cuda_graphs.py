@@ -1,4 +1,4 @@
-"""The graphs' host side, on a stand-in for `torch.cuda` (`fake_cuda.py`)."""
+"""The host's side of CUDA graphs, with a fake `torch.cuda` (`fake_cuda.py`)."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def choose(duplex_state: Any) -> None:
 
 
 @torch.inference_mode()
-def test_graphed_equals_eager(babble: Duplex, cuda: FakeCuda):
-    """With callers who come, pause, move and leave, in batches of any size, whatever they choose."""
+def test_graphed_steps_equal_eager_steps(babble: Duplex, cuda: FakeCuda):
+    """Callers join, pause, move and leave, in batches of every size and with every kind of sampling."""
     eager, graphed = babble.make_state(SLOTS), babble.make_state(SLOTS)
     stepper = CudaGraphStepper(babble, graphed, [1, 2, SLOTS])
     for one in (eager, graphed):
@@ -65,12 +65,12 @@ def test_every_bucket_and_plan_has_a_graph_in_one_pool(babble: Duplex, cuda: Fak
     assert cuda.cudnn_sdp == [False]
     assert list(stepper._graphs) == [(n, plan) for n in (SLOTS, 2, 1) for plan in (COMMON_PLAN, EVERYTHING)]
     graphs_made: Any = [captured.graph for captured in stepper._graphs.values()]
-    assert [graph.replays for graph in graphs_made] == [1] * 6  # no caller waits for a first launch
+    assert [graph.replays for graph in graphs_made] == [1] * 6  # already launched once, so that no caller waits for it
 
 
 @torch.inference_mode()
-def test_capturing_leaves_slots_fresh(babble: Duplex, cuda: FakeCuda):
-    """A caller who comes first hears what they would hear on a state that nobody touched."""
+def test_slots_are_fresh_after_capture(babble: Duplex, cuda: FakeCuda):
+    """The first caller gets the same frames as on a state without captures."""
     touched, untouched = babble.make_state(SLOTS), babble.make_state(SLOTS)
     CudaGraphStepper(babble, touched, [SLOTS])
     rng = torch.Generator().manual_seed(0)
@@ -96,7 +96,7 @@ def test_a_frame_can_be_read_while_the_next_step_runs(babble: Duplex, cuda: Fake
 
 
 def test_the_host_waits_only_when_the_frame_is_requested(babble: Duplex, cuda: FakeCuda):
-    """And is begun by an engine that knows no inference mode."""
+    """The step is begun outside of inference mode, as the engine does."""
     with torch.inference_mode():
         stepper = CudaGraphStepper(babble, babble.make_state(1), [1])
     exchanges = [next(stepper._exchanges) for _ in range(2)]

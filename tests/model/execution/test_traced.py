@@ -1,4 +1,4 @@
-"""A traced step equals the eager one."""
+"""A traced step equals the eager step."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def traced(babble: Duplex) -> TracedStep:
 
 @pytest.mark.parametrize("count", [1, 2, 3, 8])
 @torch.inference_mode()
-def test_equals_the_step_bit_for_bit(babble: Duplex, traced: TracedStep, count: int):
-    """Tokens, sound and all that is remembered, with callers who pause, come anew, or are greedy."""
+def test_a_traced_step_equals_the_eager_step_bit_for_bit(babble: Duplex, traced: TracedStep, count: int):
+    """Tokens, sound and state are equal, with callers who pause, join or sample greedily."""
     rng = torch.Generator().manual_seed(count)
     states = [babble.make_state(8), babble.make_state(8)]
     for state in states:
@@ -40,7 +40,7 @@ def test_equals_the_step_bit_for_bit(babble: Duplex, traced: TracedStep, count: 
         assert torch.equal(ours.heard[active], theirs.heard[active])
         assert torch.equal(ours.tokens[ours.spoken], theirs.tokens[ours.spoken])
         assert torch.equal(ours.pcm[ours.spoken], theirs.pcm[ours.spoken])
-    # An idle row's ring may differ where nobody looks; all else is the same.
+    # The ring of an idle row may differ in columns that are never read; the rest of the state is equal.
     for name in ("delays", "sampling"):
         for here, there in zip(tensors(getattr(eager, name)), tensors(getattr(played, name)), strict=True):
             assert torch.equal(here, there)

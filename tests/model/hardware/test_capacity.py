@@ -1,4 +1,4 @@
-"""Capacity and refusals, from plain numbers, before anything is loaded."""
+"""Capacity and refusals, computed from numbers before a model is loaded."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_chips_without_support_are_refused():
         refuse_old_chip("Tesla T4", (7, 5), BUILT_FOR, bfloat16=True)
     with pytest.raises(UnfitDevice, match=r"^Tesla P100 has compute capability 6\.0.* sm_75, .*--device cpu"):
         refuse_old_chip("Tesla P100", (6, 0), BUILT_FOR, bfloat16=False)
-    with pytest.raises(UnfitDevice, match=r"compute capability 11\.0"):  # machine code is for one generation
+    with pytest.raises(UnfitDevice, match=r"compute capability 11\.0"):  # machine code runs on one generation only
         refuse_old_chip("Thor", (11, 0), BUILT_FOR, bfloat16=False)
 
 
@@ -79,11 +79,11 @@ def test_chips_without_support_are_refused():
         ("13.0", "No CUDA GPUs are available", r"finds no NVIDIA GPU here \(No CUDA GPUs are available\)"),
     ],
 )
-def test_why_there_is_no_gpu(built_for: str | None, problem: str, said: str):
+def test_a_missing_gpu_is_explained(built_for: str | None, problem: str, said: str):
     assert re.search(said, why_no_cuda(built_for, problem))
 
 
 def test_gpus_are_found_by_driver_name():
     assert known("NVIDIA L4") is GPUS["l4"]
     assert known("NVIDIA L40S") is GPUS["l40s"]
-    assert known("NVIDIA H100 PCIe") is None  # whose bus is slower than the one we know
+    assert known("NVIDIA H100 PCIe") is None  # its memory is slower than that of the H100 in the table

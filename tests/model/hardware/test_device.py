@@ -1,4 +1,4 @@
-"""The choice of a device, and why one is refused; PyTorch's answers about GPUs are stand-ins."""
+"""The choice of a device, and the reasons for refusing one; PyTorch's answers about GPUs are faked."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def slots(
     ("machine", "count", "said"),
     [
         (L4, 9, "L4 22.0 GiB: 9 callers; memory bandwidth is the limit"),
-        (replace(L4, free_gib=16), 8, "L4 22.0 GiB: 8 callers; memory is the limit"),  # shared with somebody
+        (replace(L4, free_gib=16), 8, "L4 22.0 GiB: 8 callers; memory is the limit"),  # another process uses the rest
         (Machine("NVIDIA H200", (9, 0), 139.2, 139.8), 165, "H200 139.8 GiB: 165 callers; memory is the limit"),
         (replace(L4, name="NVIDIA Unheard-of"), 15, "NVIDIA Unheard-of 22.0 GiB: 15 callers; memory is the limit"),
     ],
@@ -136,7 +136,7 @@ def test_a_missing_gpu_is_explained_in_one_sentence(monkeypatch: pytest.MonkeyPa
     with pytest.raises(UnfitDevice, match=r"too old for this PyTorch, which was built for CUDA 13\.0"):
         find_device("cuda")
     assert not caplog.messages
-    assert find_device("auto").type == "cpu"  # but not in silence: somebody paid for that GPU
+    assert find_device("auto").type == "cpu"  # with a warning, because the machine has a GPU
     assert "update the driver" in caplog.messages[0]
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(UnfitDevice, match="no Apple GPU"):

@@ -35,7 +35,7 @@ def test_a_meta_model_has_the_size_of_the_built_one(babble_directory: Path, bits
 
 @pytest.fixture
 def products(monkeypatch: pytest.MonkeyPatch) -> list[tuple[torch.Tensor, int]]:
-    """Every matrix product that is made: its weight, and how many rows it is multiplied with."""
+    """Every matrix product: its weight, and the number of rows multiplied by it."""
     made: list[tuple[torch.Tensor, int]] = []
     linear = functional.linear
 
@@ -48,7 +48,7 @@ def products(monkeypatch: pytest.MonkeyPatch) -> list[tuple[torch.Tensor, int]]:
 
 
 @pytest.mark.parametrize("case", ["babble", "long_delays", "personaplex"])
-def test_bytes_read_are_those_of_the_weights_multiplied_by(
+def test_the_bytes_read_equal_those_of_the_multiplied_weights(
     checkpoints: Callable[[str], Path], products: list[tuple[torch.Tensor, int]], case: str
 ):
     duplex = built(checkpoints(case))
@@ -56,10 +56,10 @@ def test_bytes_read_are_those_of_the_weights_multiplied_by(
         duplex.step(DuplexInputs(torch.zeros(1, FRAME_SAMPLES)), duplex.make_state(1))
     language = {parameter.data_ptr() for part in (duplex.temporal, duplex.depth) for parameter in part.parameters()}
     read = sum(weight.nbytes for weight, _ in products if weight.data_ptr() in language)
-    assert read < work(duplex).weight_bytes < read * 1.05  # which are the norms
+    assert read < work(duplex).weight_bytes < read * 1.05  # the rest are the norms
 
 
-def test_the_codecs_arithmetic_is_that_of_its_products(babble: Duplex, products: list[tuple[torch.Tensor, int]]):
+def test_the_codecs_flops_equal_those_of_its_products(babble: Duplex, products: list[tuple[torch.Tensor, int]]):
     mimi = babble.mimi
     with torch.inference_mode():
         codes = mimi.encode(torch.zeros(1, FRAME_SAMPLES), mimi.make_encoder_state(1), None)

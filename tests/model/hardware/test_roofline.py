@@ -1,4 +1,4 @@
-"""The roofline against every figure that others have published: equal to their floors, below their measurements."""
+"""The roofline against published figures: equal to their lower bounds, below their measurements."""
 
 from __future__ import annotations
 
@@ -38,8 +38,10 @@ def moshi(quantization: str = "none", kv_cache_dtype: str = "auto", depth_steps:
         ("h200", 3.1, 1.5, 0.33),
     ],
 )
-def test_the_floors_by_datasheet(name: str, bf16_ms: float, int8_ms: float, keys_ms: float):
-    """Known for long: the weights of the 7B, and one caller's keys, over the datasheet's bandwidth."""
+def test_the_times_to_read_weights_and_keys_equal_the_datasheets(
+    name: str, bf16_ms: float, int8_ms: float, keys_ms: float
+):
+    """The bytes of the 7B's weights, and of one caller's keys, over the datasheet's bandwidth."""
     bus = GPUS[name].bandwidth_bytes_per_s
     read = [moshi().weight_bytes, moshi("int8").weight_bytes, moshi().key_bytes]
     for nbytes, published in zip(read, (bf16_ms, int8_ms, keys_ms), strict=True):
@@ -48,12 +50,12 @@ def test_the_floors_by_datasheet(name: str, bf16_ms: float, int8_ms: float, keys
 
 
 @pytest.mark.parametrize(("callers", "measured_ms"), [(2, 28.0), (8, 32.6), (16, 45.0), (32, 70.2)])
-def test_below_the_lockstep_server_on_an_h200(callers: int, measured_ms: float):
+def test_planned_steps_are_shorter_than_vllm_omnis_on_an_h200(callers: int, measured_ms: float):
     """vLLM-Omni, PersonaPlex in bfloat16."""
     assert step_time(moshi(), H200, callers).total_s * 1e3 < measured_ms
 
 
-def test_below_personaplex_on_an_h100():
+def test_a_planned_step_is_shorter_than_personaplex_on_an_h100():
     assert step_time(moshi(), H100, 1).total_s * 1e3 < 30.2  # with CUDA graphs
 
 
@@ -66,14 +68,14 @@ def test_below_personaplex_on_an_h100():
         (46.5, {"quantization": "int8", "kv_cache_dtype": "int8"}),
     ],
 )
-def test_near_personaplex_on_a_gb10(measured_ms: float, plan: dict[str, Any]):
-    """Four measurements of one caller that differ in nothing but bytes: the assumed efficiency explains them."""
+def test_planned_steps_are_within_25_percent_of_personaplex_on_a_gb10(measured_ms: float, plan: dict[str, Any]):
+    """Four measurements of one caller that differ only in bytes agree with the assumed efficiency."""
     planned_ms = step_time(moshi(**plan), GB10, 1).total_s * 1e3
     assert planned_ms < measured_ms < 1.25 * planned_ms
 
 
 def test_the_papers_200_ms_on_an_l4_are_possible_in_8_bits():
-    """Theory says 160 ms. In bfloat16 the weights' floor would be 49 more, so those 200 were not measured with it."""
+    """160 ms in theory. In bfloat16 reading the weights alone adds 49 ms, so the paper's 200 ms need 8-bit weights."""
     step_s = step_time(moshi("int8", "int8"), L4, 1).total_s
     terms = mouth_to_ear_s(step_s, delay_frames=1)
     assert terms["frame"] + terms["acoustic delay"] == pytest.approx(0.160)
@@ -88,7 +90,7 @@ def test_an_h200_holds_more_windows_than_the_best_that_was_published():
 
 @pytest.mark.parametrize(("gpu", "streams", "faster"), [(H100, 400, 1), (L40S, 64, 3)])
 def test_kyutais_recogniser_is_possible(gpu: Gpu, streams: int, faster: float):
-    """kyutai/stt-1b-en_fr, which speaks nothing: 16 layers of 2,048, a window of 750 frames, half of the codec."""
+    """kyutai/stt-1b-en_fr, which has no audio output: 16 layers of 2,048, a window of 750 frames, half of the codec."""
     products = 16 * (4 * 2048**2 + 3 * 2048 * 5632) + 2048 * 8000
     keys = 16 * 2 * 2048 * 750
     full = moshi()
@@ -107,7 +109,7 @@ def test_callers_in_real_time_is_the_last_step_within_the_limit(gpu: Gpu):
 
 
 def test_many_callers_are_bound_by_arithmetic():
-    """Where there are so many that the weights' products take longer than the weights."""
+    """With 1,000 callers, multiplying by the weights takes longer than reading them."""
     few, many = step_time(moshi(), H200, 1), step_time(moshi(), H200, 1000)
     assert few.weights_s == pytest.approx(step_time(moshi(), H200, 2).weights_s)
     assert many.weights_s > few.weights_s

@@ -1,4 +1,4 @@
-"""The kernels run on the GPU where there is one, and under Triton's interpreter elsewhere."""
+"""Run the kernels on the GPU if there is one, and otherwise under Triton's interpreter."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import torch
 HAS_TRITON = find_spec("triton") is not None
 INTERPRETED = HAS_TRITON and not torch.cuda.is_available()
 
-collect_ignore_glob = [] if HAS_TRITON else ["test_*.py"]  # Triton has no wheels but for Linux
+collect_ignore_glob = [] if HAS_TRITON else ["test_*.py"]  # Triton has wheels for Linux only
 
 if INTERPRETED:
-    # What a kernel will be is decided when its module, and Triton's own, are imported; the rest of the tests, which
-    # share the process, are not to hear of it.
+    # Triton reads this variable when its own modules and a kernel's module are imported. It is set for these imports
+    # only, because other tests run in the same process.
     os.environ["TRITON_INTERPRET"] = "1"
     import triton.runtime.interpreter as interpreter
 
@@ -27,8 +27,8 @@ if INTERPRETED:
 
     del os.environ["TRITON_INTERPRET"]
 
-    # The interpreter holds bfloat16 as its bits. It would multiply those, and take an integer for them; and where it
-    # rounds, it drops a carry. These do what the hardware does.
+    # The interpreter stores bfloat16 as 16-bit integers. It multiplies these integers, converts integers to bfloat16 by
+    # copying their bits, and loses a carry when it rounds. These functions compute what the hardware does.
     multiply, cast = interpreter.InterpreterBuilder.create_dot, interpreter.InterpreterBuilder.cast_impl
     convert = interpreter._convert_float
     bfloat16, float32, float8 = interpreter.tl.bfloat16, interpreter.tl.float32, interpreter.tl.float8e4nv
@@ -71,6 +71,6 @@ def _interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def device() -> torch.device:
-    """Where the kernels run; new tensors are made there, from the same seed."""
+    """The device on which the kernels run. Also seeds the random numbers."""
     torch.manual_seed(0)
     return torch.device("cpu" if INTERPRETED else "cuda")

@@ -1,4 +1,4 @@
-"""The kernels become machine code for the chips that are served, without a GPU, and fit its shared memory."""
+"""The kernels compile for the supported chips, without a GPU, and fit their shared memory."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 
 from model.kernels.skinny_linear import tiles_for
 
-# A100, L4 and L40S, H100 and H200: each with a dtype of its own, since compiling takes seconds.
+# A100, L4 and L40S, H100 and H200: each with one dtype only, because compiling takes seconds.
 CHIPS = {80: ("*i8", 163), 89: ("*fp8e4nv", 99), 90: ("*bf16", 227)}
 
-# Kernels are compiled in a process of their own: in this one, they are the interpreter's.
+# Compiled in another process, because in this one the kernels may run under the interpreter.
 COMPILE = """
 import json, sys
 import triton
@@ -36,7 +36,7 @@ for module, name, types, constants, warps in cases:
 
 
 @pytest.mark.parametrize("chip", CHIPS)
-def test_compiles(chip: int):
+def test_every_kernel_compiles_and_fits_shared_memory(chip: int):
     held, shared_kb = CHIPS[chip]
     number_bytes = 2 if held == "*bf16" else 1
     share = dict.fromkeys(("peaks", "sums", "outputs"), "*fp32")

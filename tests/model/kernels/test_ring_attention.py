@@ -27,7 +27,7 @@ def exact(query: Tensor, keys: Tensor, values: Tensor, seen: Tensor) -> Tensor:
 
 
 def held(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor | None]:
-    """Random numbers as a ring holds them, and their scales if they have 8 bits."""
+    """Random numbers in the dtype of a ring, and their scales if they have 8 bits."""
     numbers = torch.randn(shape, device=device)
     if dtype not in EIGHT_BIT:
         return numbers.to(dtype), None
@@ -35,7 +35,7 @@ def held(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> tu
 
 
 def poison(numbers: Tensor, scales: Tensor | None, unseen: Tensor) -> None:
-    """Write NaN and infinity where nobody may look: bool [S, 1, C]."""
+    """Write NaN and infinity into the columns of the mask `unseen`, bool [S, 1, C]."""
     where = unseen.expand(numbers.shape[:-1])
     if numbers.dtype not in EIGHT_BIT:
         numbers[where] = (
@@ -49,7 +49,7 @@ def poison(numbers: Tensor, scales: Tensor | None, unseen: Tensor) -> None:
     ("dtype", "frames", "capacity", "dim", "lengths"),
     [
         (torch.bfloat16, 1, 300, 128, (0, 5, 255, 256, 299, 300, 100_000)),
-        (torch.float32, 2, 250, 64, (0, 1, 248, 249, 250, 12_345)),  # Mimi's: one split, nothing to join
+        (torch.float32, 2, 250, 64, (0, 1, 248, 249, 250, 12_345)),  # Mimi's: one split, so nothing is joined
         (torch.float16, 2, 37, 16, (0, 35, 36, 37, 90_001)),
         (torch.int8, 2, 520, 128, (255, 519, 777)),
         (torch.float8_e4m3fn, 1, 300, 128, (17, 298, 1_000)),
@@ -76,7 +76,7 @@ def test_ring_attention_reads_visible_columns_only(
     assert error < {torch.bfloat16: 2e-2, torch.float16: 2e-3}.get(dtype, 2e-6)
 
 
-def test_an_idle_slot_is_zero_whatever_it_holds(device: torch.device):
+def test_an_idle_slots_result_is_zero_even_if_its_ring_has_nan(device: torch.device):
     for capacity in (40, 300):  # in one split and in two
         keys = torch.full((2, 1, capacity, 128), torch.nan, device=device)
         query = torch.full((2, 1, 1, 128), torch.nan, device=device)
@@ -85,7 +85,7 @@ def test_an_idle_slot_is_zero_whatever_it_holds(device: torch.device):
         assert torch.equal(ring_attention(query, keys, keys, length, idle), torch.zeros_like(query))
 
 
-def test_neighbours_change_no_bit(device: torch.device):
+def test_a_slots_result_does_not_depend_on_its_neighbours(device: torch.device):
     heads, capacity, dim = 2, 700, 64
     keys, values = torch.randn(2, 3, heads, capacity, dim, device=device)
     query = torch.randn(3, heads, 1, dim, device=device)

@@ -1,4 +1,4 @@
-"""Rotation and the ring's writes in one kernel, against the torch functions that it stands in for."""
+"""Rotation and the ring's writes in one kernel, against the torch functions that it replaces."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_ring_write_equals_torch(held: torch.dtype, frames: int, device: torch.d
     slots, heads, dim, capacity = 2, 2, 16, 5
     computed = torch.bfloat16 if held == torch.bfloat16 else torch.float32
     qkv = torch.randn(slots, frames, 3, heads, dim, device=device).to(computed)
-    qkv[0, 0, 2, 0] = 0  # a row without size
+    qkv[0, 0, 2, 0] = 0  # a row of zeros
     length = torch.tensor([3, 100_004], device=device)
     steps = rotary_steps(dim, 10_000, device)
     window = make_window(length, frames, capacity=capacity, span=capacity, steps=steps)
@@ -39,12 +39,14 @@ def test_ring_write_equals_torch(held: torch.dtype, frames: int, device: torch.d
             torch.testing.assert_close(
                 dequantize(mine, scale, computed), dequantize(other, their_scale, computed), rtol=0, atol=2e-2
             )
-            assert (mine.view(torch.int8) != other.view(torch.int8)).float().mean() < 0.02  # a tie, rounded otherwise
+            assert (
+                mine.view(torch.int8) != other.view(torch.int8)
+            ).float().mean() < 0.02  # ties may be rounded differently
 
 
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
 @pytest.mark.parametrize("held", EIGHT_BIT)
-def test_a_broken_number_is_not_hidden(bad: float, held: torch.dtype, device: torch.device):
+def test_nan_and_infinity_give_a_nan_scale(bad: float, held: torch.dtype, device: torch.device):
     qkv = torch.ones(1, 1, 3, 1, 16, device=device)
     qkv[..., 3] = bad
     ring = make_ring((1, 1, 4, 16), held, device)

@@ -41,7 +41,7 @@ def off(found: Tensor, expected: Tensor) -> float:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, *EIGHT_BIT])
 @pytest.mark.parametrize(("rows", "outputs", "depth"), [(1, 34, 70), (5, 40, 300), (16, 64, 256), (20, 30, 96)])
-def test_multiplies(dtype: torch.dtype, rows: int, outputs: int, depth: int, device: torch.device):
+def test_products_equal_float64(dtype: torch.dtype, rows: int, outputs: int, depth: int, device: torch.device):
     weight, scale = held(outputs, depth, dtype, device)
     x = torch.randn(rows, depth, device=device).to(torch.bfloat16 if dtype in EIGHT_BIT else dtype)
     found = skinny_linear(x, weight, scale)
@@ -51,7 +51,9 @@ def test_multiplies(dtype: torch.dtype, rows: int, outputs: int, depth: int, dev
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.int8])
 @pytest.mark.parametrize(("gated", "normed"), [(True, False), (False, True), (True, True)])
-def test_norms_and_gates(dtype: torch.dtype, gated: bool, normed: bool, device: torch.device):
+def test_products_with_norms_and_gates_equal_float64(
+    dtype: torch.dtype, gated: bool, normed: bool, device: torch.device
+):
     weight, scale = held(36, 300, dtype, device)
     x = 3 * torch.randn(2, 1, 300, device=device)
     alpha = torch.rand(300, device=device) + 0.5 if normed else None
@@ -70,7 +72,7 @@ def test_few_outputs_split_the_depth(device: torch.device):
 @pytest.mark.parametrize("outputs", [32_000, 22_528, 12_288, 4_096, 3_072, 2_048, 1_024])
 @pytest.mark.parametrize("weight_bytes", [1, 2, 4])
 def test_tiles_fit_every_chip(outputs: int, weight_bytes: int):
-    """One program fits the 99 KB of an Ada multiprocessor, and the depth of no large weight is split."""
+    """One program fits the 99 KB of an Ada multiprocessor, and the depth of large weights is not split."""
     tiles = tiles_for(16, outputs, 4096, weight_bytes, 4 if weight_bytes == 4 else 2)
     tile_bytes = tiles.depth * (tiles.outputs * weight_bytes + tiles.rows * (4 if weight_bytes == 4 else 2))
     assert (tiles.stages - 1) * tile_bytes <= 99 * 1024
@@ -89,6 +91,6 @@ def test_a_rows_result_does_not_depend_on_the_others(dtype: torch.dtype, device:
     assert torch.equal(skinny_linear(x, weight, scale)[0], alone[0])
 
 
-def test_a_tensor_on_a_cpu_is_not_for_kernels(monkeypatch: pytest.MonkeyPatch):
+def test_kernels_are_not_available_for_cpu_tensors(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     assert not available(torch.zeros(1))

@@ -42,7 +42,7 @@ def test_kernels_and_torch_agree(
                 parameter.copy_(values)
     ours, theirs = transformer.make_state(3, kv_dtype), transformer.make_state(3, kv_dtype)
     active = torch.tensor([True, False, True], device=device)
-    for step in range(8):  # past the window; one slot begins in the middle of it
+    for step in range(8):  # past the window; one slot starts in the middle of a window
         if step == 3:
             for state in (ours, theirs):
                 clear_row_(state, 2)

@@ -1,7 +1,7 @@
-"""A mode that has nothing of dialogue: what steppers, traces and graphs may rely on, and no more.
+"""A mode without dialogue, with only what steppers, traces and graphs may rely on.
 
-Like speech synthesis it takes tokens, of which a slot may have more than one waiting, and like recognition it gives no
-sound. Each step it says one token that waits, and a weighted sum of all that it was ever given.
+Like speech synthesis it takes tokens, several of which may wait in a slot; like recognition it has no sound. Each step
+emits one waiting token, and the weighted sum of all tokens so far.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class ReaderState:
 
 
 class Reader(Mode[ReaderInputs, ReaderFrame]):
-    """See the module."""
+    """A queue of words for each slot, see the module."""
 
     def __init__(self, weight: float = 0.5):
         super().__init__()

@@ -1,4 +1,4 @@
-"""The seam for modes: a mode that has nothing of dialogue is stepped by every stepper, and a config finds its mode."""
+"""The seam for modes: every stepper steps a mode without dialogue, and a config finds its mode."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_mode_without_sound_is_stepped_by_every_stepper(kind: str, cuda: FakeC
 
 
 @torch.inference_mode()
-def test_the_fake_mode_says_one_word_a_step():
+def test_the_fake_mode_emits_one_word_a_step():
     reader = Reader()
     state = reader.make_state(1)
     given = [[7, 8], [9, 0], [0, 0], [0, 0]]

@@ -1,4 +1,4 @@
-"""Prefill and snapshots leave the state that steps would have left."""
+"""Prefill and snapshots give the same state as steps."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from tests.golden.cases import speech_like
 
 GREEDY = SamplingPlan(greedy=True, penalised=False)
 CONTEXT = 30
-# Text | own | user: streams that lag by different times, one of them by none.
+# Text | own | user: streams with different delays, one of them 0.
 DELAYS = [0, 0, 1, 2, 2, 1, 3, 1, 1, 0, 1, 2, 1, 3, 1, 1, 2]
 
 
 @pytest.fixture(scope="module")
 def duplex(tmp_path_factory: pytest.TempPathFactory) -> Duplex:
-    """A model with a window that a test can fill, and delays of all lengths."""
+    """A model with a window short enough to fill, and different delays."""
     directory: Path = tmp_path_factory.mktemp("short")
     write_checkpoint(directory, BABBLE | {"context": CONTEXT, "delays": DELAYS})
     return build(find(in_directory(directory)), torch.device("cpu"), torch.float32)[0]
@@ -39,7 +39,7 @@ def frames(count: int, seed: int = 0) -> Tensor:
 
 
 def greedy_call(duplex: Duplex, state: DuplexState, slot: int, pcm: Tensor) -> tuple[Tensor, Tensor]:
-    """Step one slot: what it said and heard in each step [T, 1 + n_q], as `prefill` takes it; its frames' tokens."""
+    """Step one slot. Returns the columns of the steps [T, 1 + n_q], as `prefill` takes them, and the frames' tokens."""
     active = torch.arange(len(state.delays.offset)) == slot
     delays, lived, said = duplex.delays, [], []
     for frame in pcm:
@@ -54,7 +54,7 @@ def greedy_call(duplex: Duplex, state: DuplexState, slot: int, pcm: Tensor) -> t
 @pytest.mark.parametrize("cut", [[1], [2, 1, 3], [CONTEXT], [CONTEXT - 1, 3], [2 * CONTEXT + 5]])
 @torch.inference_mode()
 def test_prefill_leaves_the_state_of_steps(duplex: Duplex, cut: list[int]):
-    """In one piece or several, within the window, up to its end and beyond."""
+    """In one or several parts, and shorter than, equal to and longer than the window."""
     stepped, prefilled = duplex.make_state(2), duplex.make_state(3)
     pcm = frames(sum(cut) + 8)
     lived, _ = greedy_call(duplex, stepped, 1, pcm[: sum(cut)])
@@ -68,9 +68,9 @@ def test_prefill_leaves_the_state_of_steps(duplex: Duplex, cut: list[int]):
     assert torch.equal(here.length, there.length)
     for one, other in zip(tensors(here), tensors(there), strict=True):
         assert torch.allclose(one, other, atol=1e-4)
-    assert not any(tensor[:2].any() for tensor in tensors(prefilled)), "the neighbours did not notice"
+    assert not any(tensor[:2].any() for tensor in tensors(prefilled)), "prefill changed a neighbour"
 
-    # The codec is no part of a prompt; with the same one, the call goes on token for token.
+    # A prompt does not include the codec's state. With the same codec state, the next tokens are equal.
     restore_(prefilled.encoder, 2, snapshot(stepped.encoder, 1))
     restore_(prefilled.decoder, 2, snapshot(stepped.decoder, 1))
     _, goes_on = greedy_call(duplex, stepped, 1, pcm[sum(cut) :])
@@ -82,7 +82,7 @@ def test_prefill_leaves_the_state_of_steps(duplex: Duplex, cut: list[int]):
 @pytest.mark.parametrize("length", [0, 7, CONTEXT + 20])
 @torch.inference_mode()
 def test_a_restored_slot_continues_identically(duplex: Duplex, length: int):
-    """In another slot, over whatever was there; and what is not in use yet is not kept."""
+    """The snapshot is restored into another, used slot. It has no columns that are still unused."""
     state = duplex.make_state(2)
     pcm = frames(length + 8)
     for frame in pcm[:length]:

@@ -21,7 +21,7 @@ PLAN = SamplingPlan()
 
 @dataclass
 class Caller:
-    """A slot's caller: a sound of its own, and when it speaks (a frame in `pauses` sends nothing)."""
+    """A caller in a slot, with the sound of its seed. It sends no frame at the ticks in `pauses`."""
 
     slot: int
     seed: int
@@ -31,7 +31,7 @@ class Caller:
 
 
 def choose(state: DuplexState, slot: int, seed: int) -> None:
-    """A caller's choices, as the server writes them."""
+    """Write a caller's sampling parameters into the state, as the server does."""
     choices = state.sampling
     choices.text_temperature[slot], choices.text_top_k[slot] = 0.7, 25
     choices.audio_temperature[slot], choices.audio_top_k[slot] = 0.8, 100
@@ -42,7 +42,7 @@ def choose(state: DuplexState, slot: int, seed: int) -> None:
 
 @torch.inference_mode()
 def call(duplex: Duplex, slots: int, callers: list[Caller], frames: int = FRAMES) -> dict[int, tuple[Tensor, Tensor]]:
-    """Every caller's tokens and sound, by seed."""
+    """Step the callers together. Returns the tokens and the sound of each, by seed."""
     state = duplex.make_state(slots)
     sounds = {c.seed: torch.from_numpy(speech_like(frames, c.seed).astype(np.float32) / 32768) for c in callers}
     heard = dict.fromkeys(sounds, 0)
@@ -68,8 +68,8 @@ def call(duplex: Duplex, slots: int, callers: list[Caller], frames: int = FRAMES
     return {seed: (torch.stack([t for t, _ in s]), torch.stack([p for _, p in s])) for seed, s in said.items() if s}
 
 
-def test_neighbours_change_nothing(babble: Duplex):
-    """Bit for bit within one bucket, while others join, pause or leave."""
+def test_a_call_does_not_depend_on_its_neighbours(babble: Duplex):
+    """Tokens and sound are equal bit for bit within one bucket, while others join, pause or leave."""
     me = Caller(slot=1, seed=1)
     others = [
         Caller(0, 2, pauses=frozenset({3, 4, 9})),
@@ -83,8 +83,8 @@ def test_neighbours_change_nothing(babble: Duplex):
     assert torch.equal(alone[1], among[1])
 
 
-def test_pauses_change_nothing(babble: Duplex):
-    """A slot that is not active does not move."""
+def test_a_call_does_not_depend_on_pauses(babble: Duplex):
+    """The state of an inactive slot does not change."""
     steady = call(babble, 2, [Caller(0, 1)])[1]
     halting = call(babble, 2, [Caller(0, 1, pauses=frozenset({0, 1, 5, 6, 7, 20})), Caller(1, 2)])[1]
     assert torch.equal(steady[0], halting[0])
@@ -92,16 +92,16 @@ def test_pauses_change_nothing(babble: Duplex):
 
 
 @pytest.mark.parametrize("slots", [1, 2, 8])
-def test_buckets_change_no_token(babble: Duplex, slots: int):
-    """Across batch sizes products round differently, but in float32 the tokens stay."""
+def test_tokens_do_not_depend_on_the_bucket(babble: Duplex, slots: int):
+    """Products round differently for different batch sizes, but in float32 the tokens are equal."""
     reference = call(babble, 4, [Caller(2, 1)])[1]
     tokens, sound = call(babble, slots, [Caller(slots - 1, 1)])[1]
     assert torch.equal(tokens, reference[0])
     assert torch.allclose(sound, reference[1], atol=1e-5)
 
 
-def test_a_slot_used_again_is_fresh(babble: Duplex):
-    """Nothing of the last caller is left, whatever they did."""
+def test_a_reused_slot_starts_fresh(babble: Duplex):
+    """A new caller in a used slot gets the tokens and the sound of an unused slot."""
     fresh = call(babble, 2, [Caller(0, 1)])[1]
     again = call(babble, 2, [Caller(0, 2, leaves=13), Caller(0, 1, joins=13)])[1]
     assert torch.equal(fresh[0], again[0])
@@ -111,7 +111,7 @@ def test_a_slot_used_again_is_fresh(babble: Duplex):
 @pytest.mark.parametrize("poison", ["temporal", "decoder"])
 @torch.inference_mode()
 def test_nan_in_one_slot_stays_in_that_slot(babble: Duplex, poison: str):
-    """NaN or infinity in one slot is told of that slot only, its neighbours go on bit for bit, and clearing heals."""
+    """Only that slot is reported as not finite, the others are equal bit for bit, and clearing the slot repairs it."""
     sound, broken = babble.make_state(3), babble.make_state(3)
     for state in (sound, broken):
         for slot in range(3):
@@ -136,14 +136,14 @@ def test_nan_in_one_slot_stays_in_that_slot(babble: Duplex, poison: str):
 
 @torch.inference_mode()
 def test_infinite_logits_are_reported_in_the_same_step(babble: Duplex, monkeypatch: pytest.MonkeyPatch):
-    """Every logit counts, also that of a codebook after which nothing else is computed."""
+    """Also those of the last codebook, which no later computation uses."""
     heads, state = babble.depth.heads, babble.make_state(1)
     monkeypatch.setattr(heads[-1], "forward", lambda x: torch.full((1, babble.config.audio_vocab), -torch.inf))
     assert not babble.step(DuplexInputs(torch.zeros(1, FRAME_SAMPLES)), state, None, PLAN).finite.any()
 
 
 def test_different_seeds_give_different_calls(babble: Duplex):
-    """The same sound with another seed is another call; with the same seed it is the same."""
+    """The same sound gives equal tokens for equal seeds, and different tokens for different seeds."""
 
     def tokens(seed: int) -> Tensor:
         with torch.inference_mode():
@@ -170,7 +170,7 @@ def test_a_copied_slot_continues_identically(babble: Duplex):
 
 
 def test_views_share_the_state(babble: Duplex):
-    """A bucket is a view: no byte is copied when the batch shrinks."""
+    """A bucket is a view, so a smaller batch copies nothing."""
     state = babble.make_state(4)
     view = rows(state, 2)
     pairs = list(zip(tensors(state), tensors(view), strict=True))
@@ -180,7 +180,7 @@ def test_views_share_the_state(babble: Duplex):
 
 @torch.inference_mode()
 def test_a_call_longer_than_every_window_stays_finite(babble: Duplex):
-    """Ten times every window: still speaking, still finite, and the state no larger."""
+    """After ten times every window the model still speaks, its output is finite and the state has the same size."""
     state = babble.make_state(1)
     before = nbytes(state)
     pcm = torch.from_numpy(speech_like(50).astype(np.float32) / 32768).view(50, 1, FRAME_SAMPLES)

@@ -1,4 +1,4 @@
-"""Attention over a ring, against the plain formula; positions that never end."""
+"""Attention over a ring against the plain formula, and rotary angles at large positions."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_attention_over_a_ring_equals_a_sliding_window(context: int):
 @pytest.mark.parametrize(("dtype", "near"), [(torch.int8, 0.05), (torch.float8_e4m3fn, 0.15)])
 @pytest.mark.parametrize("context", [64, CHUNK_KEYS + 60])
 def test_attention_over_an_8_bit_ring_is_near_exact(context: int, dtype: torch.dtype, near: float):
-    """Each head and column has its own scale: one loud key spoils no other."""
+    """Each head and column has its own scale, so one large key does not make others less precise."""
     heads, dim, frames = 2, 32, 8
     rng = torch.Generator().manual_seed(0)
     ring = make_ring((2, heads, context, dim), dtype, torch.device("cpu"))
@@ -49,7 +49,7 @@ def test_attention_over_an_8_bit_ring_is_near_exact(context: int, dtype: torch.d
     for at in columns[0].split(frames):
         write_ring_(ring, keys[:, :, at], values[:, :, at], columns[:, at])
     query = torch.randn(2, heads, 1, dim, generator=rng)
-    query[:, 0, 0] = 0  # and sees the mean of all values
+    query[:, 0, 0] = 0  # so the result is the mean of all values
     steps = rotary_steps(dim, 10_000, torch.device("cpu"))
     window = make_window(torch.tensor([context, 3 * context]), 1, capacity=context, span=context, steps=steps)
     seen, exact = attend(query, ring, window), attend(query, Ring(keys, values), window)
@@ -57,8 +57,8 @@ def test_attention_over_an_8_bit_ring_is_near_exact(context: int, dtype: torch.d
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.int8])
-def test_a_longer_neighbour_changes_no_bit(dtype: torch.dtype):
-    """A neighbour's length makes a step read more chunks of the ring; a short call does not feel it."""
+def test_a_slots_result_does_not_depend_on_a_longer_neighbour(dtype: torch.dtype):
+    """A longer neighbour makes a step read more chunks of the ring; a short call's result is equal bit for bit."""
     context, heads, dim = 4 * CHUNK_KEYS, 2, 16
     ring = make_ring((2, heads, context, dim), dtype, torch.device("cpu"))
     keys, values = torch.randn(2, 2, heads, context, dim, generator=torch.Generator().manual_seed(0))
@@ -75,7 +75,7 @@ def test_a_longer_neighbour_changes_no_bit(dtype: torch.dtype):
 
 
 def test_two_positions_at_once_attend_as_in_the_reference():
-    """All keys of a frame are written before anyone looks: in a full ring, the first of a pair misses one."""
+    """Both keys of a frame are written before either is read, so in a full ring the first position sees one fewer."""
     context = 6
     steps = rotary_steps(8, 10_000, torch.device("cpu"))
     visible = make_window(torch.tensor([20]), 2, capacity=context, span=context, steps=steps).visible
@@ -83,7 +83,7 @@ def test_two_positions_at_once_attend_as_in_the_reference():
 
 
 @pytest.mark.parametrize("position", [0, 1, 1_000, 45_000, 12_500 * 3600 * 24 // 1000])
-def test_angles_stay_right_for_a_day(position: int):
+def test_rotary_angles_stay_accurate_for_a_day(position: int):
     steps = rotary_steps(64, 10_000, torch.device("cpu"))
     window = make_window(torch.tensor([position]), 1, capacity=10, span=10, steps=steps)
     exact = position * 10_000.0 ** (-torch.arange(32, dtype=torch.float64) / 32)

@@ -1,4 +1,4 @@
-"""Products computed from the other side equal plain ones."""
+"""Linear layers equal the plain product, also where they compute its transpose."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mimi, frame by frame and all at once."""
+"""Mimi: coding frame by frame and all frames at once."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ FRAMES = 20  # 40 positions: within the window of 50
 
 
 @torch.inference_mode()
-def test_streaming_equals_offline(babble: Duplex):
-    """While the window is not full, how the sound is cut does not matter."""
+def test_streaming_gives_the_codes_and_sound_of_offline_coding(babble: Duplex):
+    """Until the window is full, the result does not depend on how the sound is split into frames."""
     mimi = babble.mimi
     pcm = torch.from_numpy(speech_like(FRAMES).astype(np.float32) / 32768)[None]
     offline = mimi.encode(pcm, mimi.make_encoder_state(1), None)
@@ -36,7 +36,7 @@ def test_fewer_codebooks_can_be_decoded(babble: Duplex):
 
 
 @torch.inference_mode()
-def test_idle_rows_remember_as_before(babble: Duplex):
+def test_an_idle_row_keeps_its_state(babble: Duplex):
     mimi = babble.mimi
     pcm = torch.from_numpy(speech_like(4).astype(np.float32) / 32768).view(4, 1, FRAME_SAMPLES).expand(-1, 2, -1)
     state = mimi.make_encoder_state(2)

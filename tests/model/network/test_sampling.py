@@ -1,4 +1,4 @@
-"""Samples follow the right distribution and repeat."""
+"""Samples follow the requested distribution and are repeatable."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DRAWS = 20_000
 
 
 def draw(logits: torch.Tensor, temperature: float, top_k: int, seed: int = 1) -> torch.Tensor:
-    """Many draws from one distribution: each step has noise of its own."""
+    """Many draws from one distribution, each with the noise of another step."""
     rows = logits.expand(DRAWS, -1)
     rng = sampling.make_sampler(
         torch.full((DRAWS,), temperature),
@@ -27,7 +27,7 @@ def draw(logits: torch.Tensor, temperature: float, top_k: int, seed: int = 1) ->
 
 
 @pytest.mark.parametrize(("temperature", "top_k"), [(1.0, 0), (0.7, 0), (1.3, 4), (0.5, 2)])
-def test_frequencies(temperature: float, top_k: int):
+def test_token_frequencies_equal_the_distribution(temperature: float, top_k: int):
     logits = torch.tensor([2.0, 0.5, -1.0, 1.0, 0.0, 1.5])
     expected = torch.softmax(logits / temperature, -1)
     if top_k:
@@ -38,8 +38,8 @@ def test_frequencies(temperature: float, top_k: int):
     assert torch.allclose(seen, expected, atol=0.015)  # four standard deviations
 
 
-def test_frequencies_over_a_large_vocabulary():
-    """Where the likeliest 500 are not all."""
+def test_token_frequencies_equal_the_distribution_over_a_large_vocabulary():
+    """With 1,500 tokens, of which top-k keeps at most 500."""
     logits = torch.zeros(1500)
     logits[1499] = 7.0
     seen = torch.bincount(draw(logits, 1.0, 0), minlength=1500) / DRAWS
@@ -53,8 +53,8 @@ def test_temperature_0_is_greedy():
 
 
 @pytest.mark.parametrize("vocabulary", [50, 2048])
-def test_a_neighbour_with_every_option_changes_nothing(vocabulary: int):
-    """Not even where logits that were bfloat16 are equal."""
+def test_a_sample_does_not_depend_on_a_neighbours_options(vocabulary: int):
+    """Also if logits are equal because they were bfloat16."""
     logits = torch.randn(64, vocabulary, generator=torch.Generator().manual_seed(0)).bfloat16().float()
     args = (torch.full((64,), 0.9), torch.full((64,), 40), torch.arange(64), torch.arange(64), torch.tensor([0]))
     bounded, unbounded = (sampling.make_sampler(*args, vocabulary, wants) for wants in (False, True))
@@ -62,7 +62,7 @@ def test_a_neighbour_with_every_option_changes_nothing(vocabulary: int):
 
 
 def test_noise_has_no_pattern():
-    """Uniform over tokens, steps, streams and seeds, and unlike from one to the next."""
+    """Noise is uniform over tokens, steps, streams and seeds, and uncorrelated between neighbours."""
     keys = torch.arange(64)[:, None]
     noise = torch.exp(-torch.exp(-sampling.gumbel(sampling._mix(keys), torch.arange(2048).expand(64, -1))))
     assert noise.min() > 0
@@ -106,7 +106,7 @@ def test_pad_bonus_multiplies_its_probability():
     assert torch.allclose(torch.softmax(favoured[0] / temperature, -1), expected / expected.sum())
 
 
-def test_idle_slots_say_nothing():
+def test_an_idle_slot_records_no_token():
     state = sampling.make_state(2, torch.device("cpu"))
     sampling.append_history_(torch.tensor([5, 5]), 3, state, torch.tensor([True, False]))
     assert state.said.tolist() == [1, 0]

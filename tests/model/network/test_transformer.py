@@ -1,4 +1,4 @@
-"""Calls without end: many windows of a transformer equal the plain formula over all positions."""
+"""Long calls: many windows of a transformer equal the plain formula over all positions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def transformer() -> StreamingTransformer:
 
 
 def rotated(x: Tensor, begins_at: int) -> Tensor:
-    """Queries or keys [N, H, D], turned as RoFormer says, in float64."""
+    """Queries or keys [N, H, D], rotated as in RoFormer, in float64."""
     count, _, dim = x.shape
     periods = CONFIG.max_period ** (torch.arange(dim // 2, dtype=torch.float64) * 2 / dim)
     angles = (begins_at + torch.arange(count, dtype=torch.float64))[:, None, None] / periods
@@ -66,6 +66,6 @@ def test_ten_windows_equal_the_plain_formula(transformer: StreamingTransformer, 
     stepped = torch.cat([transformer(position[None, None], state, None)[0] for position in x])
     assert nbytes(state) == before
     assert state.length.tolist() == [begins_at + len(x)]
-    # Hours into a call the ring is full, here of zeros, which every layer forgets after a window.
+    # After hours the ring is full, here of zeros, which affect each layer for one window.
     settled = 0 if begins_at == 0 else CONFIG.layers * CONTEXT
     assert torch.allclose(stepped[settled:], plain(transformer, x, begins_at)[settled:], atol=1e-4)
