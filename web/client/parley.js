@@ -68,6 +68,8 @@
  * @property {Choices} [choices]
  * @property {string} [token] the server's token; '' for none
  * @property {number} [volume] 0…1
+ * @property {number} [bufferMs] how much sound playback should hold at first: `bufferMs` of an earlier call of this browser with
+ *   this server; 40 by default
  */
 
 import { AudioDevices } from './audio/audio-devices.js';
@@ -110,12 +112,12 @@ export class Parley extends EventTarget {
    * @param {Options} [options]
    */
   constructor(url = document.baseURI, options = {}) {
-    const { microphone = '', speaker = '', processing = {}, choices = {}, token = '', volume = 1 } = options;
+    const { microphone = '', speaker = '', processing = {}, choices = {}, token = '', volume = 1, bufferMs } = options;
     super();
     this.#url = new URL(url, document.baseURI).href;
     this.choices = choices;
     this.token = token;
-    this.#devices = new AudioDevices({ microphone, speaker, processing, volume }, (type, detail) => this.#onAudioEvent(type, detail));
+    this.#devices = new AudioDevices({ microphone, speaker, processing, volume, bufferMs }, (type, detail) => this.#onAudioEvent(type, detail));
     this.#devices.onReplaced = (graph) => this.#attach(graph);
     this.#devices.onBuffer = (report, deviceMs) => this.#call?.onBuffer(report, deviceMs);
     addEventListener('online', () => this.#call?.reconnectNow());
@@ -124,6 +126,11 @@ export class Parley extends EventTarget {
   /** The audio graph of the current preview or call, else null. Other audio nodes may be connected to its voices. */
   get graph() {
     return this.#devices.graph;
+  }
+
+  /** How much sound playback had to hold in the calls so far, in ms; undefined while unknown. Keep it for the next visit. */
+  get bufferMs() {
+    return this.#devices.seedMs;
   }
 
   get inCall() {

@@ -9,7 +9,7 @@ import { CallFailure } from '../client/failure.js';
 import { Parley, unsupportedReason } from '../client/parley.js';
 import { CallTimer } from './ui/call-timer.js';
 import { DelayView } from './ui/delay-view.js';
-import { loadDevices } from './ui/device-storage.js';
+import { loadDevices, saveDevices } from './ui/device-storage.js';
 import { byId } from './ui/dom.js';
 import { deviceMessage, endMessage, failureMessage, queueMessage, timeLeftMessage } from './ui/messages.js';
 import { MicButton } from './ui/mic-button.js';
@@ -130,6 +130,12 @@ function showState(state, ending) {
   if (state === 'connecting' && call.graph) waveform.start(call.graph.context.sampleRate, { hasText: true });
   if (state === 'live' && before !== 'reconnecting') void goLive();
   if (ending) showEnding(ending);
+  if (ending && isLive(before) && call.bufferMs) saveDevices({ bufferMs: Math.round(call.bufferMs) });
+}
+
+/** @param {string | undefined} state */
+function isLive(state) {
+  return state === 'live' || state === 'reconnecting';
 }
 
 function prepareCall() {

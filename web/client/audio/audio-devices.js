@@ -24,6 +24,8 @@ export class AudioDevices {
   onReplaced = () => {};
   /** Called twice a second. @type {(report: import('./graph.js').BufferReport, deviceMs: number) => void} */
   onBuffer = () => {};
+  /** What the playback buffer should hold at first in ms, as an earlier graph has found it; undefined: not known. @type {number | undefined} */
+  seedMs;
 
   /** @type {{microphone: string, speaker: string}} device ids; '' is the system default */
   #wanted;
@@ -42,13 +44,14 @@ export class AudioDevices {
   #secondsBefore = 0; // of earlier graphs
 
   /**
-   * @param {{microphone: string, speaker: string, processing: Partial<Processing>, volume: number}} wanted
+   * @param {{microphone: string, speaker: string, processing: Partial<Processing>, volume: number, bufferMs?: number}} wanted
    * @param {(type: string, detail: object) => void} emit
    */
-  constructor({ microphone, speaker, processing, volume }, emit) {
+  constructor({ microphone, speaker, processing, volume, bufferMs }, emit) {
     this.#wanted = { microphone, speaker };
     this.#processing = { ...FULL_PROCESSING, ...processing };
     this.#volume = volume;
+    this.seedMs = bufferMs;
     this.#emit = emit;
     navigator.mediaDevices?.addEventListener('devicechange', () => void this.#onDeviceChange());
   }
@@ -144,7 +147,7 @@ export class AudioDevices {
     const stream = await openMicrophone(this.#wanted.microphone, this.#processing);
     try {
       this.#defaultMicrophone = defaultLabel(await this.list());
-      return await AudioGraph.open(stream);
+      return await AudioGraph.open(stream, this.seedMs);
     } catch (error) {
       closeMicrophone(stream);
       throw error;
@@ -160,7 +163,10 @@ export class AudioDevices {
     if (speaker) graph.setSpeaker(speaker).catch(() => this.#emitDevice('speaker', 'lost', ''));
     graph.onLevel = (voice, { span, rms }) => this.#emit('level', { voice, rms, ...this.#onOurClock(span) });
     graph.onText = ({ text, span }) => this.#emit('text', { text, ...this.#onOurClock(span) });
-    graph.onBuffer = (report) => this.onBuffer(report, graph.outputLatencyMs);
+    graph.onBuffer = (report) => {
+      this.seedMs = report.seedMs;
+      this.onBuffer(report, graph.outputLatencyMs);
+    };
     graph.onEcho = (isHeard) => this.#emit('echo', { isHeard });
     graph.onMicrophoneLost = (stream) => void this.#onMicrophoneLost(stream);
   }
@@ -206,7 +212,7 @@ export class AudioDevices {
 
   /** This browser needs a context of the new microphone's sample rate. @param {MediaStream} stream */
   async #replaceGraph(stream) {
-    const graph = await AudioGraph.open(stream);
+    const graph = await AudioGraph.open(stream, this.seedMs);
     const old = this.graph;
     if (!old) return graph.close();
     this.#secondsBefore += old.context.currentTime;

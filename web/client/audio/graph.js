@@ -19,8 +19,8 @@ const START_TIMEOUT_MS = 10_000; // a Bluetooth headset takes seconds
 
 /**
  * @typedef {{span: number, rms: number}} Level `span` counts on the context's clock
- * @typedef {{waitMs: number, underruns: number, concealed: number}} BufferReport the delay of the playback buffer, and counts since
- *   the graph was opened
+ * @typedef {{waitMs: number, underruns: number, concealed: number, seedMs: number}} BufferReport the delay of the playback buffer,
+ *   counts since the graph was opened, and what the next graph's buffer should hold at first
  * @typedef {{text: string, span: number}} SpokenText a text piece, and the span in which it begins to sound
  */
 
@@ -53,15 +53,16 @@ export class AudioGraph {
   /**
    * Call it in a click handler: browsers start audio only after a user's gesture.
    * @param {MediaStream} stream owned by the graph from now on
+   * @param {number} [seedMs] what the playback buffer should hold at first
    * @returns {Promise<AudioGraph>} when it runs
    * @throws {CallFailure}
    */
-  static async open(stream) {
+  static async open(stream, seedMs) {
     const [context, source] = await openContext(stream);
     try {
       const url = (/** @type {string} */ end) => new URL(`${end}-processor.js`, import.meta.url);
       await Promise.all(['capture', 'playback'].map((end) => context.audioWorklet.addModule(url(end))));
-      const graph = new AudioGraph(context, stream, source);
+      const graph = new AudioGraph(context, stream, source, seedMs);
       await waitUntilRunning(context);
       return graph;
     } catch (error) {
@@ -74,15 +75,16 @@ export class AudioGraph {
    * @param {AudioContext} context
    * @param {MediaStream} stream
    * @param {MediaStreamAudioSourceNode} source
+   * @param {number} [seedMs]
    */
-  constructor(context, stream, source) {
+  constructor(context, stream, source, seedMs) {
     this.context = context;
     this.stream = stream;
     this.#source = source;
     this.microphone = new GainNode(context);
     const { codecRateHz } = this;
     this.#capture = new AudioWorkletNode(context, 'capture', { numberOfInputs: 2, processorOptions: { codecRateHz } });
-    this.player = new AudioWorkletNode(context, 'playback', { numberOfInputs: 0, outputChannelCount: [1] });
+    this.player = new AudioWorkletNode(context, 'playback', { numberOfInputs: 0, outputChannelCount: [1], processorOptions: { seedMs } });
     this.#volume = new GainNode(context);
     this.#speaker = new Speaker(context, this.#volume);
     // The capture node outputs silence, but some browsers do not run a node without a destination.
