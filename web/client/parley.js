@@ -128,6 +128,11 @@ export class Parley extends EventTarget {
     return this.#devices.graph;
   }
 
+  /** From the clock of the present graph's context to the call's, on which the events' `atS` is. @param {number} contextS */
+  callTimeS(contextS) {
+    return this.#devices.timeAt(contextS) - this.#liveAtS;
+  }
+
   /** How much sound playback had to hold in the calls so far, in ms; undefined while unknown. Keep it for the next visit. */
   get bufferMs() {
     return this.#devices.seedMs;

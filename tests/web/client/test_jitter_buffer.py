@@ -266,8 +266,8 @@ async def test_next_call_begins_with_what_the_start_of_this_one_needed(js: Js):
     assert again_ms == pytest.approx(seed_ms, abs=6)
 
 
-# An hour on a virtual clock, at 16 kHz to be quick and pulled every 2.5 ms as at 48 kHz: a voice in syllables comes in 80 ms bursts from a sender whose
-# clock is off by `ppm`, through a network that adds up to `jitterMs`.
+# An hour on a virtual clock, at 16 kHz to be quick and pulled every 2.5 ms as at 48 kHz: a voice in syllables comes in
+# 80 ms bursts from a sender whose clock is off by `ppm`, through a network that adds up to `jitterMs`.
 HOUR = """
 const RATE = 16000, QUANTUM = 40, seconds = 3600;
 const buffer = new m.JitterBuffer(RATE), out = new Float32Array(QUANTUM);

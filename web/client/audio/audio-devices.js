@@ -58,7 +58,12 @@ export class AudioDevices {
 
   /** Seconds on the clock of the events; 0 while closed. */
   get timeS() {
-    return this.graph ? this.#secondsBefore + this.graph.context.currentTime : 0;
+    return this.graph ? this.timeAt(this.graph.context.currentTime) : 0;
+  }
+
+  /** From the clock of the present graph's context to that of the events. @param {number} contextS */
+  timeAt(contextS) {
+    return this.#secondsBefore + contextS;
   }
 
   get processing() {

@@ -12,16 +12,9 @@
 
 import { toPhrases } from './phrases.js';
 
-const PARAGRAPH_PAUSE_S = 2.5;
-
 /** @param {CallRecord} record */
 export function toText({ pieces }) {
-  let text = '';
-  let endS = 0;
-  for (const phrase of toPhrases(pieces)) {
-    text += (text && (phrase.startS - endS > PARAGRAPH_PAUSE_S ? '\n\n' : ' ')) + phrase.text;
-    endS = phrase.endS;
-  }
+  const text = toPhrases(pieces).map(({ lead, text: phrase }) => lead + phrase).join('');
   return text && `${text}\n`;
 }
 
@@ -41,7 +34,9 @@ export function toVtt({ pieces }) {
   return ['WEBVTT\n', ...cues].join('\n');
 }
 
-/** @param {number} seconds @returns {string} 00:01:02.345 */
+/** @param {number} seconds @returns {string} 00:01:02.345; a call may last for days */
 function stamp(seconds) {
-  return new Date(Math.max(0, Math.round(seconds * 1000))).toISOString().slice(11, 23);
+  const ms = Math.max(0, Math.round(seconds * 1000));
+  const digits = (/** @type {number} */ value, /** @type {number} */ count) => String(Math.floor(value)).padStart(count, '0');
+  return `${digits(ms / 3_600_000, 2)}:${digits((ms / 60_000) % 60, 2)}:${digits((ms / 1000) % 60, 2)}.${digits(ms % 1000, 3)}`;
 }

@@ -1,5 +1,6 @@
 /**
- * The model's text as it comes, in paragraphs. A pause starts a new one; a lost connection is noted between them.
+ * The model's text as it comes, in paragraphs. A pause starts a new one, and so does an interruption, which leaves a dash; a lost
+ * connection is noted between them.
  *
  * Screen readers announce whole phrases, not text pieces: pieces collect in a tail that is not announced, and a complete
  * phrase becomes an element of its own, which is. `pieces` and `gaps` hold everything with its time.
@@ -8,9 +9,8 @@
  * @typedef {{atS: number, lostS: number}} Gap
  */
 
-import { CONTROL, PAUSE_S, endsPhrase } from './phrases.js';
+import { PAUSE_S, cleaned, relation, withDash } from './phrases.js';
 
-const PARAGRAPH_PAUSE_S = 2.5;
 const NEAR_END_PX = 48;
 
 export class Transcript {
@@ -25,6 +25,7 @@ export class Transcript {
   #paragraph = null;
   /** @type {HTMLElement | null} */
   #tail = null;
+  #phrase = ''; // so far; kept after it was finished, until the next one begins
   #lastAtS = -Infinity;
   #pause = 0;
 
@@ -43,22 +44,27 @@ export class Transcript {
     this.#paragraph = this.#tail = null;
     this.pieces = [];
     this.gaps = [];
+    this.#phrase = '';
     this.#lastAtS = -Infinity;
   }
 
   /** @param {string} piece with its own spaces @param {number} atS since the call was live */
   add(piece, atS) {
-    const text = piece.replace(CONTROL, '');
+    const text = cleaned(piece);
     if (!text) return;
     this.pieces.push({ atS, text });
     this.#keepEndInView(() => {
-      if (!this.#paragraph || atS - this.#lastAtS > PARAGRAPH_PAUSE_S) this.#open();
+      const how = this.#paragraph ? relation(this.#phrase, text, atS - this.#lastAtS) : 'paragraph';
       this.#lastAtS = atS;
+      if (how === 'interruption') this.#interrupt();
+      if (how !== 'same') this.finish();
+      if (how !== 'same') this.#phrase = '';
+      if (how === 'paragraph' || how === 'interruption') this.#open();
+      this.#phrase += text;
       const tail = /** @type {HTMLElement} */ (this.#tail);
       tail.textContent += tail.textContent || this.#paragraph?.childElementCount !== 1 ? text : text.trimStart();
       clearTimeout(this.#pause);
-      if (endsPhrase(tail.textContent ?? '', text)) this.finish();
-      else this.#pause = window.setTimeout(() => this.finish(), PAUSE_S * 1000);
+      this.#pause = window.setTimeout(() => this.finish(), PAUSE_S * 1000);
     });
     this.onChange();
   }
@@ -87,6 +93,12 @@ export class Transcript {
     this.#tail.before(phrase);
     this.#tail.textContent = '';
     this.onChange();
+  }
+
+  /** The present phrase was interrupted; it may have been finished already. */
+  #interrupt() {
+    const last = this.#tail?.textContent ? this.#tail : this.#tail?.previousElementSibling;
+    if (last) last.textContent = withDash(last.textContent ?? '');
   }
 
   /** Scroll to the last words. */
