@@ -17,6 +17,7 @@ import { MicCheck } from './ui/mic-check.js';
 import { RecordButton } from './ui/record-button.js';
 import { SoundSettings } from './ui/sound-settings.js';
 import { StatusView } from './ui/status-view.js';
+import { TalkButton } from './ui/talk-button.js';
 import { TokenForm, takeToken } from './ui/token-form.js';
 import { TranscriptActions } from './ui/transcript-actions.js';
 import { Transcript } from './ui/transcript.js';
@@ -44,7 +45,7 @@ const TALKING = 'You can be heard until you let go.';
 const call = new Parley(document.baseURI, { ...loadDevices(), token: takeToken() });
 Object.assign(window, { parley: { call } });
 
-const talk = byId('talk', HTMLButtonElement);
+const talk = new TalkButton(() => void call.start(), () => call.stop());
 const status = new StatusView(byId('status', HTMLElement), byId('failure', HTMLElement));
 const notify = (/** @type {string} */ text) => status.notify(text);
 const waveform = new Waveform(byId('waveform', HTMLCanvasElement));
@@ -62,7 +63,6 @@ const transcriptActions = new TranscriptActions(call, transcript, delay, notify)
 let nowS = 0; // on the call's clock
 let isHintDismissed = false;
 
-talk.addEventListener('click', () => (call.inCall ? call.stop() : void call.start()));
 tokenForm.onToken = () => {
   status.show('');
   void pollServer();
@@ -123,7 +123,7 @@ function connectEvents() {
 function showState(state, ending) {
   const before = document.body.dataset.state;
   document.body.dataset.state = state;
-  byId('talk-label', HTMLElement).textContent = STATES[state].button;
+  talk.show(STATES[state].button, state !== 'idle' && state !== 'ended');
   status.show(state === 'live' ? liveStatus() : STATES[state].status);
   keepAwake(call.inCall);
   if (state === 'preparing') prepareCall();
@@ -140,7 +140,6 @@ function isLive(state) {
 
 function prepareCall() {
   micCheck.end();
-  transcript.clear();
   delay.clear();
   transcriptActions.start();
   timer.hide();
@@ -149,7 +148,7 @@ function prepareCall() {
 
 async function goLive() {
   // Move the focus to the microphone button, so that the space bar does not end the call that it started.
-  if (document.activeElement === talk) mic.focus();
+  if (talk.isFocused) mic.focus();
   timer.start(call.limitS);
   if (!byId('server-recording', HTMLElement).hidden) notify(RECORDED); // the event came first, and the status has replaced it
   try {

@@ -40,3 +40,15 @@ function stamp(seconds) {
   const digits = (/** @type {number} */ value, /** @type {number} */ count) => String(Math.floor(value)).padStart(count, '0');
   return `${digits(ms / 3_600_000, 2)}:${digits((ms / 60_000) % 60, 2)}:${digits((ms / 1000) % 60, 2)}.${digits(ms % 1000, 3)}`;
 }
+
+/** The kinds of file, each with what makes it and its media type. */
+export const FILES = Object.freeze({
+  txt: /** @type {const} */ ([toText, 'text/plain']),
+  json: /** @type {const} */ ([toJson, 'application/json']),
+  vtt: /** @type {const} */ ([toVtt, 'text/vtt']),
+});
+
+/** @param {CallRecord} record @param {string} kind */
+export function fileName({ startedAt }, kind) {
+  return `parley-${startedAt.slice(0, 19).replace(/:/g, '')}.${kind}`;
+}

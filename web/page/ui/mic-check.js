@@ -13,6 +13,7 @@ export class MicCheck {
   #waveform;
   #status;
   #heard = false;
+  #stateBefore = 'idle';
 
   /**
    * @param {import('../../client/parley.js').Parley} parley
@@ -40,6 +41,7 @@ export class MicCheck {
       this.#parley.stopPreview();
       this.#waveform.stop();
       this.#status.show('');
+      document.body.dataset.state = this.#stateBefore; // a transcript may be there to read
       return this.end();
     }
     this.#status.show('Allow the microphone when the browser asks.');
@@ -51,6 +53,7 @@ export class MicCheck {
     if (this.#parley.inCall || !this.#parley.graph) return; // a call was started meanwhile
     this.#heard = false;
     this.running = this.#button.checking = true;
+    this.#stateBefore = document.body.dataset.state ?? 'idle';
     document.body.dataset.state = 'idle';
     document.body.classList.add('checking');
     this.#waveform.start(this.#parley.graph.context.sampleRate, { hasText: false });

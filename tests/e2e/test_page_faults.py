@@ -1,0 +1,112 @@
+"""What goes wrong around the page, and what it tells its user: hasty presses, unsaved words, devices, proxies."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, expect
+
+from tests.e2e.browser import open_page
+from tests.e2e.page_actions import LIVE, MODEL_TEXT, button, check_looks, emit, expect_status, start_call
+from tests.e2e.scripted_server import ScriptedServer
+from tests.e2e.test_page import read
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+INFO = {"name": "Parley", "model": "scripted", "demo": True, "slots": 2, "running": 0, "waiting": 0, "version": "0.1.0"}
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def scripted() -> AsyncIterator[ScriptedServer]:
+    async with ScriptedServer() as server:
+        server.says_numbers = False
+        server.info = dict(INFO)
+        yield server
+
+
+SEE_STATES = "window.seen = []; parley.call.addEventListener('state', ({ detail }) => seen.push(detail.state)); 0"
+
+
+async def states(page: Page) -> list[str]:
+    return await page.evaluate("window.seen.splice(0)")
+
+
+async def test_hasty_press_neither_ends_a_call_that_begins_nor_begins_one_that_ends(
+    pages: Browser, scripted: ScriptedServer
+):
+    page = await open_page(pages, scripted.url)
+    await page.evaluate(SEE_STATES)
+    await button(page, "Start talking").dblclick()
+    await expect_status(page, LIVE)
+    assert await states(page) == ["preparing", "connecting", "live"]
+    await page.wait_for_timeout(700)
+    await button(page, "End call").dblclick(delay=200)
+    await expect_status(page, "Call ended.")
+    await page.wait_for_timeout(300)
+    assert await states(page) == ["ended"]
+    assert await page.evaluate("parley.call.graph") is None
+
+    await start_call(page)
+    await states(page)
+    # The call ends by itself just before the press that should end it.
+    await page.evaluate("parley.call.stop(); document.getElementById('talk').click()")
+    await page.wait_for_timeout(300)
+    assert await states(page) == ["ended"]
+
+    await page.wait_for_timeout(500)
+    await button(page, "Start talking").focus()
+    for _ in range(40):  # a key that is pressed again without being released repeats
+        await page.keyboard.down("Enter")
+        await page.wait_for_timeout(25)
+    await page.keyboard.up("Enter")
+    await expect_status(page, LIVE)
+    assert await states(page) == ["preparing", "connecting", "live"]
+
+
+async def say(page: Page, text: str) -> None:
+    for word in text.split():
+        await emit(page, "text", text=" " + word, span=1, atS=0)
+
+
+LEAVING_ASKS = "!dispatchEvent(new Event('beforeunload', { cancelable: true }))"
+
+
+async def test_unsaved_words_are_kept_when_a_call_starts_and_asked_for_when_the_page_is_left(
+    pages: Browser, scripted: ScriptedServer
+):
+    page = await open_page(pages, scripted.url)
+    for text in ("The first call.", "The second call."):
+        await start_call(page)
+        assert await page.evaluate(LEAVING_ASKS) == (text == "The second call.")
+        await say(page, text)
+        assert await page.evaluate(LEAVING_ASKS)
+        await button(page, "End call").click()
+        await expect(page.get_by_role("log")).to_have_text(text)
+    await button(page, "Check mic").click()  # hides the transcript for a while
+    await button(page, "Stop check").click()
+    await expect(page.get_by_role("log")).to_be_visible()
+    await start_call(page)
+    await button(page, "Earlier calls").click()
+    card = page.get_by_role("dialog", name="Earlier calls")
+    await expect(card.locator("summary")).to_contain_text(["The second call.", "The first call."])
+    await card.locator("summary").last.click()
+    await check_looks(page, "earlier-calls")
+    async with page.expect_download() as saved:
+        await card.get_by_role("button", name="Save .txt").last.click()
+    assert await read(await saved.value) == b"The first call.\n"
+    assert await page.evaluate(LEAVING_ASKS)
+    await card.locator("summary").first.click()
+    async with page.expect_download() as saved:
+        await card.get_by_role("button", name="Save .json").first.click()
+    assert json.loads(await read(await saved.value))["call"] == "call-2"
+    assert not await page.evaluate(LEAVING_ASKS)
+    await page.keyboard.press("Escape")
+    await say(page, MODEL_TEXT)
+    assert await page.evaluate(LEAVING_ASKS)
+    await button(page, "Save").click()
+    async with page.expect_download():
+        await page.get_by_role("dialog", name="Save").get_by_role("button", name="Text").click()
+    assert not await page.evaluate(LEAVING_ASKS)
