@@ -110,3 +110,75 @@ async def test_unsaved_words_are_kept_when_a_call_starts_and_asked_for_when_the_
     async with page.expect_download():
         await page.get_by_role("dialog", name="Save").get_by_role("button", name="Text").click()
     assert not await page.evaluate(LEAVING_ASKS)
+
+
+SILENT_MICROPHONE = """
+navigator.mediaDevices.getUserMedia = async () => {
+  const context = (window.quiet = new AudioContext({ sampleRate: 48000 }));
+  window.gain = new GainNode(context, { gain: 0 });
+  const output = new MediaStreamAudioDestinationNode(context);
+  const source = new OscillatorNode(context);
+  source.connect(gain).connect(output);
+  source.start();
+  return output.stream;
+};
+"""
+
+
+async def test_microphone_that_gives_no_sound_is_told_within_three_seconds(pages: Browser, scripted: ScriptedServer):
+    page = await open_page(pages, scripted.url, init=SILENT_MICROPHONE)
+    await page.evaluate("""() => {
+      parley.call.addEventListener('state', ({ detail }) => {
+        if (detail.state === 'live') window.liveAt = Date.now();
+      });
+      parley.call.addEventListener('silence', () => (window.toldAt ??= Date.now()));
+    }""")
+    await start_call(page)
+    await expect(page.get_by_role("status")).to_contain_text("No sound comes from your microphone")
+    assert await page.evaluate("toldAt - liveAt") < 3000
+    await page.evaluate("gain.gain.value = 0.1")
+    await expect_status(page, LIVE)
+    muted = "(muted) => { const [track] = parley.call.graph.stream.getAudioTracks();"
+    muted += "Object.defineProperty(track, 'muted', { value: muted, configurable: true });"
+    muted += "track.dispatchEvent(new Event(muted ? 'mute' : 'unmute')); }"
+    await page.evaluate("gain.gain.value = 0")
+    await page.evaluate(muted, True)
+    await expect(page.get_by_role("status")).to_contain_text("has muted the microphone")
+    await page.evaluate("gain.gain.value = 0.1")
+    await page.evaluate(muted, False)
+    await expect_status(page, LIVE)
+
+
+async def test_sound_that_the_system_interrupts_is_told_and_goes_on_with_a_press(
+    pages: Browser, scripted: ScriptedServer
+):
+    scripted.says_numbers = True
+    page = await open_page(pages, scripted.url)
+    await page.evaluate("""() => {
+      window.texts = [];
+      parley.call.addEventListener('text', ({ detail }) => texts.push(detail.atS));
+    }""")
+    await start_call(page)
+    await page.wait_for_function("() => texts.length > 12")
+    await page.evaluate("""async () => {
+      window.resumed = 0;
+      const { context } = parley.call.graph, resume = context.resume.bind(context);
+      context.resume = () => (resumed++, resume());
+      await context.suspend();
+    }""")
+    await expect(page.get_by_role("status")).to_contain_text("has paused the sound")
+    shown = await page.locator("[data-elapsed]").text_content()
+    before = await page.evaluate("texts.length")
+    await page.wait_for_timeout(2500)
+    assert await page.evaluate("resumed") == 0, "nobody has pressed anything"
+    assert await page.locator("[data-elapsed]").text_content() == shown, "the clock stands"
+    await page.locator(".stage").click()
+    await expect_status(page, LIVE)
+    assert await page.evaluate("resumed") == 1
+    await expect(page.get_by_role("log")).to_contain_text("The sound was paused for")
+    await page.wait_for_function("(count) => texts.length > count + 12", arg=before)
+    times = await page.evaluate("texts")
+    clock = await page.evaluate("parley.call.callTimeS(parley.call.graph.context.currentTime)")
+    assert times == sorted(times) and clock - times[-1] < 0.5
+    steps = [later - earlier for earlier, later in zip(times[before + 2 :], times[before + 3 :], strict=False)]
+    assert sum(step < 0.01 for step in steps) <= 2, "what was said meanwhile comes in a burst"

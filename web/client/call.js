@@ -77,6 +77,11 @@ export class Call {
     else void this.#failUnexpectedly(String(error));
   }
 
+  /** The sound is interrupted: what the server sends meanwhile will not be heard. Its text is kept. @param {boolean} on */
+  interrupt(on) {
+    this.#worker.postMessage({ type: 'interrupt', on });
+  }
+
   /** Do not wait for the next retry: the browser is online again. */
   reconnectNow() {
     if (this.#retryTimer) this.#connect();

@@ -38,6 +38,8 @@
  * | `device`    | `{kind: 'microphone' \| 'speaker', change: 'changed' \| 'lost', label}` | another device is used, or none is left |
  * | `devices`   | `{microphones, speakers}`, each `[{id, label}]` | a device was plugged in or out |
  * | `echo`      | `{isHeard}` | the microphone picks up the loudspeaker (headphones help), or no longer does |
+ * | `silence`   | `{isSilent, isMuted}`: no sound comes from the microphone; `isMuted` by the system or its own switch | that begins or ends |
+ * | `interrupted` | `{isInterrupted, lastedS}`: the system has stopped the sound, as a telephone call does | that begins or ends |
  * | `disconnected` | `{leftS}`: how long the server keeps the conversation | the connection is lost; the client reconnects |
  * | `resumed`   | `{lostS}`: how long the connection was lost | the same conversation goes on over a new connection |
  * | `recording` | `{on}` | the server starts or stops recording a call for which `record` was set |
@@ -45,6 +47,7 @@
  * | `drain`     | `{leftS}` | the server will soon restart, which ends the call |
  *
  * `atS` is seconds since the call was first live (before that: since the microphone was opened), on the audio clock.
+ * The audio clock stands while the sound is interrupted. A press of the user lets it go on where the system does not.
  * `span` counts intervals of 1024 samples (21 ms at 48 kHz) on the same clock, so that both voices and the text line up.
  *
  * @typedef {'idle' | import('./call.js').CallState} ParleyState
@@ -285,6 +288,7 @@ export class Parley extends EventTarget {
 
   /** Events of the audio devices, with the time on their clock changed to the call's. @param {string} type @param {any} detail */
   #onAudioEvent(type, { timeS, ...detail }) {
+    if (type === 'interrupted') this.#call?.interrupt(detail.isInterrupted);
     this.#emit(type, timeS === undefined ? detail : { ...detail, atS: timeS - this.#liveAtS });
   }
 

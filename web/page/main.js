@@ -40,6 +40,9 @@ const STATES = {
 const RESTARTING = 'The server is about to restart, which will end this call.';
 const RECORDED = 'The server records this call, as you allowed.';
 const MUTED = 'Muted. Hold the space bar or the microphone button to talk.';
+const SILENT = 'No sound comes from your microphone. Check its switch, or choose another one in the settings.';
+const SYSTEM_MUTED = 'Your system or headset has muted the microphone. Nobody hears you.';
+const INTERRUPTED = 'Your device has paused the sound. Press anywhere to go on.';
 const TALKING = 'You can be heard until you let go.';
 
 const call = new Parley(document.baseURI, { ...loadDevices(), token: takeToken() });
@@ -62,6 +65,8 @@ const transcriptActions = new TranscriptActions(call, transcript, delay, notify)
 
 let nowS = 0; // on the call's clock
 let isHintDismissed = false;
+let silence = ''; // why the caller cannot be heard; '' where that is not so
+let isInterrupted = false;
 
 tokenForm.onToken = () => {
   status.show('');
@@ -104,6 +109,17 @@ function connectEvents() {
   on('counts', (detail) => delay.count(detail));
   on('device', (detail) => notify(deviceMessage(detail)));
   on('echo', ({ isHeard }) => showHeadphonesHint(isHeard));
+  on('silence', ({ isSilent, isMuted }) => {
+    silence = !isSilent ? '' : isMuted ? SYSTEM_MUTED : SILENT;
+    if (call.state === 'live') status.show(liveStatus());
+    else if (micCheck.running) micCheck.showSilence(silence);
+  });
+  on('interrupted', ({ isInterrupted: on, lastedS }) => {
+    isInterrupted = on;
+    timer.stand(on);
+    if (!on && hasBegun()) transcript.addGap(nowS, lastedS, true);
+    if (call.inCall) status.show(call.state === 'live' || on ? liveStatus() : STATES[call.state].status);
+  });
   on('disconnected', ({ leftS }) => status.show(STATES.reconnecting.status, leftS));
   on('resumed', ({ lostS }) => {
     waveform.addGap(lostS);
@@ -130,16 +146,13 @@ function showState(state, ending) {
   if (state === 'connecting' && call.graph) waveform.start(call.graph.context.sampleRate, { hasText: true });
   if (state === 'live' && before !== 'reconnecting') void goLive();
   if (ending) showEnding(ending);
-  if (ending && isLive(before) && call.bufferMs) saveDevices({ bufferMs: Math.round(call.bufferMs) });
-}
-
-/** @param {string | undefined} state */
-function isLive(state) {
-  return state === 'live' || state === 'reconnecting';
+  if (ending && (before === 'live' || before === 'reconnecting') && call.bufferMs) saveDevices({ bufferMs: Math.round(call.bufferMs) });
 }
 
 function prepareCall() {
   micCheck.end();
+  silence = '';
+  isInterrupted = false;
   delay.clear();
   transcriptActions.start();
   timer.hide();
@@ -178,7 +191,14 @@ function showHeadphonesHint(shown) {
 }
 
 function liveStatus() {
-  return mic.held ? TALKING : mic.muted ? MUTED : STATES.live.status;
+  if (isInterrupted) return INTERRUPTED;
+  if (mic.muted) return mic.held ? silence || TALKING : MUTED;
+  return silence || STATES.live.status;
+}
+
+/** Whether the present call has been live. */
+function hasBegun() {
+  return call.state === 'live' || call.state === 'reconnecting';
 }
 
 /** Show the server and whether it is ready, until it is; and whether this browser can make calls. */

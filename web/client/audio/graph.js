@@ -37,6 +37,10 @@ export class AudioGraph {
   onPlayedOut = () => {};
   /** The microphone was unplugged or taken away. @type {(stream: MediaStream) => void} */
   onMicrophoneLost = () => {};
+  /** The system or a switch has muted the microphone, or no longer does. @type {(isMuted: boolean) => void} */
+  onMicrophoneMuted = () => {};
+  /** The system has stopped the sound, as a telephone call does, or it goes on. @type {(isInterrupted: boolean) => void} */
+  onInterrupted = () => {};
 
   context;
   /** @type {MediaStream} the present microphone's */
@@ -44,6 +48,7 @@ export class AudioGraph {
   /** The microphone before encoding, and what is played. Other nodes may be connected to both; they stay when devices change. */
   microphone;
   player;
+  #isInterrupted = false;
   #capture;
   #volume;
   #speaker;
@@ -93,7 +98,7 @@ export class AudioGraph {
     this.player.connect(this.#volume);
     this.#capture.port.onmessage = ({ data }) => this.#onCaptureMessage(data);
     this.player.port.onmessage = ({ data }) => this.#onPlayerMessage(data);
-    context.onstatechange = () => this.#keepRunning();
+    context.onstatechange = () => this.#onContextState();
     this.#watchTracks(stream);
   }
 
@@ -159,6 +164,7 @@ export class AudioGraph {
     closeMicrophone(this.stream);
     this.#speaker.close();
     this.context.onstatechange = null;
+    this.#listenForPress(false);
     if (this.context.state !== 'closed') void this.context.close();
   }
 
@@ -183,16 +189,31 @@ export class AudioGraph {
       track.onended = () => {
         if (stream === this.stream) this.onMicrophoneLost(stream);
       };
+      track.onmute = track.onunmute = () => {
+        if (stream === this.stream) this.onMicrophoneMuted(track.muted);
+      };
     }
   }
 
-  /** Another app may suspend the context, as a telephone call does. Some browsers resume it, some need another touch. */
-  #keepRunning() {
-    const { context } = this;
-    if (context.state === 'running' || context.state === 'closed') return;
-    context.resume().catch(() => {});
-    addEventListener('pointerdown', () => context.state === 'closed' || void context.resume(), { once: true });
+  /** The system may interrupt the context. Some systems let it go on afterwards, others want a press of the caller. */
+  #onContextState() {
+    const { state } = this.context;
+    const isInterrupted = state !== 'running' && state !== 'closed';
+    if (isInterrupted === this.#isInterrupted) return;
+    this.#isInterrupted = isInterrupted;
+    this.#listenForPress(isInterrupted);
+    this.onInterrupted(isInterrupted);
   }
+
+  /** @param {boolean} on */
+  #listenForPress(on) {
+    for (const press of ['click', 'keydown']) {
+      if (on) addEventListener(press, this.#resume, true);
+      else removeEventListener(press, this.#resume, true);
+    }
+  }
+
+  #resume = () => void this.context.resume().catch(() => {}); // while the interruption lasts, the system refuses
 }
 
 /**

@@ -35,7 +35,7 @@ export async function openMicrophone(deviceId, processing) {
 /** @param {MediaStream} stream */
 export function closeMicrophone(stream) {
   for (const track of stream.getTracks()) {
-    track.onended = null;
+    track.onended = track.onmute = track.onunmute = null;
     track.stop();
   }
 }

@@ -23,7 +23,7 @@ export function toJson({ model, call, seed, startedAt, pieces, gaps }) {
   const rounded = (/** @type {number} */ seconds) => Math.round(seconds * 1000) / 1000;
   const words = pieces.map(({ atS, text }) => ({ at_s: rounded(atS), text }));
   const phrases = toPhrases(pieces).map(({ startS, endS, text }) => ({ start_s: rounded(startS), end_s: rounded(endS), text }));
-  const lost = gaps.map(({ atS, lostS }) => ({ at_s: rounded(atS), lost_s: rounded(lostS) }));
+  const lost = gaps.map(({ atS, lostS, isPause }) => ({ at_s: rounded(atS), [isPause ? 'paused_s' : 'lost_s']: rounded(lostS) }));
   return `${JSON.stringify({ model, call, seed, started_at: startedAt, phrases, pieces: words, gaps: lost }, null, 1)}\n`;
 }
 

@@ -4,6 +4,7 @@ import { CallFailure } from '../../client/failure.js';
 import { failureMessage } from './messages.js';
 import { loudness } from './waveform.js';
 
+const SAY_SOMETHING = 'Say something and watch the waveform. Nothing is sent.';
 const HEARD_LOUDNESS = 0.35; // speech at a normal distance, louder than a fan
 
 export class MicCheck {
@@ -36,6 +37,11 @@ export class MicCheck {
     document.body.classList.remove('checking');
   }
 
+  /** @param {string} why no sound comes from the microphone; '' where some does again */
+  showSilence(why) {
+    this.#status.show(why || SAY_SOMETHING);
+  }
+
   async #toggle() {
     if (this.running) {
       this.#parley.stopPreview();
@@ -57,7 +63,7 @@ export class MicCheck {
     document.body.dataset.state = 'idle';
     document.body.classList.add('checking');
     this.#waveform.start(this.#parley.graph.context.sampleRate, { hasText: false });
-    this.#status.show('Say something and watch the waveform. Nothing is sent.');
+    this.#status.show(SAY_SOMETHING);
   }
 
   /** @param {{voice: string, rms: number}} level */

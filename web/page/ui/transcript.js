@@ -6,7 +6,7 @@
  * phrase becomes an element of its own, which is. `pieces` and `gaps` hold everything with its time.
  *
  * @typedef {{atS: number, text: string}} Piece
- * @typedef {{atS: number, lostS: number}} Gap
+ * @typedef {{atS: number, lostS: number, isPause?: boolean}} Gap the connection was lost, or the sound was paused and the clock with it
  */
 
 import { PAUSE_S, cleaned, relation, withDash } from './phrases.js';
@@ -69,15 +69,20 @@ export class Transcript {
     this.onChange();
   }
 
-  /** @param {number} atS since the call was live @param {number} lostS how long the connection was lost */
-  addGap(atS, lostS) {
+  /**
+   * @param {number} atS since the call was live
+   * @param {number} lostS how long the connection was lost
+   * @param {boolean} [isPause] it was not, but the system has paused the sound
+   */
+  addGap(atS, lostS, isPause = false) {
     this.finish();
-    this.gaps.push({ atS, lostS });
+    this.gaps.push(isPause ? { atS, lostS, isPause } : { atS, lostS });
     this.#paragraph = null;
     this.#keepEndInView(() => {
       const line = document.createElement('p');
       line.className = 'gap';
-      line.textContent = `The connection was lost for ${Math.max(1, Math.round(lostS))} s.`;
+      const seconds = Math.max(1, Math.round(lostS));
+      line.textContent = isPause ? `The sound was paused for ${seconds} s.` : `The connection was lost for ${seconds} s.`;
       this.#log.append(line);
     });
     this.onChange();
