@@ -46,6 +46,7 @@ class ScriptedServer:
         self.prepended: dict[str, str] = {}  # path → code before a script
         self.info: dict[str, Any] | None = None  # what /api/info says
         self.statuses: dict[str, int] = {}  # path → the HTTP status of every request for it, the call's included
+        self.delay_frames = 0  # how many frames the echo lags behind
         self.says_numbers = True  # a text piece with every frame
         self._tokens_sent = 0
         self._calls = 0
@@ -129,18 +130,22 @@ class ScriptedServer:
 
     async def _echo(self, connection: ServerConnection) -> None:
         frame: list[bytes] = []
+        earlier: list[list[bytes]] = []
         for number in itertools.count():
             frame.append(bytes(await connection.recv(decode=False)))
             self.received_packets += 1
             if len(frame) == PACKETS_PER_FRAME and self.is_silent:
                 frame.clear()
             elif len(frame) == PACKETS_PER_FRAME:
+                earlier.append(frame.copy())
+                frame.clear()
+                if len(earlier) <= self.delay_frames:
+                    continue
                 if self.says_numbers:
                     await connection.send(b"\x02" + f" {number // PACKETS_PER_FRAME}".encode())
-                for message in frame:
+                self.last_frame = earlier.pop(0)
+                for message in self.last_frame:
                     await connection.send(message)
-                self.last_frame = frame.copy()
-                frame.clear()
 
 
 def _response(body: bytes, kind: str, headers: dict[str, str]) -> Response:

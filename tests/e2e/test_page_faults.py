@@ -10,8 +10,17 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from tests.e2e.browser import open_page
-from tests.e2e.page_actions import LIVE, MODEL_TEXT, button, check_looks, emit, expect_status, start_call
-from tests.e2e.scripted_server import ScriptedServer
+from tests.e2e.page_actions import (
+    LIVE,
+    MODEL_TEXT,
+    SCREENSHOTS,
+    button,
+    check_looks,
+    emit,
+    expect_status,
+    start_call,
+)
+from tests.e2e.scripted_server import WEB, ScriptedServer
 from tests.e2e.test_page import read
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -182,3 +191,94 @@ async def test_sound_that_the_system_interrupts_is_told_and_goes_on_with_a_press
     assert times == sorted(times) and clock - times[-1] < 0.5
     steps = [later - earlier for earlier, later in zip(times[before + 2 :], times[before + 3 :], strict=False)]
     assert sum(step < 0.01 for step in steps) <= 2, "what was said meanwhile comes in a burst"
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "told"),
+    [
+        ("/page/main.js", 403, "Host header"),
+        ("/page/ui/dom.js", 503, "not ready (503)"),
+        ("/page/style/page.css", 404, "missing"),
+    ],
+)
+async def test_part_of_the_page_that_does_not_come_is_told(
+    pages: Browser, scripted: ScriptedServer, path: str, status: int, told: str
+):
+    scripted.statuses[path] = status
+    page = await open_page(pages, scripted.url)
+    if path.endswith(".js"):
+        await expect(page.get_by_role("alert")).to_contain_text(path)
+        await expect(page.get_by_role("alert")).to_contain_text(told)
+        await expect(button(page, "Start talking")).to_be_disabled()
+        await page.screenshot(path=SCREENSHOTS / f"failed-{status}.png")
+    else:  # the page works without its looks
+        await expect(button(page, "Start talking")).to_be_enabled()
+
+
+async def test_page_without_any_of_its_scripts_says_so_and_its_button_is_inert(
+    pages: Browser, scripted: ScriptedServer
+):
+    """As at an address that lacks the slash at its end: only the document comes."""
+    scripted.pages["/parley"] = (WEB / "index.html").read_text().replace('="page/', '="elsewhere/')
+    page = await open_page(pages, scripted.url + "parley")
+    await expect(page.locator("#loading")).to_be_visible()
+    await expect(page.locator("#loading")).to_contain_text("slash at the end")
+    await expect(button(page, "Start talking")).to_be_disabled()
+
+
+async def test_page_that_works_shows_no_line_about_loading(pages: Browser, scripted: ScriptedServer):
+    page = await open_page(pages, scripted.url)
+    await expect(button(page, "Start talking")).to_be_enabled()
+    await expect(page.locator("#loading")).to_have_count(0)
+
+
+async def test_proxy_that_passes_no_websockets_is_told_as_such(pages: Browser, scripted: ScriptedServer):
+    scripted.statuses["/api/chat"] = 400
+    page = await open_page(pages, scripted.url)
+    await button(page, "Start talking").click()
+    await expect(page.get_by_role("alert")).to_contain_text("A proxy may not pass WebSockets")
+    assert scripted.info
+    scripted.info |= {"running": 2, "waiting": 3, "limits": {"max_waiting": 3}}
+    await button(page, "Start talking").click()
+    await expect(page.get_by_role("alert")).to_contain_text("busy")
+
+
+async def test_page_older_than_its_server_says_reload(pages: Browser, scripted: ScriptedServer):
+    page = await open_page(pages, scripted.url)
+    await expect(page.locator("#model")).to_have_text("scripted")
+    assert scripted.info
+    scripted.info["version"] = "0.2.0"
+    await button(page, "Start talking").click()
+    await expect(page.get_by_role("alert")).to_contain_text("updated")
+    await expect(page.get_by_role("alert")).to_contain_text("Reload the page")
+    assert await page.evaluate("parley.call.graph") is None
+    await page.reload()
+    await start_call(page)
+
+
+async def test_network_holds_only_the_network(pages: Browser, scripted: ScriptedServer):
+    """A model that lags a frame behind is not a slow network."""
+    assert scripted.info
+    scripted.info["delay_frames"] = 1
+    scripted.delay_frames = 1
+    page = await open_page(pages, scripted.url)
+    await page.evaluate("parley.call.addEventListener('delay', ({ detail }) => (window.delay = detail)); 0")
+    await start_call(page)
+    await page.wait_for_function("() => window.delay")
+    await page.wait_for_timeout(1500)
+    delay = await page.evaluate("window.delay")
+    assert delay["networkMs"] < 40
+    assert delay["stepMs"] == 80
+    parts = ("captureMs", "networkMs", "waitMs", "stepMs", "playoutMs")
+    assert sum(delay[part] for part in parts) == pytest.approx(delay["totalMs"])
+
+
+async def test_microphone_forbidden_by_the_embedding_page_has_its_own_sentence(
+    pages: Browser, scripted: ScriptedServer
+):
+    scripted.pages["/inner"] = (WEB / "index.html").read_text()
+    scripted.pages["/outer"] = """<iframe src="/inner" allow="microphone 'none'" width="800" height="600"></iframe>"""
+    page = await open_page(pages, scripted.url + "outer")
+    frame = page.frame_locator("iframe")
+    await frame.get_by_role("button", name="Start talking").click()
+    await expect(frame.get_by_role("alert")).to_contain_text("does not let it use the microphone")

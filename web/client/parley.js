@@ -107,6 +107,7 @@ export class Parley extends EventTarget {
   #talking = false;
   /** @type {Call | null} */
   #call = null;
+  #version = ''; // of the server when it was first asked
   #hasBeenLive = false;
   #liveAtS = 0; // when the call was first live, on the clock of `#devices`
 
@@ -171,7 +172,10 @@ export class Parley extends EventTarget {
     this.#hasBeenLive = false;
     this.#setState('preparing');
     try {
-      const graph = await this.#open();
+      const [graph, info] = await Promise.all([this.#open(), this.info().catch(() => null)]);
+      // The worker would come from the server as it is now, and would not understand this older page, or the page it.
+      if (info && info.version !== this.#version) throw new CallFailure('outdated');
+      call.modelDelayFrames = info?.delay_frames ?? 0;
       if (graph && call === this.#call) this.#attach(graph);
     } catch (error) {
       call.fail(error);
@@ -261,8 +265,10 @@ export class Parley extends EventTarget {
   }
 
   /** The server's model, voices and limits; null when it does not answer. @throws {CallFailure} the server wants a token */
-  info() {
-    return fetchInfo(this.#url, this.token);
+  async info() {
+    const info = await fetchInfo(this.#url, this.token);
+    if (info) this.#version ||= info.version;
+    return info;
   }
 
   /** Whether the server would accept a call now. */

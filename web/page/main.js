@@ -86,6 +86,9 @@ byId('headphones-hint-dismiss', HTMLButtonElement).addEventListener('click', () 
 });
 window.addEventListener('pagehide', () => call.stop());
 connectEvents();
+// The page works: until now its buttons did nothing.
+byId('loading', HTMLElement).remove();
+byId('mic', HTMLButtonElement).disabled = talk.disabled = false;
 void pollServer();
 
 function connectEvents() {

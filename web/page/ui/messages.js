@@ -26,6 +26,10 @@ const FAILURES = {
     title: 'The microphone could not be opened. Another program may be using it.',
     advice: 'Close the other program or plug the microphone in again, then try again.',
   },
+  'microphone-forbidden': {
+    title: 'The page around this one does not let it use the microphone.',
+    advice: 'Open this page in a tab of its own, or add allow="microphone" to the frame that holds it.',
+  },
   'no-sound': {
     title: 'The browser could not start the sound.',
     advice: 'Plug in or switch on a loudspeaker or headphones, let this page play sound, then press “Start talking” again.',
@@ -42,6 +46,11 @@ const FAILURES = {
     advice: 'Ask the server’s operator for access, or open the server’s own address.',
   },
   unreachable: { title: 'The server does not answer.', advice: 'Check your network and that the server is running, then try again.' },
+  'no-websocket': {
+    title: 'A proxy may not pass WebSockets: the server answers, but calls cannot connect.',
+    advice: 'Try another network, or ask the server’s operator to let WebSockets through.',
+  },
+  outdated: { title: 'The server was updated after this page was loaded.', advice: 'Reload the page, then start again.' },
   'connection-lost': { title: 'The connection was lost.', advice: `Check your network. ${TRY_AGAIN}` },
   'conversation-lost': {
     title: 'The connection was lost, and the server no longer has the conversation.',
