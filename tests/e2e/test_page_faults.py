@@ -282,3 +282,49 @@ async def test_microphone_forbidden_by_the_embedding_page_has_its_own_sentence(
     frame = page.frame_locator("iframe")
     await frame.get_by_role("button", name="Start talking").click()
     await expect(frame.get_by_role("alert")).to_contain_text("does not let it use the microphone")
+
+
+# How many pixels of the timeline have another colour than its corner.
+DRAWN = """() => {
+  const canvas = document.getElementById('waveform'), pen = canvas.getContext('2d');
+  const pixels = new Uint32Array(pen.getImageData(0, 0, canvas.width, canvas.height).data.buffer);
+  return pixels.filter((pixel) => pixel !== pixels[pixels.length - 1]).length / pixels.length;
+}"""
+
+
+async def test_visitor_learns_before_the_press_what_to_say_and_how_long_to_wait(
+    pages: Browser, scripted: ScriptedServer
+):
+    assert scripted.info
+    scripted.info |= {"running": 2, "waiting": 1, "limits": {"max_waiting": 1}, "examples": ["Tell me a joke."]}
+    page = await open_page(pages, scripted.url)
+    await expect(page.locator(".welcome")).to_contain_text("Try “Tell me a joke.”")
+    await expect_status(page, "The server is busy, and its queue is full. Try again in a few minutes.")
+    scripted.info |= {"waiting": 0}
+    await expect_status(page, "The server is busy. You would wait in a queue; you would be next.")
+    await check_looks(page, "busy")
+    scripted.info |= {"running": 1}
+    await expect_status(page, "")
+    icons = "[...document.querySelectorAll('#mic use, #talk use')].map((icon) => icon.getAttribute('href'))"
+    assert len(await page.evaluate(f"[...new Set({icons})]")) == 4, "checking and talking look the same"
+
+
+async def test_welcome_after_a_refusal_is_whole(pages: Browser, scripted: ScriptedServer):
+    page = await open_page(pages, scripted.url)
+    before = await page.evaluate(DRAWN)
+    scripted.statuses["/api/chat"] = 400  # the timeline has started by then
+    await button(page, "Start talking").click()
+    await expect(page.get_by_role("alert")).to_be_visible()
+    assert await page.evaluate(DRAWN) > 0.7 * before > 0.02
+    await check_looks(page, "refused-late")
+
+
+async def test_text_that_is_written_from_the_right_is_shown_so(pages: Browser, scripted: ScriptedServer):
+    page = await open_page(pages, scripted.url)
+    await start_call(page)
+    await say(page, "שלום, מה שלומך?")
+    direction = "getComputedStyle(document.querySelector('#transcript p')).direction"
+    assert await page.evaluate(direction) == "rtl"
+    await button(page, "End call").click()
+    await expect(page.get_by_role("heading", name="The call has ended.")).to_be_visible()
+    await check_looks(page, "ended-rtl")

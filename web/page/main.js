@@ -10,8 +10,8 @@ import { Parley, unsupportedReason } from '../client/parley.js';
 import { CallTimer } from './ui/call-timer.js';
 import { DelayView } from './ui/delay-view.js';
 import { loadDevices, saveDevices } from './ui/device-storage.js';
-import { byId } from './ui/dom.js';
-import { deviceMessage, endMessage, failureMessage, queueMessage, timeLeftMessage } from './ui/messages.js';
+import { byId, formatDuration } from './ui/dom.js';
+import { busyMessage, deviceMessage, endMessage, failureMessage, queueMessage, timeLeftMessage } from './ui/messages.js';
 import { MicButton } from './ui/mic-button.js';
 import { MicCheck } from './ui/mic-check.js';
 import { RecordButton } from './ui/record-button.js';
@@ -26,6 +26,7 @@ import { keepAwake } from './ui/wake-lock.js';
 import { Waveform } from './ui/waveform.js';
 
 const READINESS_POLL_MS = 2000;
+const BUSY_POLL_MS = 5000;
 
 /** @type {Record<import('../client/parley.js').ParleyState, {button: string, status: string}>} */
 const STATES = {
@@ -95,7 +96,10 @@ function connectEvents() {
   const on = (/** @type {string} */ type, /** @type {(detail: any) => void} */ handle) =>
     call.addEventListener(type, (event) => handle(/** @type {CustomEvent} */ (event).detail));
   on('state', ({ state, ending }) => showState(state, ending));
-  on('queue', ({ position, aheadS }) => status.show(queueMessage(position, aheadS)));
+  on('queue', ({ position, aheadS }) => {
+    byId('place', HTMLElement).textContent = position > 0 ? String(position) : '';
+    status.show(queueMessage(position, aheadS));
+  });
   on('limit', ({ leftS }) => {
     timer.setTimeLeft(leftS);
     notify(timeLeftMessage(leftS));
@@ -156,6 +160,7 @@ function prepareCall() {
   micCheck.end();
   silence = '';
   isInterrupted = false;
+  nowS = 0;
   delay.clear();
   transcriptActions.start();
   timer.hide();
@@ -183,7 +188,11 @@ function showEnding(ending) {
   transcript.finish();
   showHeadphonesHint(false);
   if (document.activeElement?.matches('.controls button')) talk.focus();
-  if (transcript.empty) document.body.dataset.state = 'idle'; // there is nothing to read: show the welcome
+  byId('end-length', HTMLElement).textContent = nowS > 0 ? ` It lasted ${formatDuration(nowS)}.` : '';
+  if (transcript.empty) {
+    document.body.dataset.state = 'idle'; // there is nothing to read: show the welcome
+    waveform.showExample();
+  }
   if (ending.by === 'failure') showFailure(ending.failure);
   if (ending.by === 'server') status.show(endMessage(ending.reason));
 }
@@ -215,10 +224,12 @@ async function pollServer() {
   try {
     for (;;) {
       const readiness = await call.readiness();
-      if (!unsupported && call.state === 'idle' && !micCheck.running) showReadiness(readiness);
       // Asked after the readiness: what the server says of itself is final only once it is ready.
-      if ((await showServer()) && readiness === 'ready') return;
-      await new Promise((resolve) => setTimeout(resolve, READINESS_POLL_MS));
+      const info = await showServer();
+      const busy = info && readiness === 'ready' ? busyMessage(info) : '';
+      if (!unsupported && call.state === 'idle' && !micCheck.running) showReadiness(readiness, busy);
+      if (info && readiness === 'ready' && (!busy || call.state !== 'idle')) return;
+      await new Promise((resolve) => setTimeout(resolve, busy ? BUSY_POLL_MS : READINESS_POLL_MS));
     }
   } catch (failure) {
     if (!unsupported && !call.inCall) showFailure(/** @type {CallFailure} */ (failure));
@@ -232,17 +243,21 @@ function showFailure(failure) {
   talk.disabled = failure.code === 'token';
 }
 
-/** @param {import('../client/net/server.js').Readiness} readiness */
-function showReadiness(readiness) {
-  if (readiness === 'ready') status.show('');
+/** @param {import('../client/net/server.js').Readiness} readiness @param {string} busy '' for not */
+function showReadiness(readiness, busy) {
+  if (readiness === 'ready') status.show(busy);
   else if (readiness === 'starting') status.show('The model is still loading. You can start in a moment.');
   else status.fail(failureMessage(new CallFailure(readiness)));
 }
 
-/** Show the server's model, notice, and what it offers. @returns {Promise<boolean>} false when it does not answer @throws {CallFailure} */
+/**
+ * Show the server's model, notice, and what it offers.
+ * @returns {Promise<import('../client/net/server.js').ServerInfo | null>} null when it does not answer
+ * @throws {CallFailure}
+ */
 async function showServer() {
   const info = await call.info();
-  if (!info) return false;
+  if (!info) return null;
   transcriptActions.info = info;
   tokenForm.visible = false;
   talk.disabled = unsupportedReason() !== null;
@@ -250,7 +265,16 @@ async function showServer() {
   const notice = byId('notice', HTMLElement);
   notice.textContent = info.notice ?? '';
   notice.hidden = !info.notice;
+  showExamples(info.examples ?? []);
   byId('consent', HTMLElement).hidden = !info.records;
   voiceSettings.offer(info.voices ?? [], info.prompts ?? [], info.params ?? {});
-  return true;
+  return info;
+}
+
+/** What one can say to this model. @param {string[]} examples */
+function showExamples(examples) {
+  for (const element of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll('[data-examples]'))) {
+    element.textContent = `Try ${examples.map((example) => `“${example}”`).join(' · ')}`;
+    element.hidden = !examples.length;
+  }
 }

@@ -1,5 +1,7 @@
 /** What the page tells its user: for every failure and every end of a call, a plain sentence and what to do next. */
 
+import { isFull } from '../../client/net/server.js';
+
 /** @typedef {{title: string, advice: string}} Message */
 
 const TRY_AGAIN = 'Press “Start talking” to try again.';
@@ -82,6 +84,18 @@ export function queueMessage(position, aheadS) {
   if (!(position > 0)) return 'The server is busy. You are in the queue.';
   const place = position === 1 ? 'You are next in the queue' : `You are number ${position} in the queue`;
   return aheadS > 0 ? `${place}, about ${duration(aheadS)} to go.` : `${place}. The call will start by itself.`;
+}
+
+/**
+ * What a visitor should know before they press the button.
+ * @param {import('../../client/net/server.js').ServerInfo} info
+ * @returns {string} '' where a call can begin at once
+ */
+export function busyMessage(info) {
+  if (!info.slots || info.running < info.slots) return '';
+  if (isFull(info)) return 'The server is busy, and its queue is full. Try again in a few minutes.';
+  const waiting = info.waiting ? `${info.waiting} ${info.waiting === 1 ? 'caller waits' : 'callers wait'} already` : 'you would be next';
+  return `The server is busy. You would wait in a queue; ${waiting}.`;
 }
 
 /** @param {number} leftS @returns {string} */

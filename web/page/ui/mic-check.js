@@ -45,7 +45,7 @@ export class MicCheck {
   async #toggle() {
     if (this.running) {
       this.#parley.stopPreview();
-      this.#waveform.stop();
+      this.#waveform.showExample();
       this.#status.show('');
       document.body.dataset.state = this.#stateBefore; // a transcript may be there to read
       return this.end();

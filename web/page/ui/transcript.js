@@ -127,6 +127,7 @@ export class Transcript {
     this.finish();
     this.#tail?.remove();
     this.#paragraph = document.createElement('p');
+    this.#paragraph.dir = 'auto'; // a model may speak a language that is written from the right
     this.#tail = document.createElement('span');
     this.#tail.ariaLive = 'off';
     this.#paragraph.append(this.#tail);
