@@ -17,7 +17,7 @@ from server.sessions.params import SessionParams
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """What clients are told about the model that is served."""
+    """What clients are told about the model that is served; and, in `advice`, the operator alone."""
 
     name: str
     demo: bool  # True: not a real conversation partner; the page and the log say so with `notice`
