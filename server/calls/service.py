@@ -155,8 +155,8 @@ class Service:
         self.calls.admission.open(slots)
         if self.status == "starting":
             self.status, self.reason, self.calls.closed = "ready", "", None
-        notice = {"notice": card.notice} if card.notice else {}
-        log.info("ready", extra={"model": card.name, "slots": slots, **notice})
+        told = {name: text for name, text in (("notice", card.notice), ("advice", card.advice)) if text}
+        log.info("ready", extra={"model": card.name, "slots": slots, **told})
 
     def _on_non_finite(self, session: Session) -> None:
         if not session.ended:  # else this is one more step of a session that is being closed

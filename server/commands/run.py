@@ -86,8 +86,8 @@ def run(args: argparse.Namespace) -> int:
         return _fail(1, str(error))
     if len(pcm) < FRAME_SAMPLES:
         return _fail(1, f"{args.input} is shorter than one frame of 80 ms.")
-    if runner.card.notice:
-        print(runner.card.notice, file=sys.stderr)
+    for sentence in filter(None, (runner.card.notice, runner.card.advice)):
+        print(sentence, file=sys.stderr)
     runner.start(0, SessionParams.model_validate({**runner.card.params, **sampling}))
     try:
         write_output(args, run_model(runner, pcm))

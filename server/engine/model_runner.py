@@ -36,8 +36,9 @@ from server.sessions.params import SessionParams
 from server.settings import SLOTS_WITHOUT_GPU, KvCacheDtype, Quantization
 
 DEMO = "demo"
-DEMO_NOTICE = (
-    "This demo model knows a few dozen phrases; it is not Moshi. "
+DEMO_NOTICE = "This demo model knows a few dozen phrases; it is not Moshi."
+DEMO_EXAMPLES = ("What is your name?", "Tell me a joke.", "What is the capital of France?")
+DEMO_ADVICE = (
     "To serve Moshi on a 24 GB GPU: "
     "parley serve --model kyutai/moshiko-pytorch-bf16 --quantization int8 --kv-cache-dtype int8"
 )
@@ -77,8 +78,10 @@ def load_runner(
         weight_dtype, kv_dtype = DTYPES[quantization], DTYPES[kv_cache_dtype]
         checkpoint = find(_checked(resolver(str(_DEMO_CHECKPOINT) if demo else model)))
         name, notice = ("Parley demo", DEMO_NOTICE) if demo else (Path(model).name, "")
-        card = ModelCard(name, demo, notice, SessionParams.recommended(checkpoint.sampling))
+        sampling = SessionParams.recommended(checkpoint.sampling)
         meta_model = meta_model_of(checkpoint, compute_dtype, weight_dtype)
+        examples, advice = (DEMO_EXAMPLES, DEMO_ADVICE) if demo else ((), "")
+        card = ModelCard(name, demo, notice, sampling, examples, advice, meta_model.config.max_delay)
         asked = None if slots == "auto" else slots
         count = resolve_slots(on, meta_model, kv_dtype, asked, default=SLOTS_WITHOUT_GPU, remedy=remedy)
         with tqdm(total=checkpoint.nbytes, desc="Loading", unit="B", unit_scale=True, leave=False, disable=None) as bar:

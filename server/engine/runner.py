@@ -7,7 +7,7 @@ called, so a slot is never started, stopped or moved during a step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
@@ -17,12 +17,15 @@ from server.sessions.params import SessionParams
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """What clients are told about the model that is served."""
+    """What clients are told about the model that is served; and, in `advice`, the operator alone."""
 
     name: str
     demo: bool  # True: not a real conversation partner; the page and the log say so with `notice`
     notice: str = ""  # one plain sentence, "" for none
     params: Mapping[str, float] = field(default_factory=dict)  # the checkpoint's sampling defaults
+    examples: Sequence[str] = ()  # what one can say to it
+    advice: str = ""  # one sentence for the operator alone, "" for none
+    delay_frames: int = 0  # how many frames its voice lags behind what it hears, by design
 
 
 @dataclass(frozen=True, slots=True)

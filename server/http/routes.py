@@ -58,6 +58,8 @@ async def info(request: Request) -> dict[str, Any]:
         "voices": [],
         "prompts": [],
         "params": dict(service.card.params),
+        "examples": list(service.card.examples),
+        "delay_frames": service.card.delay_frames,
         "records": settings.record is not None,
         "version": server.__version__,
         "counts": {**service.counts, "refused": service.metrics.refused.total()},

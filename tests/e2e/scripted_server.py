@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import mimetypes
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -42,6 +44,10 @@ class ScriptedServer:
         self.queries: list[dict[str, list[str]]] = []
         self.pages: dict[str, str] = {"/bare": ""}  # path → HTML
         self.prepended: dict[str, str] = {}  # path → code before a script
+        self.info: dict[str, Any] | None = None  # what /api/info says
+        self.statuses: dict[str, int] = {}  # path → the HTTP status of every request for it, the call's included
+        self.delay_frames = 0  # how many frames the echo lags behind
+        self.says_numbers = True  # a text piece with every frame
         self._tokens_sent = 0
         self._calls = 0
         self._valid = ""
@@ -80,16 +86,21 @@ class ScriptedServer:
     def _file(self, connection: ServerConnection, request: Request) -> Response | None:
         """A page or a file of web/, or None for the call itself."""
         path = urlsplit(request.path).path
-        file = WEB / path.lstrip("/")
+        file = WEB / (path.lstrip("/") or "index.html")
+        if path in self.statuses:
+            return connection.respond(self.statuses[path], "refused")
         if path == "/api/chat":
             return None
+        if path == "/api/info" and self.info is not None:
+            return _response(json.dumps(self.info).encode(), "application/json", STRICT)
         if path == "/readyz":
             return connection.respond(200, "ready")
         if path in self.pages:
             return _response(self.pages[path].encode(), "text/html", STRICT if path == "/bare" else {})
         if not file.is_file():
             return connection.respond(404, "not here")
-        kind = "text/javascript" if file.suffix in (".js", ".mjs") else "application/octet-stream"
+        script = file.suffix in (".js", ".mjs")
+        kind = "text/javascript" if script else mimetypes.guess_type(file)[0] or "application/octet-stream"
         return _response(self.prepended.get(path, "").encode() + file.read_bytes(), kind, STRICT)
 
     async def _answer(self, connection: ServerConnection) -> None:
@@ -119,17 +130,22 @@ class ScriptedServer:
 
     async def _echo(self, connection: ServerConnection) -> None:
         frame: list[bytes] = []
+        earlier: list[list[bytes]] = []
         for number in itertools.count():
             frame.append(bytes(await connection.recv(decode=False)))
             self.received_packets += 1
             if len(frame) == PACKETS_PER_FRAME and self.is_silent:
                 frame.clear()
             elif len(frame) == PACKETS_PER_FRAME:
-                await connection.send(b"\x02" + f" {number // PACKETS_PER_FRAME}".encode())
-                for message in frame:
-                    await connection.send(message)
-                self.last_frame = frame.copy()
+                earlier.append(frame.copy())
                 frame.clear()
+                if len(earlier) <= self.delay_frames:
+                    continue
+                if self.says_numbers:
+                    await connection.send(b"\x02" + f" {number // PACKETS_PER_FRAME}".encode())
+                self.last_frame = earlier.pop(0)
+                for message in self.last_frame:
+                    await connection.send(message)
 
 
 def _response(body: bytes, kind: str, headers: dict[str, str]) -> Response:

@@ -299,3 +299,21 @@ async def test_page_without_a_token_asks_for_it(browser: Browser, serve: StartSe
     await expect(field).to_be_hidden()
     await start_call(page)
     await page.context.close()
+
+
+async def test_recording_begun_late_has_the_transcripts_zero(echo_page: Page):
+    """Subtitles fit the recording: it begins where the call did, and is silent until Record was pressed."""
+    await start_call(echo_page)
+    await echo_page.wait_for_timeout(2500)
+    pressed_s = await echo_page.evaluate("parley.call.callTimeS(parley.call.graph.context.currentTime)")
+    await button(echo_page, "Record").click()
+    await echo_page.wait_for_timeout(1500)
+    ended_s = await echo_page.evaluate("parley.call.callTimeS(parley.call.graph.context.currentTime)")
+    await button(echo_page, "End call").click()
+    await expect(echo_page.locator("#recorded")).to_contain_text("The file begins where the call did")
+    async with echo_page.expect_download() as saved:
+        await echo_page.locator("#recorded").get_by_role("button", name="Save").click()
+    with wave.open(io.BytesIO(await read(await saved.value))) as file:
+        sound = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2)
+    assert abs(len(sound) / 24000 - ended_s) < 0.7
+    assert abs(np.flatnonzero(sound.any(axis=1))[0] / 24000 - pressed_s) < 0.7

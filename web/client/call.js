@@ -10,7 +10,8 @@
 
 import { DelayGauge } from './delay-gauge.js';
 import { CallFailure, failureOf } from './failure.js';
-import { chatUrl, fetchInfo, fetchReadiness, subprotocols } from './net/server.js';
+import { FRAME_MS } from './net/protocol.js';
+import { chatUrl, fetchInfo, fetchReadiness, isFull, subprotocols } from './net/server.js';
 
 /** Close codes of a normal end. */
 const NORMAL_CLOSE_CODES = new Set([1000, 1001, 1005]);
@@ -60,6 +61,11 @@ export class Call {
     this.#worker.onerror = ({ message }) => void this.#failUnexpectedly(message ?? '');
   }
 
+  /** How many frames the model's voice lags behind by design. @param {number} frames */
+  set modelDelayFrames(frames) {
+    this.#delayGauge.modelDelayMs = frames * FRAME_MS;
+  }
+
   /** Use these ports. The first ones start the call, later ones replace them. @param {AudioPorts} ports */
   attach(ports) {
     this.#countsBefore = { ...this.#counts };
@@ -75,6 +81,11 @@ export class Call {
   fail(error) {
     if (error instanceof CallFailure) this.#fail(error);
     else void this.#failUnexpectedly(String(error));
+  }
+
+  /** The sound is interrupted: what the server sends meanwhile will not be heard. Its text is kept. @param {boolean} on */
+  interrupt(on) {
+    this.#worker.postMessage({ type: 'interrupt', on });
   }
 
   /** Do not wait for the next retry: the browser is online again. */
@@ -185,7 +196,8 @@ export class Call {
     const readiness = await fetchReadiness(this.#base);
     if (readiness !== 'ready') return new CallFailure(readiness);
     try {
-      await fetchInfo(this.#base, this.#token);
+      const info = await fetchInfo(this.#base, this.#token);
+      if (info) return new CallFailure(isFull(info) ? 'full' : 'no-websocket');
     } catch (error) {
       if (error instanceof CallFailure) return error;
     }

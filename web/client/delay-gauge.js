@@ -9,7 +9,8 @@
  * @property {number} captureMs one whole frame, and the encoder's look-ahead
  * @property {number} networkMs to the server and back, and the server's work outside the model
  * @property {number} waitMs in the server until the model is free; 0 where the server does not report it (then in `networkMs`)
- * @property {number} stepMs the model's step; 0 where the server does not report it (then in `networkMs`)
+ * @property {number} stepMs the model: its step, and the frames that its voice lags behind by design; 0 where the server does not
+ *   report it (then in `networkMs`)
  * @property {number} playoutMs the decoder, the playback buffer, the output device
  * @property {number} deviceMs the output device's share of `playoutMs`
  * @property {number} totalMs
@@ -28,6 +29,8 @@ export class DelayGauge {
   #deviceMs = 0;
   #stepMs = 0;
   #waitMs = 0;
+  /** What the model's voice lags behind by design. */
+  modelDelayMs = 0;
 
   /** @param {number} roundTripMs */
   onRoundTrip(roundTripMs) {
@@ -51,7 +54,7 @@ export class DelayGauge {
     if (this.#roundTripMs === null || this.#bufferMs === null) return null;
     const captureMs = FRAME_MS + ENCODER_MS;
     const waitMs = this.#waitMs;
-    const stepMs = this.#stepMs;
+    const stepMs = this.#stepMs + this.modelDelayMs;
     const networkMs = Math.max(0, this.#roundTripMs - waitMs - stepMs);
     const playoutMs = DECODER_MS + this.#bufferMs + this.#deviceMs;
     const totalMs = captureMs + networkMs + waitMs + stepMs + playoutMs;

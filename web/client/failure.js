@@ -1,9 +1,9 @@
 /** Why a call could not be made or ended early: a code for programs, and the server's or the browser's own words if any. */
 
 /**
- * @typedef {'insecure' | 'no-codec' | 'microphone-denied' | 'microphone-missing' | 'microphone-busy' | 'no-sound'
- *   | 'starting' | 'full' | 'stopping' | 'failed' | 'token' | 'forbidden' | 'unreachable' | 'connection-lost'
- *   | 'conversation-lost' | 'refused' | 'broken'} FailureCode
+ * @typedef {'insecure' | 'no-codec' | 'microphone-denied' | 'microphone-missing' | 'microphone-busy' | 'microphone-forbidden'
+ *   | 'no-sound' | 'starting' | 'full' | 'stopping' | 'failed' | 'token' | 'forbidden' | 'unreachable' | 'no-websocket' | 'outdated'
+ *   | 'connection-lost' | 'conversation-lost' | 'refused' | 'broken'} FailureCode
  */
 
 export class CallFailure extends Error {

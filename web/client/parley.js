@@ -38,6 +38,8 @@
  * | `device`    | `{kind: 'microphone' \| 'speaker', change: 'changed' \| 'lost', label}` | another device is used, or none is left |
  * | `devices`   | `{microphones, speakers}`, each `[{id, label}]` | a device was plugged in or out |
  * | `echo`      | `{isHeard}` | the microphone picks up the loudspeaker (headphones help), or no longer does |
+ * | `silence`   | `{isSilent, isMuted}`: no sound comes from the microphone; `isMuted` by the system or its own switch | that begins or ends |
+ * | `interrupted` | `{isInterrupted, lastedS}`: the system has stopped the sound, as a telephone call does | that begins or ends |
  * | `disconnected` | `{leftS}`: how long the server keeps the conversation | the connection is lost; the client reconnects |
  * | `resumed`   | `{lostS}`: how long the connection was lost | the same conversation goes on over a new connection |
  * | `recording` | `{on}` | the server starts or stops recording a call for which `record` was set |
@@ -45,6 +47,7 @@
  * | `drain`     | `{leftS}` | the server will soon restart, which ends the call |
  *
  * `atS` is seconds since the call was first live (before that: since the microphone was opened), on the audio clock.
+ * The audio clock stands while the sound is interrupted. A press of the user lets it go on where the system does not.
  * `span` counts intervals of 1024 samples (21 ms at 48 kHz) on the same clock, so that both voices and the text line up.
  *
  * @typedef {'idle' | import('./call.js').CallState} ParleyState
@@ -68,6 +71,8 @@
  * @property {Choices} [choices]
  * @property {string} [token] the server's token; '' for none
  * @property {number} [volume] 0…1
+ * @property {number} [bufferMs] how much sound playback should hold at first: `bufferMs` of an earlier call of this browser with
+ *   this server; 40 by default
  */
 
 import { AudioDevices } from './audio/audio-devices.js';
@@ -102,6 +107,7 @@ export class Parley extends EventTarget {
   #talking = false;
   /** @type {Call | null} */
   #call = null;
+  #version = ''; // of the server when it was first asked
   #hasBeenLive = false;
   #liveAtS = 0; // when the call was first live, on the clock of `#devices`
 
@@ -110,12 +116,12 @@ export class Parley extends EventTarget {
    * @param {Options} [options]
    */
   constructor(url = document.baseURI, options = {}) {
-    const { microphone = '', speaker = '', processing = {}, choices = {}, token = '', volume = 1 } = options;
+    const { microphone = '', speaker = '', processing = {}, choices = {}, token = '', volume = 1, bufferMs } = options;
     super();
     this.#url = new URL(url, document.baseURI).href;
     this.choices = choices;
     this.token = token;
-    this.#devices = new AudioDevices({ microphone, speaker, processing, volume }, (type, detail) => this.#onAudioEvent(type, detail));
+    this.#devices = new AudioDevices({ microphone, speaker, processing, volume, bufferMs }, (type, detail) => this.#onAudioEvent(type, detail));
     this.#devices.onReplaced = (graph) => this.#attach(graph);
     this.#devices.onBuffer = (report, deviceMs) => this.#call?.onBuffer(report, deviceMs);
     addEventListener('online', () => this.#call?.reconnectNow());
@@ -124,6 +130,16 @@ export class Parley extends EventTarget {
   /** The audio graph of the current preview or call, else null. Other audio nodes may be connected to its voices. */
   get graph() {
     return this.#devices.graph;
+  }
+
+  /** From the clock of the present graph's context to the call's, on which the events' `atS` is. @param {number} contextS */
+  callTimeS(contextS) {
+    return this.#devices.timeAt(contextS) - this.#liveAtS;
+  }
+
+  /** How much sound playback had to hold in the calls so far, in ms; undefined while unknown. Keep it for the next visit. */
+  get bufferMs() {
+    return this.#devices.seedMs;
   }
 
   get inCall() {
@@ -156,7 +172,10 @@ export class Parley extends EventTarget {
     this.#hasBeenLive = false;
     this.#setState('preparing');
     try {
-      const graph = await this.#open();
+      const [graph, info] = await Promise.all([this.#open(), this.info().catch(() => null)]);
+      // The worker would come from the server as it is now, and would not understand this older page, or the page it.
+      if (info && info.version !== this.#version) throw new CallFailure('outdated');
+      call.modelDelayFrames = info?.delay_frames ?? 0;
       if (graph && call === this.#call) this.#attach(graph);
     } catch (error) {
       call.fail(error);
@@ -246,8 +265,10 @@ export class Parley extends EventTarget {
   }
 
   /** The server's model, voices and limits; null when it does not answer. @throws {CallFailure} the server wants a token */
-  info() {
-    return fetchInfo(this.#url, this.token);
+  async info() {
+    const info = await fetchInfo(this.#url, this.token);
+    if (info) this.#version ||= info.version;
+    return info;
   }
 
   /** Whether the server would accept a call now. */
@@ -273,6 +294,7 @@ export class Parley extends EventTarget {
 
   /** Events of the audio devices, with the time on their clock changed to the call's. @param {string} type @param {any} detail */
   #onAudioEvent(type, { timeS, ...detail }) {
+    if (type === 'interrupted') this.#call?.interrupt(detail.isInterrupted);
     this.#emit(type, timeS === undefined ? detail : { ...detail, atS: timeS - this.#liveAtS });
   }
 

@@ -45,8 +45,11 @@ def test_demo_card_has_a_notice(random_checkpoint: str):
     demo, other = load_runner("demo", 1, "cpu", "auto"), load_runner(random_checkpoint, 1, "cpu", "auto")
     assert demo.card.demo and not other.card.demo
     assert "knows a few dozen phrases; it is not Moshi" in demo.card.notice
-    assert "parley serve --model" in demo.card.notice
-    assert other.card.notice == ""
+    assert "parley serve --model" in demo.card.advice
+    assert "parley" not in demo.card.notice, "visitors read the notice"
+    assert "What is your name?" in demo.card.examples
+    assert demo.card.delay_frames == 1
+    assert other.card.notice == other.card.advice == ""
 
 
 @pytest.mark.parametrize(

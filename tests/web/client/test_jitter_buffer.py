@@ -194,15 +194,82 @@ async def test_buffer_conceals_an_undecodable_packet_without_a_click(js: Js):
 
 async def test_buffer_lowers_its_target_after_a_calm_minute(js: Js):
     arrivals = bursts(0, 1) + bursts(1.5, 100)  # one stall, then a steady network
+    assert (await play(js, arrivals, 49))["targetMs"] == pytest.approx(50, abs=0.1)
     result = await play(js, arrivals, 99)
     assert result["underruns"] == 1
-    assert result["targetMs"] == pytest.approx(40, abs=0.1)
+    assert result["targetMs"] == pytest.approx(15, abs=0.1)
+    assert 12 < result["lowWaterMs"] < 25
 
 
-# An hour on a virtual clock, at 16 kHz to be quick: a voice in syllables comes in 80 ms bursts from a sender whose
-# clock is off by `ppm`, through a network that adds up to `jitterMs`.
+# Minutes on a virtual clock of a call at 48 kHz. `late`: [from s, to s, ms] of every 25th frame.
+CALL = """
+const RATE = 48000, QUANTUM = 128, out = new Float32Array(QUANTUM), packet = new Float32Array(960).fill(0.1);
+const buffer = new m.JitterBuffer(RATE, options), seen = [];
+let sent = 0;
+const arrivesS = () => sent * 0.08 + (sent % 25 ? 0
+  : late.reduce((sum, [from, to, ms]) => sum + (sent * 0.08 >= from && sent * 0.08 < to ? ms / 1000 : 0), 0));
+for (let q = 0; q * QUANTUM / RATE < seconds; q++) {
+  for (; arrivesS() <= q * QUANTUM / RATE; sent++) for (let k = 0; k < 4; k++) buffer.push(packet);
+  buffer.pull(out);
+  if (q % 375 === 0) seen.push([buffer.targetMs, buffer.lowWaterMs, buffer.underruns]);
+}
+return { seen, seedMs: buffer.seedMs };
+"""
+
+
+async def targets(js: Js, late: list[tuple[float, float, float]], seconds: int, **options: float):
+    """Each second's target, low water and underruns, and what the next call should begin with."""
+    told = await js(MODULE, CALL, late=late, seconds=seconds, options=options)
+    return told["seen"], told["seedMs"]
+
+
+async def test_after_a_quiet_minute_the_page_gives_no_delay_away(js: Js):
+    seen, seed_ms = await targets(js, [], 75)
+    assert seen[50][0] == pytest.approx(40, abs=0.1)
+    assert seen[74][0] == pytest.approx(15, abs=0.1)
+    assert 12 < seen[74][1] < 26
+    assert seen[74][2] == 0
+    assert seed_ms == pytest.approx(15, abs=0.1)
+
+
+async def test_after_a_minute_the_page_holds_what_that_minute_needed_and_a_few_ms(js: Js):
+    seen, _ = await targets(js, [(0, 200, 16)], 90)
+    assert 18 < seen[89][0] < 28
+    assert seen[89][2] == 0
+
+
+async def test_packets_that_begin_to_come_later_raise_the_target_at_once(js: Js):
+    """They are 10 ms late after a quiet minute: nothing runs dry, but the next one might."""
+    seen, _ = await targets(js, [(80, 200, 10)], 84)
+    assert seen[79][0] == pytest.approx(15, abs=0.1)
+    assert seen[83][0] > 17
+    assert seen[83][2] == 0
+
+
+async def test_a_target_that_was_too_low_is_up_again_at_once_and_falls_later_the_next_time(js: Js):
+    seen, _ = await targets(js, [(80, 80.5, 60)], 240)
+    assert seen[79][0] == pytest.approx(15, abs=0.1)
+    assert seen[82][0] >= 40
+    assert seen[82][2] == seen[239][2] <= 2
+    assert seen[170][0] >= 40, "a minute was not long enough"
+    assert seen[239][0] == pytest.approx(15, abs=0.1)
+
+
+async def test_next_call_begins_with_what_the_start_of_this_one_needed(js: Js):
+    """The start is less steady than the rest, and nobody should hear it break again."""
+    seen, seed_ms = await targets(js, [(1, 5, 30)], 90)
+    assert seen[89][0] == pytest.approx(15, abs=0.1)
+    assert 30 < seed_ms < 45
+    seen, again_ms = await targets(js, [(1, 5, 30)], 90, seedMs=seed_ms)
+    assert seen[0][0] == pytest.approx(seed_ms, abs=0.1)
+    assert seen[89][2] == 0
+    assert again_ms == pytest.approx(seed_ms, abs=6)
+
+
+# An hour on a virtual clock, at 16 kHz to be quick and pulled every 2.5 ms as at 48 kHz: a voice in syllables comes in
+# 80 ms bursts from a sender whose clock is off by `ppm`, through a network that adds up to `jitterMs`.
 HOUR = """
-const RATE = 16000, QUANTUM = 128, seconds = 3600;
+const RATE = 16000, QUANTUM = 40, seconds = 3600;
 const buffer = new m.JitterBuffer(RATE), out = new Float32Array(QUANTUM);
 const voice = Float32Array.from({length: RATE}, (_, i) =>
   (i % 4000 < 3000 ? 0.4 : 0.001) * Math.sin(2 * Math.PI * 200 * i / RATE));
@@ -219,7 +286,7 @@ for (let q = 0; q * QUANTUM / RATE < seconds; q++) {
   }
   buffer.pull(out);
   for (const x of out) { step = Math.max(step, Math.abs(x - last)); last = x; }
-  if (q % 1250 === 0 && q) depths.push(buffer.lowWaterMs);
+  if (q % 4000 === 0 && q) depths.push(buffer.lowWaterMs);
 }
 return { underruns: buffer.underruns, depths, step,
   removedMs: buffer.removedSamples / 16, insertedMs: buffer.insertedSamples / 16 };

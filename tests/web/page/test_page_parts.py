@@ -38,12 +38,13 @@ async def test_recorder_stopped_before_it_started_records_nothing(js: Js):
 @pytest.mark.parametrize(
     ("pieces", "expected"),
     [
-        ([("Hel", 0), ("lo", 2), (" there", 4)], [("Hello", 0, 0), ("there", 4, 1)]),
+        ([("Hel", 0), ("lo", 2), (" there", 4)], [("Hello", 0, 0), ("there", 5.9, 0)]),
+        ([("Hello", 0), (" there", 1)], [("Hello", 0, 0), ("there", 1, 1)]),
         ([(" a", 0), (" b", 10)], [("a", 0, 0), ("b", 10, 0)]),
-        ([(" a b ", 0), ("c", 20)], [("a", 0, 0), ("b", 0, 1), ("c", 20, 0)]),
+        ([(" a b ", 0), ("c", 20)], [("a", 0, 0), ("b", 1.9, 0), ("c", 20, 0)]),
     ],
 )
-async def test_word_track_places_words_at_their_time_without_overlap(js: Js, pieces: list, expected: list):
+async def test_words_stay_in_one_row_near_their_time_where_they_fit(js: Js, pieces: list, expected: list):
     body = """
     const track = new m.WordTrack((text) => text.length);
     for (const [text, bar] of pieces) track.add(text, bar);

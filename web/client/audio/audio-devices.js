@@ -15,6 +15,7 @@ import { LevelMeter } from './level-meter.js';
 import { FULL_PROCESSING, closeMicrophone, openMicrophone, setAudioSession } from './microphone.js';
 import { canChooseSpeaker } from './speaker.js';
 
+const SILENT_AFTER_S = 2.5; // of samples that are all zero, which no microphone in use gives
 const PLAY_OUT_TIMEOUT_MS = 1000; // longer than the usual depth of the buffer
 
 export class AudioDevices {
@@ -24,6 +25,8 @@ export class AudioDevices {
   onReplaced = () => {};
   /** Called twice a second. @type {(report: import('./graph.js').BufferReport, deviceMs: number) => void} */
   onBuffer = () => {};
+  /** What the playback buffer should hold at first in ms, as an earlier graph has found it; undefined: not known. @type {number | undefined} */
+  seedMs;
 
   /** @type {{microphone: string, speaker: string}} device ids; '' is the system default */
   #wanted;
@@ -37,25 +40,35 @@ export class AudioDevices {
   /** Changes of the microphone run one after the other. @type {Promise<unknown>} */
   #changing = Promise.resolve();
   #defaultMicrophone = ''; // its label
+  #isMuted = false; // by the system or a switch
+  #reported = { isSilent: false, isMuted: false };
+  #zeroSpans = 0; // in a row
+  #interruptedAtMs = 0; // 0 while the sound runs
   #spansBefore = 0; // of earlier graphs
   #newestSpan = 0;
   #secondsBefore = 0; // of earlier graphs
 
   /**
-   * @param {{microphone: string, speaker: string, processing: Partial<Processing>, volume: number}} wanted
+   * @param {{microphone: string, speaker: string, processing: Partial<Processing>, volume: number, bufferMs?: number}} wanted
    * @param {(type: string, detail: object) => void} emit
    */
-  constructor({ microphone, speaker, processing, volume }, emit) {
+  constructor({ microphone, speaker, processing, volume, bufferMs }, emit) {
     this.#wanted = { microphone, speaker };
     this.#processing = { ...FULL_PROCESSING, ...processing };
     this.#volume = volume;
+    this.seedMs = bufferMs;
     this.#emit = emit;
     navigator.mediaDevices?.addEventListener('devicechange', () => void this.#onDeviceChange());
   }
 
   /** Seconds on the clock of the events; 0 while closed. */
   get timeS() {
-    return this.graph ? this.#secondsBefore + this.graph.context.currentTime : 0;
+    return this.graph ? this.timeAt(this.graph.context.currentTime) : 0;
+  }
+
+  /** From the clock of the present graph's context to that of the events. @param {number} contextS */
+  timeAt(contextS) {
+    return this.#secondsBefore + contextS;
   }
 
   get processing() {
@@ -103,6 +116,9 @@ export class AudioDevices {
     this.graph = null;
     setAudioSession('auto');
     this.#spansBefore = this.#newestSpan = this.#secondsBefore = 0;
+    this.#zeroSpans = this.#interruptedAtMs = 0;
+    this.#isMuted = false;
+    this.#reported = { isSilent: false, isMuted: false };
   }
 
   /** @param {boolean} muted */
@@ -144,7 +160,7 @@ export class AudioDevices {
     const stream = await openMicrophone(this.#wanted.microphone, this.#processing);
     try {
       this.#defaultMicrophone = defaultLabel(await this.list());
-      return await AudioGraph.open(stream);
+      return await AudioGraph.open(stream, this.seedMs);
     } catch (error) {
       closeMicrophone(stream);
       throw error;
@@ -158,10 +174,19 @@ export class AudioDevices {
     graph.muted = this.#muted;
     const { speaker } = this.#wanted;
     if (speaker) graph.setSpeaker(speaker).catch(() => this.#emitDevice('speaker', 'lost', ''));
-    graph.onLevel = (voice, { span, rms }) => this.#emit('level', { voice, rms, ...this.#onOurClock(span) });
+    graph.onLevel = (voice, { span, rms }) => {
+      this.#emit('level', { voice, rms, ...this.#onOurClock(span) });
+      if (voice === 'user') this.#listen(rms, graph.context.sampleRate);
+    };
+    graph.onMicrophoneMuted = (isMuted) => this.#onMicrophoneMuted(isMuted);
+    graph.onInterrupted = (isInterrupted) => this.#onInterrupted(isInterrupted);
     graph.onText = ({ text, span }) => this.#emit('text', { text, ...this.#onOurClock(span) });
-    graph.onBuffer = (report) => this.onBuffer(report, graph.outputLatencyMs);
+    graph.onBuffer = (report) => {
+      this.seedMs = report.seedMs;
+      this.onBuffer(report, graph.outputLatencyMs);
+    };
     graph.onEcho = (isHeard) => this.#emit('echo', { isHeard });
+    this.#onMicrophoneMuted(graph.stream.getAudioTracks()[0]?.muted ?? false);
     graph.onMicrophoneLost = (stream) => void this.#onMicrophoneLost(stream);
   }
 
@@ -171,6 +196,38 @@ export class AudioDevices {
     this.#newestSpan = Math.max(this.#newestSpan, counted);
     const rateHz = this.graph?.context.sampleRate ?? 48000;
     return { span: counted, timeS: this.#secondsBefore + (span * LevelMeter.SPAN_SAMPLES) / rateHz };
+  }
+
+  // ── Whether there is sound at all
+
+  /** @param {number} rms of one span @param {number} rateHz */
+  #listen(rms, rateHz) {
+    this.#zeroSpans = rms > 0 ? 0 : this.#zeroSpans + 1;
+    this.#reportSilence((this.#zeroSpans * LevelMeter.SPAN_SAMPLES) / rateHz >= SILENT_AFTER_S);
+  }
+
+  /** @param {boolean} isMuted */
+  #onMicrophoneMuted(isMuted) {
+    this.#isMuted = isMuted;
+    this.#zeroSpans = 0;
+    this.#reportSilence(false);
+  }
+
+  /** @param {boolean} isZero */
+  #reportSilence(isZero) {
+    const isSilent = this.#isMuted || isZero;
+    const report = { isSilent, isMuted: this.#isMuted };
+    if (isSilent === this.#reported.isSilent && report.isMuted === this.#reported.isMuted) return;
+    this.#reported = report;
+    this.#emit('silence', report);
+  }
+
+  /** @param {boolean} isInterrupted */
+  #onInterrupted(isInterrupted) {
+    const nowMs = performance.now();
+    const lastedS = this.#interruptedAtMs ? (nowMs - this.#interruptedAtMs) / 1000 : 0;
+    this.#interruptedAtMs = isInterrupted ? nowMs : 0;
+    this.#emit('interrupted', { isInterrupted, lastedS });
   }
 
   // ── Changing
@@ -201,12 +258,13 @@ export class AudioDevices {
     } catch {
       await this.#replaceGraph(stream);
     }
+    this.#onMicrophoneMuted(stream.getAudioTracks()[0]?.muted ?? false);
     this.#emitDevice('microphone', 'changed', stream.getAudioTracks()[0]?.label ?? '');
   }
 
   /** This browser needs a context of the new microphone's sample rate. @param {MediaStream} stream */
   async #replaceGraph(stream) {
-    const graph = await AudioGraph.open(stream);
+    const graph = await AudioGraph.open(stream, this.seedMs);
     const old = this.graph;
     if (!old) return graph.close();
     this.#secondsBefore += old.context.currentTime;

@@ -1,57 +1,82 @@
 /**
  * How much sound the playback buffer should hold just before a packet arrives, and how far it is from that.
  *
- * All in samples, on the clock of samples played. The low water is the lowest depth in a window of six model frames. One window
- * above the target means an excess. A shortage shows only when the highest low water of many windows is below the target,
- * because a single window may just contain a late packet. Pure.
+ * All in samples, on the clock of samples played. The low water is the lowest depth in a window of six model frames. What the
+ * network needs is the difference between the highest and the lowest low water of the last minute: how much later than the
+ * others the latest packet came. The target is that and a few milliseconds; it rises at once, and falls only after a calm
+ * minute. One window above the target means an excess. A shortage shows only when the highest low water of many windows is
+ * below the target, because a single window may just contain a late packet. Pure.
  */
 
 const WINDOW_MS = 480;
-const TOLERANCE_MS = 10; // a smaller difference is ignored
+const EXCESS_MS = 10; // a smaller excess is ignored
+const SHORTAGE_MS = 3; // a smaller shortage is ignored
+const SPARE_MS = 6; // what should remain when the latest packet comes, after one more pull; more than an ignored shortage
 const WINDOWS_FOR_SHORTAGE = 20; // 10 s
-const WINDOWS_FOR_STEP = 125; // a minute
-const SPARE_MS = 5; // what must remain at the lowest after a step down
+const CALM_WINDOWS = 125; // a minute
+const MAX_CALM_WINDOWS = 8 * CALM_WINDOWS;
 
 export class BufferTarget {
   target; // what the buffer should hold
   lowWater = 0; // the lowest depth in the previous window
 
   #start;
+  #floor;
   #step;
   #max;
   #window;
-  #tolerance;
+  #excess;
+  #shortage;
   #spare;
+  #steady; // the target before the previous window
   #lowest = Infinity; // depth in this window
   #measured = 0; // samples pulled in this window
-  #highest = -Infinity; // low water of the windows since a shortage was last considered
-  #windowsForShortage = 0;
-  #lowestForStep = Infinity; // low water of the windows since a step was last considered
-  #windowsForStep = 0;
+  /** @type {number[]} low water of the last minute's windows since playback began, as if nothing was taken out or put in meanwhile */
+  #lows = [];
+  #calm = 0; // windows since playback began
+  #calmNeeded = CALM_WINDOWS; // before the target may fall
+  #windows = 0; // in all
+  #early = 0; // what the first minute needed
 
-  /** @param {number} rateHz @param {{startMs: number, stepMs: number, maxMs: number}} options */
-  constructor(rateHz, { startMs, stepMs, maxMs }) {
+  /** @param {number} rateHz @param {{startMs: number, seedMs: number, floorMs: number, stepMs: number, maxMs: number}} options */
+  constructor(rateHz, { startMs, seedMs, floorMs, stepMs, maxMs }) {
     const samples = (/** @type {number} */ ms) => Math.round((ms * rateHz) / 1000);
-    this.target = this.#start = samples(startMs);
+    this.#start = samples(startMs);
+    this.#floor = samples(floorMs);
     this.#step = samples(stepMs);
     this.#max = samples(maxMs);
     this.#window = samples(WINDOW_MS);
-    this.#tolerance = samples(TOLERANCE_MS);
+    this.#excess = samples(EXCESS_MS);
+    this.#shortage = samples(SHORTAGE_MS);
     this.#spare = samples(SPARE_MS);
+    this.target = this.#steady = Math.min(Math.max(samples(seedMs), this.#floor), this.#max);
   }
 
-  /** The buffer ran dry: it should hold more. */
+  /** What the next call over the same network should begin with: the start of a call may need more than the rest of it. */
+  get seed() {
+    return Math.max(this.target, this.#early);
+  }
+
+  /** The buffer ran dry: it should hold more. Where it had been lowered for too little reason, it waits longer the next time. */
   grow() {
-    this.target = Math.min(this.target + this.#step, this.#max);
+    if (this.target < this.#start) this.#calmNeeded = Math.min(2 * this.#calmNeeded, MAX_CALM_WINDOWS);
+    const more = Math.max(this.#steady + this.#step, this.#start); // the previous window may have shown the same late packet
+    this.target = this.#steady = Math.min(Math.max(this.target, more), this.#max);
+    this.#noteEarly(this.target);
   }
 
-  /** Playback starts again: forget the measurements. A shortage at the start is corrected after one window. */
+  /** Playback starts again: forget the measurements. */
   reset() {
     this.#lowest = Infinity;
     this.#measured = 0;
-    this.#resetStep();
-    this.#resetShortage();
-    this.#windowsForShortage = WINDOWS_FOR_SHORTAGE - 1;
+    this.#lows = [];
+    this.#calm = 0;
+  }
+
+  /** @param {number} samples were taken out, or put in if negative */
+  shift(samples) {
+    this.#lowest -= samples;
+    this.#lows = this.#lows.map((low) => low - samples);
   }
 
   /**
@@ -64,43 +89,34 @@ export class BufferTarget {
     this.#measured += length;
     if (this.#measured < this.#window) return 0;
     this.lowWater = this.#lowest;
+    this.#lows.push(this.#lowest);
+    if (this.#lows.length > CALM_WINDOWS) this.#lows.shift();
     this.#lowest = Infinity;
     this.#measured = 0;
-    this.#considerStepDown();
+    this.#windows += 1;
+    this.#calm += 1;
+    this.#steady = this.target;
+    this.#adapt(length);
     return this.#difference();
   }
 
+  /** @param {number} length of a pull: a buffer that holds less has run dry */
+  #adapt(length) {
+    const late = Math.max(...this.#lows) - Math.min(...this.#lows);
+    const needed = Math.min(Math.max(late + length + this.#spare, this.#floor), this.#max);
+    this.#noteEarly(needed);
+    if (needed > this.target || this.#calm >= this.#calmNeeded) this.target = needed;
+  }
+
+  /** @param {number} needed */
+  #noteEarly(needed) {
+    if (this.#windows <= CALM_WINDOWS) this.#early = Math.max(this.#early, needed);
+  }
+
   #difference() {
-    this.#highest = Math.max(this.#highest, this.lowWater);
-    this.#windowsForShortage += 1;
-    if (this.lowWater - this.target >= this.#tolerance) return this.#decide(this.lowWater - this.target);
-    if (this.#windowsForShortage < WINDOWS_FOR_SHORTAGE) return 0;
-    const shortage = this.target - this.#highest;
-    return this.#decide(shortage >= this.#tolerance ? -shortage : 0);
-  }
-
-  /** @param {number} difference */
-  #decide(difference) {
-    this.#resetShortage();
-    return difference;
-  }
-
-  #considerStepDown() {
-    this.#lowestForStep = Math.min(this.#lowestForStep, this.lowWater);
-    this.#windowsForStep += 1;
-    if (this.#windowsForStep < WINDOWS_FOR_STEP) return;
-    const isUnneeded = this.#lowestForStep >= this.#step + this.#spare;
-    if (isUnneeded) this.target = Math.max(this.#start, this.target - this.#step);
-    this.#resetStep();
-  }
-
-  #resetShortage() {
-    this.#highest = -Infinity;
-    this.#windowsForShortage = 0;
-  }
-
-  #resetStep() {
-    this.#lowestForStep = Infinity;
-    this.#windowsForStep = 0;
+    const excess = this.lowWater - this.target;
+    if (excess >= this.#excess) return excess;
+    const shortage = this.target - Math.max(...this.#lows.slice(-WINDOWS_FOR_SHORTAGE));
+    return shortage >= this.#shortage ? -shortage : 0;
   }
 }

@@ -19,8 +19,8 @@ const START_TIMEOUT_MS = 10_000; // a Bluetooth headset takes seconds
 
 /**
  * @typedef {{span: number, rms: number}} Level `span` counts on the context's clock
- * @typedef {{waitMs: number, underruns: number, concealed: number}} BufferReport the delay of the playback buffer, and counts since
- *   the graph was opened
+ * @typedef {{waitMs: number, underruns: number, concealed: number, seedMs: number}} BufferReport the delay of the playback buffer,
+ *   counts since the graph was opened, and what the next graph's buffer should hold at first
  * @typedef {{text: string, span: number}} SpokenText a text piece, and the span in which it begins to sound
  */
 
@@ -37,6 +37,10 @@ export class AudioGraph {
   onPlayedOut = () => {};
   /** The microphone was unplugged or taken away. @type {(stream: MediaStream) => void} */
   onMicrophoneLost = () => {};
+  /** The system or a switch has muted the microphone, or no longer does. @type {(isMuted: boolean) => void} */
+  onMicrophoneMuted = () => {};
+  /** The system has stopped the sound, as a telephone call does, or it goes on. @type {(isInterrupted: boolean) => void} */
+  onInterrupted = () => {};
 
   context;
   /** @type {MediaStream} the present microphone's */
@@ -44,6 +48,7 @@ export class AudioGraph {
   /** The microphone before encoding, and what is played. Other nodes may be connected to both; they stay when devices change. */
   microphone;
   player;
+  #isInterrupted = false;
   #capture;
   #volume;
   #speaker;
@@ -53,15 +58,16 @@ export class AudioGraph {
   /**
    * Call it in a click handler: browsers start audio only after a user's gesture.
    * @param {MediaStream} stream owned by the graph from now on
+   * @param {number} [seedMs] what the playback buffer should hold at first
    * @returns {Promise<AudioGraph>} when it runs
    * @throws {CallFailure}
    */
-  static async open(stream) {
+  static async open(stream, seedMs) {
     const [context, source] = await openContext(stream);
     try {
       const url = (/** @type {string} */ end) => new URL(`${end}-processor.js`, import.meta.url);
       await Promise.all(['capture', 'playback'].map((end) => context.audioWorklet.addModule(url(end))));
-      const graph = new AudioGraph(context, stream, source);
+      const graph = new AudioGraph(context, stream, source, seedMs);
       await waitUntilRunning(context);
       return graph;
     } catch (error) {
@@ -74,15 +80,16 @@ export class AudioGraph {
    * @param {AudioContext} context
    * @param {MediaStream} stream
    * @param {MediaStreamAudioSourceNode} source
+   * @param {number} [seedMs]
    */
-  constructor(context, stream, source) {
+  constructor(context, stream, source, seedMs) {
     this.context = context;
     this.stream = stream;
     this.#source = source;
     this.microphone = new GainNode(context);
     const { codecRateHz } = this;
     this.#capture = new AudioWorkletNode(context, 'capture', { numberOfInputs: 2, processorOptions: { codecRateHz } });
-    this.player = new AudioWorkletNode(context, 'playback', { numberOfInputs: 0, outputChannelCount: [1] });
+    this.player = new AudioWorkletNode(context, 'playback', { numberOfInputs: 0, outputChannelCount: [1], processorOptions: { seedMs } });
     this.#volume = new GainNode(context);
     this.#speaker = new Speaker(context, this.#volume);
     // The capture node outputs silence, but some browsers do not run a node without a destination.
@@ -91,7 +98,7 @@ export class AudioGraph {
     this.player.connect(this.#volume);
     this.#capture.port.onmessage = ({ data }) => this.#onCaptureMessage(data);
     this.player.port.onmessage = ({ data }) => this.#onPlayerMessage(data);
-    context.onstatechange = () => this.#keepRunning();
+    context.onstatechange = () => this.#onContextState();
     this.#watchTracks(stream);
   }
 
@@ -157,6 +164,7 @@ export class AudioGraph {
     closeMicrophone(this.stream);
     this.#speaker.close();
     this.context.onstatechange = null;
+    this.#listenForPress(false);
     if (this.context.state !== 'closed') void this.context.close();
   }
 
@@ -181,16 +189,31 @@ export class AudioGraph {
       track.onended = () => {
         if (stream === this.stream) this.onMicrophoneLost(stream);
       };
+      track.onmute = track.onunmute = () => {
+        if (stream === this.stream) this.onMicrophoneMuted(track.muted);
+      };
     }
   }
 
-  /** Another app may suspend the context, as a telephone call does. Some browsers resume it, some need another touch. */
-  #keepRunning() {
-    const { context } = this;
-    if (context.state === 'running' || context.state === 'closed') return;
-    context.resume().catch(() => {});
-    addEventListener('pointerdown', () => context.state === 'closed' || void context.resume(), { once: true });
+  /** The system may interrupt the context. Some systems let it go on afterwards, others want a press of the caller. */
+  #onContextState() {
+    const { state } = this.context;
+    const isInterrupted = state !== 'running' && state !== 'closed';
+    if (isInterrupted === this.#isInterrupted) return;
+    this.#isInterrupted = isInterrupted;
+    this.#listenForPress(isInterrupted);
+    this.onInterrupted(isInterrupted);
   }
+
+  /** @param {boolean} on */
+  #listenForPress(on) {
+    for (const press of ['click', 'keydown']) {
+      if (on) addEventListener(press, this.#resume, true);
+      else removeEventListener(press, this.#resume, true);
+    }
+  }
+
+  #resume = () => void this.context.resume().catch(() => {}); // while the interruption lasts, the system refuses
 }
 
 /**

@@ -1,11 +1,13 @@
 /**
  * The playback buffer: packets go in when the network brings them, samples come out when the sound card asks for them.
  *
- * - It waits 40 ms after the first packet (`startMs`), then plays. What protects against a late packet is the depth just
- *   before a packet arrives (the low water), not the depth just after: a model sends 80 ms at once.
- * - When it runs dry, it repeats the last pitch period, fading out, and from then on keeps 10 ms more (`stepMs`), up to 200
- *   (`maxMs`). Sound that comes during the fade is played at once, later sound waits as at the start. It takes such a step
- *   back after a whole minute that did not need it.
+ * - It waits 40 ms after the first packet (`seedMs`: less or more where an earlier call needed that), then plays. What protects
+ *   against a late packet is the depth just before a packet arrives (the low water), not the depth just after: a model sends
+ *   80 ms at once.
+ * - When it runs dry, it repeats the last pitch period, fading out, and from then on keeps 10 ms more (`stepMs`), at least 40
+ *   (`startMs`) and up to 200 (`maxMs`). Sound that comes during the fade is played at once, later sound waits as at the start.
+ * - After a calm minute it keeps what that minute needed and a few milliseconds, at least 15 (`floorMs`). When packets begin to
+ *   come later than that allows for, it keeps more at once.
  * - When it holds too much (the backlog of a stall, a fast sender), it takes the excess out within about a second. When it
  *   holds too little though nothing was late (a slow sender: two clocks never agree), it puts some in. It does both in quiet
  *   moments if there are any, at cross-faded joins between similar sounds.
@@ -48,16 +50,21 @@ export class JitterBuffer {
 
   /**
    * @param {number} rateHz
-   * @param {{startMs?: number, stepMs?: number, maxMs?: number}} [options]
+   * @param {{startMs?: number, seedMs?: number, floorMs?: number, stepMs?: number, maxMs?: number}} [options]
    */
-  constructor(rateHz, { startMs = 40, stepMs = 10, maxMs = 200 } = {}) {
+  constructor(rateHz, { startMs = 40, seedMs = startMs, floorMs = 15, stepMs = 10, maxMs = 200 } = {}) {
     this.#rateHz = rateHz;
     this.#ring = new Float32Array(this.#samples(CAPACITY_MS));
-    this.#target = new BufferTarget(rateHz, { startMs, stepMs, maxMs });
+    this.#target = new BufferTarget(rateHz, { startMs, seedMs, floorMs, stepMs, maxMs });
   }
 
   get targetMs() {
     return (this.#target.target * 1000) / this.#rateHz;
+  }
+
+  /** The `seedMs` for the next call over the same network. */
+  get seedMs() {
+    return (this.#target.seed * 1000) / this.#rateHz;
   }
 
   get depthMs() {
@@ -238,6 +245,7 @@ export class JitterBuffer {
     this.#copy(there, this.#read + jump);
     crossFade(there, out, out);
     this.#read += jump;
+    this.#target.shift(jump);
     this.#excess = Math.sign(this.#excess) * Math.max(0, Math.abs(this.#excess) - Math.abs(jump));
     if (jump > 0) this.removedSamples += jump;
     else this.insertedSamples -= jump;

@@ -26,16 +26,25 @@ export async function openMicrophone(deviceId, processing) {
     const missing = name === 'NotFoundError' || name === 'OverconstrainedError';
     if (missing && deviceId) return openMicrophone('', processing);
     if (missing) throw new CallFailure('microphone-missing');
+    if (name === 'NotAllowedError' && isForbidden()) throw new CallFailure('microphone-forbidden');
     if (name === 'NotAllowedError' || name === 'SecurityError') throw new CallFailure('microphone-denied');
     if (name === 'NotReadableError' || name === 'AbortError') throw new CallFailure('microphone-busy');
     throw new CallFailure('broken', message);
   }
 }
 
+/** Whether the embedding page's policy, or a header, keeps this page from the microphone. Not every browser tells. */
+function isForbidden() {
+  const { permissionsPolicy, featurePolicy } = /** @type {Record<string, {allowsFeature(name: string): boolean} | undefined>} */ (
+    /** @type {unknown} */ (document)
+  );
+  return (permissionsPolicy ?? featurePolicy)?.allowsFeature('microphone') === false;
+}
+
 /** @param {MediaStream} stream */
 export function closeMicrophone(stream) {
   for (const track of stream.getTracks()) {
-    track.onended = null;
+    track.onended = track.onmute = track.onunmute = null;
     track.stop();
   }
 }

@@ -1,7 +1,7 @@
 /**
  * Plays on the audio thread: decoded packets come from the worker and pass through the jitter buffer.
  *
- * Port, in: `{port}` to the worker, and `{playOut: true}`. Port, out: `{span, rms}` of what is played, `{text: {text, span}}`
+ * Options: `seedMs`, what the buffer should hold at first. Port, in: `{port}` to the worker, and `{playOut: true}`. Port, out: `{span, rms}` of what is played, `{text: {text, span}}`
  * when a text piece begins to sound, `{buffer}` twice a second and, after `playOut`, `{playedOut: true}` when the buffer is empty.
  */
 
@@ -19,7 +19,7 @@ const SPANS_PER_REPORT = 24;
  */
 
 class PlaybackProcessor extends AudioWorkletProcessor {
-  #buffer = new JitterBuffer(sampleRate);
+  #buffer;
   #meter = new LevelMeter((span, rms) => this.#report(span, rms));
   #waitMs = new RunningMedian(); // the buffer's depth when a frame arrives; a median, as the round trip is
   /** @type {Resampler | null} */
@@ -29,8 +29,10 @@ class PlaybackProcessor extends AudioWorkletProcessor {
   /** @type {{at: number, text: string}[]} text pieces in the buffer, each with its position there */
   #pendingText = [];
 
-  constructor() {
+  /** @param {{processorOptions: {seedMs?: number}}} options */
+  constructor({ processorOptions: { seedMs } }) {
     super();
+    this.#buffer = new JitterBuffer(sampleRate, { seedMs });
     this.port.onmessage = ({ data }) => {
       this.#isPlayingOut = Boolean(data.playOut);
       if (data.port) data.port.onmessage = (/** @type {MessageEvent<DecodedPacket>} */ { data: packet }) => this.#push(packet);
@@ -71,9 +73,9 @@ class PlaybackProcessor extends AudioWorkletProcessor {
   #report(span, rms) {
     this.port.postMessage({ span, rms });
     if (span % SPANS_PER_REPORT) return;
-    const { underruns, concealedSamples } = this.#buffer;
+    const { underruns, concealedSamples, seedMs } = this.#buffer;
     const concealed = Math.round((concealedSamples * 1000) / sampleRate / PACKET_MS);
-    this.port.postMessage({ buffer: { waitMs: this.#waitMs.value ?? 0, underruns, concealed } });
+    this.port.postMessage({ buffer: { waitMs: this.#waitMs.value ?? 0, underruns, concealed, seedMs } });
   }
 }
 

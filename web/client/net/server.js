@@ -7,7 +7,7 @@
  *
  * @typedef {{name: string, model: string, demo: boolean, notice?: string, slots: number, running: number,
  *   waiting: number, records?: boolean, voices?: string[], prompts?: string[], params?: Record<string, number>,
- *   version: string}} ServerInfo
+ *   limits?: {max_waiting?: number}, examples?: string[], delay_frames?: number, version: string}} ServerInfo
  * @typedef {'ready' | 'starting' | 'stopping' | 'failed' | 'forbidden' | 'unreachable'} Readiness
  */
 
@@ -43,6 +43,11 @@ export async function fetchInfo(base, token) {
     if (error instanceof CallFailure) throw error;
   }
   return null;
+}
+
+/** Whether the server has neither a free slot nor a place in its queue. @param {ServerInfo} info */
+export function isFull({ slots, running, waiting, limits }) {
+  return running >= slots && limits?.max_waiting !== undefined && waiting >= limits.max_waiting;
 }
 
 /**

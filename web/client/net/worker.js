@@ -6,7 +6,8 @@
  * audio with the two worklets over ports. One connection at a time; the next one may resume the conversation.
  *
  * @typedef {{type: 'attach', codecRateHz: number, capture: MessagePort, playback: MessagePort}
- *   | {type: 'connect', url: string, subprotocols: string[], isResuming: boolean} | {type: 'hangUp'}} ToWorker
+ *   | {type: 'connect', url: string, subprotocols: string[], isResuming: boolean} | {type: 'interrupt', on: boolean}
+ *   | {type: 'hangUp'}} ToWorker
  * @typedef {{type: 'attached', supported: boolean} | {type: 'handshake'}
  *   | {type: 'event', event: import('./protocol.js').ServerEvent}
  *   | {type: 'roundTrip', roundTripMs: number, unsentPackets: number}
@@ -27,6 +28,7 @@ const RESUME_TIMEOUT_MS = 5000; // until the handshake: a resumed conversation d
 const SILENCE_TIMEOUT_MS = 10000; // a live server sends every 80 ms
 const SILENCE_TIMEOUT_RESUMABLE_MS = 3000; // sooner where reconnecting loses nothing
 const FRAMES_PER_REPORT = 6;
+const MAX_HELD_TEXT = 10_000; // characters, a quarter of an hour
 const MAX_UNDECODABLE_PACKETS = 50; // in a row, a second of sound
 
 /** @type {CallSocket | null} */
@@ -37,6 +39,8 @@ let codecRateHz = 0;
 /** @type {MessagePort} */
 let playback;
 let unsentPackets = 0;
+let isInterrupted = false; // the worklets do not run: packets would only wait, and be played long after
+let heldText = ''; // said meanwhile
 
 /** @param {FromWorker} message */
 const post = (message) => self.postMessage(message);
@@ -45,8 +49,20 @@ const post = (message) => self.postMessage(message);
 self.onmessage = (/** @type {MessageEvent<ToWorker>} */ { data: message }) => {
   if (message.type === 'attach') void attach(message);
   else if (message.type === 'connect') callSocket = new CallSocket(message);
+  else if (message.type === 'interrupt') isInterrupted = message.on;
   else callSocket?.hangUp();
 };
+
+/** @param {import('../audio/playback-processor.js').DecodedPacket} packet */
+function playOrHold(packet) {
+  if (isInterrupted) {
+    heldText = (heldText + packet.text).slice(0, MAX_HELD_TEXT);
+    return;
+  }
+  packet.text = heldText + packet.text;
+  heldText = '';
+  playback.postMessage(packet, packet.samples ? [packet.samples.buffer] : []);
+}
 
 /** Use these ports of the worklets; new ones come whenever a device needs a new audio graph. @param {ToWorker & {type: 'attach'}} ports */
 async function attach({ capture, ...ports }) {
@@ -172,7 +188,7 @@ class CallSocket {
   #play(samples, rateHz) {
     this.#undecodablePackets = 0;
     const opensFrame = this.#decodedPackets % PACKETS_PER_FRAME === 0;
-    playback.postMessage({ samples, rateHz, opensFrame, text: this.#nextText() }, [samples.buffer]);
+    playOrHold({ samples, rateHz, opensFrame, text: this.#nextText() });
   }
 
   /** A packet could not be decoded: it and all packets still in the decoder are concealed. @param {Error} error */
@@ -181,7 +197,7 @@ class CallSocket {
     if (this.#undecodablePackets > MAX_UNDECODABLE_PACKETS) return this.#fail(error);
     this.#decoder?.close();
     this.#decoder = this.#makeDecoder();
-    while (this.#decodedPackets < this.#receivedPackets) playback.postMessage({ samples: null, text: this.#nextText() });
+    while (this.#decodedPackets < this.#receivedPackets) playOrHold({ samples: null, text: this.#nextText() });
   }
 
   /** The text pieces that belong to the packet that was decoded now. */

@@ -1,7 +1,8 @@
 /**
  * Records both voices on one clock as 16-bit samples: the microphone left, what is played right.
  *
- * Options: `rateHz` of the file. Port, out: an `ArrayBuffer` of interleaved samples, ten times a second.
+ * Options: `rateHz` of the file. Port, out, ten times a second: `{samples, endS}`, an `ArrayBuffer` of interleaved samples and its
+ * end on the context's clock.
  */
 
 import { Resampler } from '../../client/audio/resampler.js';
@@ -36,7 +37,8 @@ class RecordingProcessor extends AudioWorkletProcessor {
     const full = this.#samples;
     this.#samples = new Int16Array(full.length);
     this.#filled = 0;
-    this.port.postMessage(full.buffer, [full.buffer]);
+    const endS = (currentFrame + 128) / sampleRate;
+    this.port.postMessage({ samples: full.buffer, endS }, [full.buffer]);
   }
 }
 

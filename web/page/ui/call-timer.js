@@ -9,6 +9,8 @@ export class CallTimer {
   #startedMs = 0;
   #endsMs = Infinity;
   #timer = 0;
+  #stoodMs = 0; // while the sound was interrupted
+  #standsSinceMs = 0; // 0 while it runs
 
   /** @param {HTMLElement} element */
   constructor(element) {
@@ -20,11 +22,18 @@ export class CallTimer {
   /** @param {number | null} limitS null where there is no limit */
   start(limitS) {
     this.#startedMs = performance.now();
+    this.#stoodMs = this.#standsSinceMs = 0;
     this.#endsMs = limitS ? this.#startedMs + limitS * 1000 : Infinity;
     this.#element.hidden = false;
     clearInterval(this.#timer);
     this.#timer = window.setInterval(() => this.#show(), 500);
     this.#show();
+  }
+
+  /** The sound is interrupted, or goes on: the call's time stands, but not the server's limit. @param {boolean} on */
+  stand(on) {
+    if (this.#standsSinceMs) this.#stoodMs += performance.now() - this.#standsSinceMs;
+    this.#standsSinceMs = on ? performance.now() : 0;
   }
 
   /** Set the time left, as the server has reported it. @param {number} leftS */
@@ -45,7 +54,7 @@ export class CallTimer {
 
   #show() {
     const nowMs = performance.now();
-    this.#elapsed.textContent = formatDuration((nowMs - this.#startedMs) / 1000);
+    this.#elapsed.textContent = formatDuration(((this.#standsSinceMs || nowMs) - this.#startedMs - this.#stoodMs) / 1000);
     const left = Number.isFinite(this.#endsMs) ? `${formatDuration(Math.ceil((this.#endsMs - nowMs) / 1000))} left` : '';
     if (this.#left.textContent !== left) this.#left.textContent = left;
   }

@@ -10,20 +10,20 @@ import { find } from './dom.js';
 
 /** @type {[Part, string][]} in the order in which a sound passes them */
 const PARTS = [
-  ['captureMs', 'Collecting one frame'],
+  ['captureMs', 'Collecting a piece of your voice'],
   ['networkMs', 'Network'],
-  ['waitMs', 'Waiting for the model'],
-  ['stepMs', 'Model step'],
-  ['playoutMs', 'Playback'],
+  ['waitMs', 'Waiting for the model to be free'],
+  ['stepMs', 'The model'],
+  ['playoutMs', 'Playing the answer'],
 ];
 const SHADES = [1, 0.78, 0.58, 0.4, 0.24]; // as in cards.css
 
 /** @type {[keyof Counts, string][]} */
 const COUNTS = [
-  ['concealed', 'Gaps of 20 ms concealed'],
-  ['skipped', 'Frames skipped by the server'],
-  ['underruns', 'Times playback ran out of sound'],
-  ['unsent', 'Packets dropped, network too slow'],
+  ['concealed', 'Short gaps filled (20 ms each)'],
+  ['skipped', 'Pieces of your voice left out (80 ms each)'],
+  ['underruns', 'Times the answer stalled'],
+  ['unsent', 'Pieces not sent, network too slow (20 ms each)'],
 ];
 const KEPT_DELAYS = 120; // a minute, at two a second
 const SCALE_MS = 250; // the graph's height is a multiple of it

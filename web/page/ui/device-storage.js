@@ -1,20 +1,24 @@
-/** Stores the chosen microphone and speaker in this browser, and nothing else. */
+/** Stores in this browser the chosen microphone and speaker, and how much sound its playback had to hold, and nothing else. */
 
 const KEY = 'parley.devices';
 
-/** @typedef {{microphone: string, speaker: string}} ChosenDevices ids; '' is the system default */
+/**
+ * @typedef {{microphone: string, speaker: string, bufferMs?: number}} StoredDevices ids, '' is the system default; and what playback
+ *   had to hold in the last call
+ */
 
-/** @returns {ChosenDevices} */
+/** @returns {StoredDevices} */
 export function loadDevices() {
   try {
-    const { microphone, speaker } = JSON.parse(localStorage.getItem(KEY) ?? '{}');
-    return { microphone: String(microphone ?? ''), speaker: String(speaker ?? '') };
+    const { microphone, speaker, bufferMs } = JSON.parse(localStorage.getItem(KEY) ?? '{}');
+    const devices = { microphone: String(microphone ?? ''), speaker: String(speaker ?? '') };
+    return Number.isFinite(bufferMs) ? { ...devices, bufferMs: Number(bufferMs) } : devices;
   } catch {
     return { microphone: '', speaker: '' }; // storage is not allowed, or holds something else
   }
 }
 
-/** @param {Partial<ChosenDevices>} chosen */
+/** @param {Partial<StoredDevices>} chosen */
 export function saveDevices(chosen) {
   try {
     localStorage.setItem(KEY, JSON.stringify({ ...loadDevices(), ...chosen }));

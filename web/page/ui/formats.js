@@ -12,16 +12,9 @@
 
 import { toPhrases } from './phrases.js';
 
-const PARAGRAPH_PAUSE_S = 2.5;
-
 /** @param {CallRecord} record */
 export function toText({ pieces }) {
-  let text = '';
-  let endS = 0;
-  for (const phrase of toPhrases(pieces)) {
-    text += (text && (phrase.startS - endS > PARAGRAPH_PAUSE_S ? '\n\n' : ' ')) + phrase.text;
-    endS = phrase.endS;
-  }
+  const text = toPhrases(pieces).map(({ lead, text: phrase }) => lead + phrase).join('');
   return text && `${text}\n`;
 }
 
@@ -30,7 +23,7 @@ export function toJson({ model, call, seed, startedAt, pieces, gaps }) {
   const rounded = (/** @type {number} */ seconds) => Math.round(seconds * 1000) / 1000;
   const words = pieces.map(({ atS, text }) => ({ at_s: rounded(atS), text }));
   const phrases = toPhrases(pieces).map(({ startS, endS, text }) => ({ start_s: rounded(startS), end_s: rounded(endS), text }));
-  const lost = gaps.map(({ atS, lostS }) => ({ at_s: rounded(atS), lost_s: rounded(lostS) }));
+  const lost = gaps.map(({ atS, lostS, isPause }) => ({ at_s: rounded(atS), [isPause ? 'paused_s' : 'lost_s']: rounded(lostS) }));
   return `${JSON.stringify({ model, call, seed, started_at: startedAt, phrases, pieces: words, gaps: lost }, null, 1)}\n`;
 }
 
@@ -41,7 +34,21 @@ export function toVtt({ pieces }) {
   return ['WEBVTT\n', ...cues].join('\n');
 }
 
-/** @param {number} seconds @returns {string} 00:01:02.345 */
+/** @param {number} seconds @returns {string} 00:01:02.345; a call may last for days */
 function stamp(seconds) {
-  return new Date(Math.max(0, Math.round(seconds * 1000))).toISOString().slice(11, 23);
+  const ms = Math.max(0, Math.round(seconds * 1000));
+  const digits = (/** @type {number} */ value, /** @type {number} */ count) => String(Math.floor(value)).padStart(count, '0');
+  return `${digits(ms / 3_600_000, 2)}:${digits((ms / 60_000) % 60, 2)}:${digits((ms / 1000) % 60, 2)}.${digits(ms % 1000, 3)}`;
+}
+
+/** The kinds of file, each with what makes it and its media type. */
+export const FILES = Object.freeze({
+  txt: /** @type {const} */ ([toText, 'text/plain']),
+  json: /** @type {const} */ ([toJson, 'application/json']),
+  vtt: /** @type {const} */ ([toVtt, 'text/vtt']),
+});
+
+/** @param {CallRecord} record @param {string} kind */
+export function fileName({ startedAt }, kind) {
+  return `parley-${startedAt.slice(0, 19).replace(/:/g, '')}.${kind}`;
 }

@@ -1,5 +1,7 @@
 /** What the page tells its user: for every failure and every end of a call, a plain sentence and what to do next. */
 
+import { isFull } from '../../client/net/server.js';
+
 /** @typedef {{title: string, advice: string}} Message */
 
 const TRY_AGAIN = 'Press “Start talking” to try again.';
@@ -26,6 +28,10 @@ const FAILURES = {
     title: 'The microphone could not be opened. Another program may be using it.',
     advice: 'Close the other program or plug the microphone in again, then try again.',
   },
+  'microphone-forbidden': {
+    title: 'The page around this one does not let it use the microphone.',
+    advice: 'Open this page in a tab of its own, or add allow="microphone" to the frame that holds it.',
+  },
   'no-sound': {
     title: 'The browser could not start the sound.',
     advice: 'Plug in or switch on a loudspeaker or headphones, let this page play sound, then press “Start talking” again.',
@@ -42,6 +48,11 @@ const FAILURES = {
     advice: 'Ask the server’s operator for access, or open the server’s own address.',
   },
   unreachable: { title: 'The server does not answer.', advice: 'Check your network and that the server is running, then try again.' },
+  'no-websocket': {
+    title: 'A proxy may not pass WebSockets: the server answers, but calls cannot connect.',
+    advice: 'Try another network, or ask the server’s operator to let WebSockets through.',
+  },
+  outdated: { title: 'The server was updated after this page was loaded.', advice: 'Reload the page, then start again.' },
   'connection-lost': { title: 'The connection was lost.', advice: `Check your network. ${TRY_AGAIN}` },
   'conversation-lost': {
     title: 'The connection was lost, and the server no longer has the conversation.',
@@ -73,6 +84,18 @@ export function queueMessage(position, aheadS) {
   if (!(position > 0)) return 'The server is busy. You are in the queue.';
   const place = position === 1 ? 'You are next in the queue' : `You are number ${position} in the queue`;
   return aheadS > 0 ? `${place}, about ${duration(aheadS)} to go.` : `${place}. The call will start by itself.`;
+}
+
+/**
+ * What a visitor should know before they press the button.
+ * @param {import('../../client/net/server.js').ServerInfo} info
+ * @returns {string} '' where a call can begin at once
+ */
+export function busyMessage(info) {
+  if (!info.slots || info.running < info.slots) return '';
+  if (isFull(info)) return 'The server is busy, and its queue is full. Try again in a few minutes.';
+  const waiting = info.waiting ? `${info.waiting} ${info.waiting === 1 ? 'caller waits' : 'callers wait'} already` : 'you would be next';
+  return `The server is busy. You would wait in a queue; ${waiting}.`;
 }
 
 /** @param {number} leftS @returns {string} */

@@ -77,6 +77,7 @@ export class MicButton {
 
   /** @param {KeyboardEvent} event @param {boolean} down */
   #onKey(event, down) {
+    if (event.key === 'Enter' && event.repeat && event.target === this.#button) event.preventDefault(); // held since another button
     if (event.key === 'Enter') this.#releasedAtMs = -Infinity; // its click is not the release of push-to-talk
     if (event.key !== ' ' || !this.#parley.inCall) return;
     const target = /** @type {Element} */ (event.target);

@@ -4,6 +4,7 @@ import { CallFailure } from '../../client/failure.js';
 import { failureMessage } from './messages.js';
 import { loudness } from './waveform.js';
 
+const SAY_SOMETHING = 'Say something and watch the waveform. Nothing is sent.';
 const HEARD_LOUDNESS = 0.35; // speech at a normal distance, louder than a fan
 
 export class MicCheck {
@@ -13,6 +14,7 @@ export class MicCheck {
   #waveform;
   #status;
   #heard = false;
+  #stateBefore = 'idle';
 
   /**
    * @param {import('../../client/parley.js').Parley} parley
@@ -35,11 +37,17 @@ export class MicCheck {
     document.body.classList.remove('checking');
   }
 
+  /** @param {string} why no sound comes from the microphone; '' where some does again */
+  showSilence(why) {
+    this.#status.show(why || SAY_SOMETHING);
+  }
+
   async #toggle() {
     if (this.running) {
       this.#parley.stopPreview();
-      this.#waveform.stop();
+      this.#waveform.showExample();
       this.#status.show('');
+      document.body.dataset.state = this.#stateBefore; // a transcript may be there to read
       return this.end();
     }
     this.#status.show('Allow the microphone when the browser asks.');
@@ -51,10 +59,11 @@ export class MicCheck {
     if (this.#parley.inCall || !this.#parley.graph) return; // a call was started meanwhile
     this.#heard = false;
     this.running = this.#button.checking = true;
+    this.#stateBefore = document.body.dataset.state ?? 'idle';
     document.body.dataset.state = 'idle';
     document.body.classList.add('checking');
     this.#waveform.start(this.#parley.graph.context.sampleRate, { hasText: false });
-    this.#status.show('Say something and watch the waveform. Nothing is sent.');
+    this.#status.show(SAY_SOMETHING);
   }
 
   /** @param {{voice: string, rms: number}} level */

@@ -39,7 +39,7 @@ export class RecordButton {
     if (!this.#parley.graph) return;
     if (this.#recorder.seconds > 0) this.#save(); // never discard a recording unasked
     try {
-      await this.#recorder.start(this.#parley.graph);
+      await this.#recorder.start(this.#parley.graph, (contextS) => this.#parley.callTimeS(contextS));
       if (this.#recorder.recording) this.#notify('Recording. It stays on this page until you save it.');
     } catch {
       this.#recorder.discard();
@@ -50,7 +50,10 @@ export class RecordButton {
 
   #show() {
     this.#button.ariaPressed = 'false';
-    find(this.#card, '[data-length]', HTMLElement).textContent = `Recording of ${formatDuration(this.#recorder.seconds)}. You are on the left, Parley on the right.`;
+    const { seconds, silentSeconds } = this.#recorder;
+    const silence = silentSeconds >= 1 ? ` The file begins where the call did: ${formatDuration(silentSeconds)} of it is silent.` : '';
+    const text = `Recording of ${formatDuration(seconds)}. You are on the left, Parley on the right.${silence}`;
+    find(this.#card, '[data-length]', HTMLElement).textContent = text;
     this.#card.hidden = !this.#recorder.seconds;
   }
 

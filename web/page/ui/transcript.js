@@ -1,16 +1,16 @@
 /**
- * The model's text as it comes, in paragraphs. A pause starts a new one; a lost connection is noted between them.
+ * The model's text as it comes, in paragraphs. A pause starts a new one, and so does an interruption, which leaves a dash; a lost
+ * connection is noted between them.
  *
  * Screen readers announce whole phrases, not text pieces: pieces collect in a tail that is not announced, and a complete
  * phrase becomes an element of its own, which is. `pieces` and `gaps` hold everything with its time.
  *
  * @typedef {{atS: number, text: string}} Piece
- * @typedef {{atS: number, lostS: number}} Gap
+ * @typedef {{atS: number, lostS: number, isPause?: boolean}} Gap the connection was lost, or the sound was paused and the clock with it
  */
 
-import { CONTROL, PAUSE_S, endsPhrase } from './phrases.js';
+import { PAUSE_S, cleaned, relation, withDash } from './phrases.js';
 
-const PARAGRAPH_PAUSE_S = 2.5;
 const NEAR_END_PX = 48;
 
 export class Transcript {
@@ -25,6 +25,7 @@ export class Transcript {
   #paragraph = null;
   /** @type {HTMLElement | null} */
   #tail = null;
+  #phrase = ''; // so far; kept after it was finished, until the next one begins
   #lastAtS = -Infinity;
   #pause = 0;
 
@@ -43,35 +44,45 @@ export class Transcript {
     this.#paragraph = this.#tail = null;
     this.pieces = [];
     this.gaps = [];
+    this.#phrase = '';
     this.#lastAtS = -Infinity;
   }
 
   /** @param {string} piece with its own spaces @param {number} atS since the call was live */
   add(piece, atS) {
-    const text = piece.replace(CONTROL, '');
+    const text = cleaned(piece);
     if (!text) return;
     this.pieces.push({ atS, text });
     this.#keepEndInView(() => {
-      if (!this.#paragraph || atS - this.#lastAtS > PARAGRAPH_PAUSE_S) this.#open();
+      const how = this.#paragraph ? relation(this.#phrase, text, atS - this.#lastAtS) : 'paragraph';
       this.#lastAtS = atS;
+      if (how === 'interruption') this.#interrupt();
+      if (how !== 'same') this.finish();
+      if (how !== 'same') this.#phrase = '';
+      if (how === 'paragraph' || how === 'interruption') this.#open();
+      this.#phrase += text;
       const tail = /** @type {HTMLElement} */ (this.#tail);
       tail.textContent += tail.textContent || this.#paragraph?.childElementCount !== 1 ? text : text.trimStart();
       clearTimeout(this.#pause);
-      if (endsPhrase(tail.textContent ?? '', text)) this.finish();
-      else this.#pause = window.setTimeout(() => this.finish(), PAUSE_S * 1000);
+      this.#pause = window.setTimeout(() => this.finish(), PAUSE_S * 1000);
     });
     this.onChange();
   }
 
-  /** @param {number} atS since the call was live @param {number} lostS how long the connection was lost */
-  addGap(atS, lostS) {
+  /**
+   * @param {number} atS since the call was live
+   * @param {number} lostS how long the connection was lost
+   * @param {boolean} [isPause] it was not, but the system has paused the sound
+   */
+  addGap(atS, lostS, isPause = false) {
     this.finish();
-    this.gaps.push({ atS, lostS });
+    this.gaps.push(isPause ? { atS, lostS, isPause } : { atS, lostS });
     this.#paragraph = null;
     this.#keepEndInView(() => {
       const line = document.createElement('p');
       line.className = 'gap';
-      line.textContent = `The connection was lost for ${Math.max(1, Math.round(lostS))} s.`;
+      const seconds = Math.max(1, Math.round(lostS));
+      line.textContent = isPause ? `The sound was paused for ${seconds} s.` : `The connection was lost for ${seconds} s.`;
       this.#log.append(line);
     });
     this.onChange();
@@ -87,6 +98,12 @@ export class Transcript {
     this.#tail.before(phrase);
     this.#tail.textContent = '';
     this.onChange();
+  }
+
+  /** The present phrase was interrupted; it may have been finished already. */
+  #interrupt() {
+    const last = this.#tail?.textContent ? this.#tail : this.#tail?.previousElementSibling;
+    if (last) last.textContent = withDash(last.textContent ?? '');
   }
 
   /** Scroll to the last words. */
@@ -110,6 +127,7 @@ export class Transcript {
     this.finish();
     this.#tail?.remove();
     this.#paragraph = document.createElement('p');
+    this.#paragraph.dir = 'auto'; // a model may speak a language that is written from the right
     this.#tail = document.createElement('span');
     this.#tail.ariaLive = 'off';
     this.#paragraph.append(this.#tail);

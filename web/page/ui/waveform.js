@@ -12,7 +12,7 @@ import { PITCH_PX, WaveformBuffer } from './waveform-buffer.js';
 const SPANS_PER_BAR = 2; // 43 ms
 const FLOOR_DB = -52;
 const CEILING_DB = -14;
-const AHEAD_PX = 112; // right of the present, for the word that is being said
+const AHEAD_PX = 112; // right of the present, for the word that is being said; at most a sixth of the width
 const FADE_PX = 96; // at the left end
 const FRAME_MIN_MS = 15; // at most 60 frames a second, even on a faster screen
 const EMPTY_BARS = 40; // between the newest and the oldest bar in the buffer; never in view
@@ -60,6 +60,14 @@ export class Waveform {
     this.#running = true;
     this.#resize();
     this.#frame(++this.#run, performance.now());
+  }
+
+  /** There is no call, and nothing of one to show: what a call looks like. */
+  showExample() {
+    this.#running = false;
+    this.#buffer.clear(false);
+    this.#drawExample();
+    this.#resize();
   }
 
   /** Stop moving; the picture stays. */
@@ -163,7 +171,7 @@ export class Waveform {
   }
 
   get #nowX() {
-    return this.#buffer.hasText ? this.#width - Math.min(AHEAD_PX, this.#width / 4) : this.#width;
+    return this.#buffer.hasText ? this.#width - Math.min(AHEAD_PX, this.#width / 6) : this.#width;
   }
 
   /** Before the first call: an example of two voices that overlap. */

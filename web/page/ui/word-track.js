@@ -1,5 +1,5 @@
 /**
- * Places the model's words on the timeline: each at its time, in the first of two rows that is free there.
+ * Places the model's words on the timeline: each at its time or a little later, in the first of two rows that is free there.
  *
  * Joins text pieces into words: a piece without a leading space continues the previous word. Pure; lengths and times are in
  * bars.
@@ -9,7 +9,7 @@
 
 const KEPT_WORDS = 80;
 const SPACE_BARS = 0.9;
-const NEAR_BARS = 1; // how far a word may be from its time before it takes the other row
+const NEAR_BARS = 4; // 0.17 s: how late a word may be shown before it takes the other row
 const CONTROL = /\p{Cc}/gu;
 
 export class WordTrack {
