@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from starlette.websockets import WebSocket
 
 from server.audio.codecs import CODECS
-from server.audio.framing import PACKET_SAMPLES, FrameAssembler
+from server.audio.framing import PACKET_SAMPLES, FrameAssembler, Pcm
 from server.audio.packet import UndecodablePacket
 from server.clock import Clock
 from server.dialects.dialect import Dialect, Message
@@ -79,6 +79,7 @@ class Receiver:
                     self._warn(reason, session)
 
     async def _decode(self, packets: Sequence[bytes], session: Session, outbox: Outbox) -> None:
+        frames: list[Pcm] = []
         for number, packet in enumerate(packets, start=1):
             if outbox.ended:  # meanwhile; the session may go on over another socket
                 return
@@ -94,10 +95,12 @@ class Receiver:
                     )
                     raise Undecodable(sentence) from error
                 pcm = self._decoder.conceal(self._codec.packet_samples(packet) or PACKET_SAMPLES)
-            for frame in self._assembler.push(pcm):
-                session.push_frame(frame)
+            frames += self._assembler.push(pcm)
             if number % _BATCH == 0:
                 await asyncio.sleep(0)
+        if not outbox.ended:
+            for follows, frame in zip(reversed(range(len(frames))), frames, strict=True):
+                session.push_frame(frame, follows)
 
     def _warn(self, reason: str, session: Session) -> None:
         session.counts[Count.MESSAGES_INVALID] += 1
