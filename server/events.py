@@ -71,7 +71,8 @@ class Stats:
     """Means over the steps since the last of these."""
 
     step_ms: float  # of a step
-    wait_ms: float  # from a frame's arrival to its step
+    wait_ms: float  # of a frame for its step, from when it was to be stepped
+    delay_ms: float = 0.0  # now, not a mean: how much later frames are stepped than if each were sent by itself
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,8 +47,11 @@ class Count(StrEnum):
     QUEUE_LEFT = "queue_left", "Clients that left the queue without a slot, or were in it when the server stopped."
     FRAMES = "frames", "Frames of 80 ms that were stepped."
     FRAMES_SILENCE = "frames_silence", "Of these, silence in place of a microphone that sent nothing."
-    FRAMES_LATE = "frames_late", "Frames that arrived after silence was stepped in their place, and were dropped."
-    FRAMES_SKIPPED = "frames_skipped", "Frames dropped to stay live: the engine was behind, or the client too fast."
+    FRAMES_LATE = "frames_late", "Frames dropped to stay live, after silence was stepped in their place."
+    FRAMES_SKIPPED = (
+        "frames_skipped",
+        "Other frames dropped to stay live: the engine was behind, or the client too fast.",
+    )
     FRAMES_UNSENT = "frames_unsent", "Replies dropped because their client did not read them."
     ROWS_COMPUTED = "rows_computed", "Rows of the batch that steps computed, used or not."
     ROWS_USED = "rows_used", "Of these, rows that held a frame."

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from starlette.websockets import WebSocket
 
 from server.audio.codecs import CODECS
-from server.audio.framing import FRAME_SAMPLES, PACKET_SAMPLES, SAMPLE_RATE_HZ, FrameAssembler
+from server.audio.framing import FRAME_SAMPLES, PACKET_SAMPLES, SAMPLE_RATE_HZ, FrameAssembler, Pcm
 from server.audio.packet import UndecodablePacket
 from server.clock import Clock
 from server.dialects.dialect import Dialect, Message
@@ -84,6 +84,7 @@ class Receiver:
                     self._warn(reason, session)
 
     async def _decode(self, packets: Sequence[bytes], session: Session, outbox: Outbox) -> None:
+        frames: list[Pcm] = []
         for packet in packets:
             samples = self._codec.packet_samples(packet) or PACKET_SAMPLES
             await self._take_turns(samples)
@@ -102,8 +103,10 @@ class Receiver:
                     )
                     raise Undecodable(sentence) from error
                 pcm = self._decoder.conceal(samples)
-            for frame in self._assembler.push(pcm):
-                session.push_frame(frame)
+            frames += self._assembler.push(pcm)
+        if not outbox.ended:
+            for follows, frame in zip(reversed(range(len(frames))), frames, strict=True):
+                session.push_frame(frame, follows)
 
     async def _take_turns(self, samples: int) -> None:
         """Let other tasks run before more is decoded than a usual message holds."""

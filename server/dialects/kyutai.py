@@ -99,8 +99,9 @@ class KyutaiDialect:
                 return self._metadata({"type": "queue", "position": position, "ahead_s": wait_s})
             case Skipped(frames):
                 return self._metadata({"type": "skip", "frames": frames})
-            case Stats(step_ms, wait_ms):
-                return self._metadata({"type": "stats", "step_ms": step_ms, "wait_ms": wait_ms})
+            case Stats(step_ms, wait_ms, delay_ms):
+                stats = {"type": "stats", "step_ms": step_ms, "wait_ms": wait_ms, "delay_ms": delay_ms}
+                return self._metadata(stats)
             case LimitNear(left_s):
                 return self._metadata({"type": "limit", "left_s": left_s})
             case Draining(left_s):

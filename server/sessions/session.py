@@ -16,10 +16,11 @@ from collections.abc import Callable, Hashable
 from server.audio.framing import FRAME_S, Pcm
 from server.clock import Clock
 from server.errors import CallEnded, ConnectionLost, IdleTimeout, LimitReached, NoAudioTimeout, NotListening
-from server.events import LimitNear, Ready, RecordingStopped, ServerEvent, Skipped, Stats
+from server.events import LimitNear, Ready, RecordingStopped, ServerEvent, Skipped, Stats, Warned
 from server.metrics import Count, RollingWindow
-from server.sessions.inbox import Inbox, OfferResult
+from server.sessions.inbox import Inbox
 from server.sessions.outbox import KeepAlive, Outbox, Reply
+from server.sessions.pacing import BURST_LAG_S, MAX_BURST_S
 from server.sessions.params import SessionParams
 from server.sessions.recording import RecordedFrame, Recording
 from server.sessions.sources import Source
@@ -28,6 +29,7 @@ from server.settings import Settings
 BREAK_SHARE = 0.1  # of the time that was talked: what all of a call's breaks may last beyond `resume_s`
 OVERTIME_S = 5.0  # and as large a share: how much longer than its frames a call with an operator's limit may take
 LIMIT_NOTICE_FRAMES = 125  # 10 s before a session reaches its length limit its client is told
+WARN_OF_BURSTS_EVERY_S = 10.0
 
 
 class SessionState(enum.Enum):
@@ -84,6 +86,7 @@ class Session:
         self.wire_state: Hashable = None  # of the dialect, which the next connection begins with; opaque here
 
         self._steps, self._step_s, self._wait_s = 0, 0.0, 0.0  # since the last stats
+        self._warned_at = float("-inf")  # of bursts
         self._missed_frames = 0  # lost with the connection, in either direction
         self._broken_s = 0.0  # for how long it was parked, in all
         # By the clock, in seconds. Those that may be None are moved on by the time for which it was parked.
@@ -93,23 +96,35 @@ class Session:
         self.heard_at: float | None = None  # when audio last came
         self.parked_at = self.resumed_at = float("-inf")
 
-    def push_frame(self, pcm: Pcm) -> None:
-        """Hand a microphone's frame f32 [1920] to the engine; what is late or too much is skipped, counted and told."""
+    def push_frame(self, pcm: Pcm, follows: int = 0) -> None:
+        """Hand a microphone's frame f32 [1920] to the engine; `follows` more are in the same message.
+
+        What is late or too much is skipped, counted and told.
+        """
         now = self.heard_at = self._clock.now()
         if self.first_heard_at is None:
             self.first_heard_at = now
-        match self.inbox.offer(pcm, now):
-            case OfferResult.LATE:
-                self._skip(Count.FRAMES_LATE)
-            case OfferResult.SKIPPED:
-                self._skip(Count.FRAMES_SKIPPED)
-            case OfferResult.TAKEN:
-                pass
+        skips = self.inbox.offer(pcm, now, follows)
+        self._skip(Count.FRAMES_LATE, skips.late)
+        self._skip(Count.FRAMES_SKIPPED, skips.skipped)
+        if (1 + follows) * FRAME_S > MAX_BURST_S + FRAME_S or self.inbox.delay_s > MAX_BURST_S + BURST_LAG_S:
+            self._warn_of_bursts(now)
         self._wake_engine()
 
-    def _skip(self, why: Count) -> None:
-        self.counts[why] += 1
-        self.send_event(Skipped(1))
+    def _skip(self, why: Count, frames: int) -> None:
+        if frames:
+            self.counts[why] += frames
+            self.send_event(Skipped(frames))
+
+    def _warn_of_bursts(self, now: float) -> None:
+        if now - self._warned_at >= WARN_OF_BURSTS_EVERY_S:
+            self._warned_at = now
+            self.send_event(
+                Warned(
+                    f"Too much audio comes at once: it is heard more than {MAX_BURST_S:g} s late, and some of it may "
+                    f"be skipped. Send it as it is spoken, in pieces of 80 ms, or of {MAX_BURST_S:g} s at most."
+                )
+            )
 
     # ── What the client is told
 
@@ -130,7 +145,7 @@ class Session:
             self.counts[Count.FRAMES_UNSENT] += 1
             self._missed_frames += 1
         elif not self.outbox.put_reply(reply):
-            self._skip(Count.FRAMES_UNSENT)
+            self._skip(Count.FRAMES_UNSENT, 1)
         if self._replies_left is not None:
             self._count_down(self._replies_left - 1)
 
@@ -142,7 +157,7 @@ class Session:
         """Tell how the steps since the last time went, if there were any."""
         if self._steps:
             step_ms, wait_ms = (round(1e3 * total / self._steps, 2) for total in (self._step_s, self._wait_s))
-            self.send_event(Stats(step_ms, wait_ms))
+            self.send_event(Stats(step_ms, wait_ms, delay_ms=round(1e3 * self.inbox.delay_s, 1)))
             self._steps, self._step_s, self._wait_s = 0, 0.0, 0.0
 
     def _count_down(self, left: int) -> None:

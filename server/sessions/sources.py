@@ -17,7 +17,7 @@ class SourceFrame:
     """80 ms of input, to be stepped."""
 
     pcm: Pcm  # [FRAME_SAMPLES]
-    offered_at: float  # when it came, in seconds by the server's clock
+    offered_at: float  # when it was to be stepped, in seconds by the server's clock: as it came, or at its turn
     is_silence: bool = False  # it stands in for a microphone that sends nothing
 
 

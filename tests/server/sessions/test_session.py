@@ -9,7 +9,7 @@ import pytest
 
 from server.audio.framing import FRAME_SAMPLES
 from server.errors import BadParameter, ClientClosed, EngineFailed, LimitReached, Restarting
-from server.events import Queued, Skipped, Stats
+from server.events import Queued, Skipped, Stats, Warned
 from server.metrics import Count
 from server.sessions.inbox import INBOX_FRAMES
 from server.sessions.outbox import OUTBOX_FRAMES, KeepAlive, Reply
@@ -133,6 +133,15 @@ async def test_frames_beyond_the_inbox_are_counted_and_sent_as_skipped():
     assert await sent_items(session) == [Skipped(2)]
 
 
+async def test_message_of_more_than_a_second_is_told_in_words_and_not_each_time():
+    session = new_session()
+    for _ in range(3):
+        for follows in reversed(range(14)):
+            session.push_frame(speech(1)[0], follows)
+    warnings = [event for event in await sent_items(session) if isinstance(event, Warned)]
+    assert len(warnings) == 1 and "1 s" in warnings[0].sentence
+
+
 async def test_outbox_of_a_client_that_does_not_read_keeps_the_newest_frames():
     session = new_session()
     for number in range(OUTBOX_FRAMES + 3):
@@ -164,7 +173,7 @@ async def test_stats_are_means_since_the_previous_stats():
     await session.outbox.next()
     session.send_stats()
     session.send_stats()
-    assert await sent_items(session) == [Stats(step_ms=4.0, wait_ms=2.0)]
+    assert await sent_items(session) == [Stats(step_ms=4.0, wait_ms=2.0, delay_ms=0.0)]
 
 
 @pytest.mark.parametrize(
