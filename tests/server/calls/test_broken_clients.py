@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("unpaced_engine")
 @pytest.mark.usefixtures("short_watch_interval")
 async def test_client_that_stops_reading_is_disconnected(serve: Serve, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(listener, "_SEND_BUFFER_BYTES", 8192)  # one second of speech instead of ten
-    served = await serve(slots=2, stalled_s=2)
+    served = await serve(slots=2, stalled_s=4)
     unread = await connect_with_small_buffer(served.port)
     async with unaffected_neighbour(served):
         async with open_chat(served.chat, AudioForm.RAW, sock=unread, max_queue=1) as client:
