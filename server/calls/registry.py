@@ -69,6 +69,7 @@ class CallRegistry:
         self._wake_engine = wake_engine
         self._tokens = ResumeTokens(settings.server_id)
         self._recorder = make_recorder(settings)
+        self._early: dict[Session, Callable[[], SessionParams]] = {}  # wait since before the model was ready
         self._drained_at = math.inf  # when all sessions are ended, by the clock
         self._empty = asyncio.Event()
         self._empty.set()
@@ -84,18 +85,24 @@ class CallRegistry:
     # ── Beginning
 
     @contextmanager
-    def admit(self, params: SessionParams, may_wait: bool) -> Iterator[Session]:
+    def admit(
+        self, params: SessionParams, may_wait: bool, remake_params: Callable[[], SessionParams] | None = None
+    ) -> Iterator[Session]:
         """A new session that has a slot, or waits for one, until the block is left. Raises Refused.
 
-        A client that may wait in the queue may also resume.
+        A client that may wait in the queue may also resume, unless `remake_params` is given: it is held, while the
+        model loads too, and then gets its parameters anew, with that model's defaults.
         """
-        refusal = self._refusal(may_wait)
+        is_held = may_wait and remake_params is not None
+        refusal = self._refusal(may_wait, is_held)
         if refusal:
             self.note_refusal(refusal)
             raise refusal
-        resume_s = self._settings.resume_s if may_wait else 0.0
+        resume_s = self._settings.resume_s if may_wait and not is_held else 0.0
         session = Session(params, self._clock, self._wake_engine, self._settings.max_call_s, resume_s)
         self._empty.clear()
+        if remake_params and not self.admission.slots:
+            self._early[session] = remake_params
         self.admission.enter(session)
         with self._served(session):
             yield session
@@ -126,8 +133,16 @@ class CallRegistry:
             session.recording = self._recorder.begin(session.id, about)
         session.open(self._tokens.issue(session) if session.resume_s else None)
 
-    def _refusal(self, may_wait: bool) -> Refused | None:
-        if self.closed:
+    def open_slots(self, slots: int) -> None:
+        """The model is ready: whoever waits for it gets its defaults, and a slot."""
+        for session, remake_params in self._early.items():
+            session.params = remake_params()
+        self._early.clear()
+        self.admission.open(slots)
+        self.admission.fill()
+
+    def _refusal(self, may_wait: bool, is_held: bool) -> Refused | None:
+        if self.closed and not (is_held and self.closed is starting):
             return self.closed()
         if self.admission.is_full and not may_wait:
             return ServerFull("All slots are in use. Try again in a moment.")
@@ -218,6 +233,7 @@ class CallRegistry:
 
     def _on_left(self, session: Session) -> None:
         self._tokens.forget(session)
+        self._early.pop(session, None)
         if not self.admission:
             self._empty.set()
         assert session.ended is not None

@@ -152,7 +152,7 @@ class Service:
 
     def _on_ready(self, card: ModelCard, slots: int) -> None:
         self.card = card
-        self.calls.admission.open(slots)
+        self.calls.open_slots(slots)
         if self.status == "starting":
             self.status, self.reason, self.calls.closed = "ready", "", None
         notice = {"notice": card.notice} if card.notice else {}

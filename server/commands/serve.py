@@ -27,6 +27,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import SettingsError
 
 from server.access.policy import AccessPolicy
+from server.access.security_headers import security_headers
 from server.calls.service import Service
 from server.dialects.kyutai_protocol import MAX_MESSAGE_BYTES
 from server.engine.echo_runner import EchoRunner
@@ -212,4 +213,5 @@ def make_server(service: Service, listener: Listener, tls: ssl.SSLContext | None
         trusted_proxies=settings.trusted_proxy,
         tls=tls,
         token=policy.generated_token,
+        headers=security_headers(policy.framed_by),
     )

@@ -95,5 +95,9 @@ def seeds() -> dict[str, list[bytes]]:
             b"client/../page/main.js?x=1",
             b"\0",
             b"readyz",
+            b"metrics%0A",
+            b"/metrics//",
+            b"api%2finfo",
+            b"page/%5c/..%0d/main.js",
         ],
     }
