@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from server.clock import Clock
 from server.errors import TooManyRequests
 
-REQUESTS_PER_S = 100.0
+REQUESTS_PER_S = 200.0
 BURST = 1000.0  # the page is about 70 files, and many people may share an address
 AT_ONCE = 64
 _MAX_ADDRESSES = 4096  # the longest unseen is forgotten, which gives it a new burst
