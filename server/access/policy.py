@@ -19,7 +19,8 @@ from server.addresses import client_key, is_local
 from server.errors import TokenInvalid, TokenMissing
 from server.settings import Settings
 
-CROSS_SITE = "cross-site"  # in place of an origin that the browser did not name: no site's
+_PAGE_PATHS = ("/", "/index.html")  # a link on any site may lead here
+_CROSS_SITE = "cross-site"  # in place of an origin that the browser did not name: no site's
 
 
 class Permit:
@@ -65,9 +66,9 @@ class AccessPolicy:
         """
         headers = Headers(scope=scope)
         host, origin = headers.get("host"), headers.get("origin")
-        is_navigation = access is Access.PAGE and headers.get("sec-fetch-mode") == "navigate"
+        is_navigation = scope["path"] in _PAGE_PATHS and headers.get("sec-fetch-mode") == "navigate"
         if headers.get("sec-fetch-site") == "cross-site" and not is_navigation:
-            self._origins.check(origin or CROSS_SITE, host, scope["scheme"])
+            self._origins.check(origin or _CROSS_SITE, host, scope["scheme"])
         if access is Access.PAGE:
             return
         if not self._calls_need_token and access is not Access.PROBE:

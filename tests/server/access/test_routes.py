@@ -160,7 +160,7 @@ async def test_page_of_another_site_gets_nothing_but_a_link_to_the_page(serve: S
         assert (answer.status_code, answer.json()["error"]["code"]) == (403, "origin"), path
     navigation = {**CROSS, "Sec-Fetch-Mode": "navigate"}
     assert (await get(served, "/", headers=navigation)).status_code == 200
-    for path in ("/api/info", "/metrics", "/healthz"):
+    for path in ("/api/info", "/metrics", "/healthz", "/page/main.js"):
         assert (await get(served, path, headers=navigation)).status_code == 403
 
 
