@@ -72,7 +72,8 @@ ENV PYTHONPATH=/opt/parley:/opt/python:/opt/torch \
     HF_HOME=/data/huggingface \
     HF_TOKEN_PATH=/run/secrets/hf_token \
     HF_HUB_DISABLE_TELEMETRY=1 \
-    PARLEY_HOST=0.0.0.0
+    PARLEY_HOST=0.0.0.0 \
+    PARLEY_REFUSE_WHEN_FULL=true
 USER 10001:10001
 WORKDIR /data
 # Weights, compiled kernels, certificates: worth keeping, but all can be made again.

@@ -9,12 +9,15 @@
     │   ├── HostNotAllowed     403  the Host header names another server
     │   ├── OriginNotAllowed   403  a page of another site
     │   ├── ForwardedInvalid   400  a trusted proxy's header names no address
-    │   └── BodyNotAllowed     413
+    │   ├── BodyNotAllowed     413
+    │   ├── PathNotFound       404
+    │   └── UpgradeRequired    426  a WebSocket's path, asked for without an upgrade
     ├── Refused                no session for now: HTTP 503 before the upgrade, close 1013 after it
     │   ├── ServerFull
     │   ├── ServerStarting
     │   ├── ServerStopping
-    │   └── TooManyCalls       429 instead of 503
+    │   ├── TooManyCalls       429 instead of 503
+    │   └── TooManyRequests    429 instead of 503; of any kind, from one address
     └── CallEnded              a session is over, or will not begin; it holds no slot any more
         ├── ClientClosed       1000  nobody is left to be told
         │   └── ConnectionLost       without a goodbye: the client may come back
@@ -100,6 +103,16 @@ class BodyNotAllowed(Forbidden):
     http_status = 413
 
 
+class PathNotFound(Forbidden):
+    code = "path"
+    http_status = 404
+
+
+class UpgradeRequired(Forbidden):
+    code = "upgrade"
+    http_status = 426
+
+
 class Refused(ParleyError):
     """There is no session to be had now; later there may be."""
 
@@ -122,6 +135,11 @@ class ServerStopping(Refused):
 
 class TooManyCalls(Refused):
     code = "too_many"
+    http_status = 429
+
+
+class TooManyRequests(Refused):
+    code = "requests"
     http_status = 429
 
 

@@ -90,6 +90,12 @@ class Settings(BaseSettings):
     )
 
     max_waiting: int = _setting(_CALLS, "N", "clients in the queue for a slot", default=32, ge=0)
+    refuse_when_full: bool = _setting(
+        _CALLS,
+        "",
+        "answer 503, for a load balancer to try another server, where clients that know no queue would be held",
+        default=False,
+    )
     max_call_s: float | None = _setting(_CALLS, "SECONDS", "maximum length of a call", default=None, gt=0, le=1e9)
     first_audio_s: float = _setting(
         _CALLS, "SECONDS", "end a call whose client sends no audio for SECONDS after the greeting", default=30, gt=0

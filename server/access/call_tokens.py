@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -30,6 +31,13 @@ class CallToken(BaseModel):
     exp: float
     sub: str | None = Field(default=None, min_length=1, max_length=128)
     max_call_s: float | None = Field(default=None, gt=0, le=1e9)
+
+
+@dataclass(slots=True)
+class TokenUse:
+    """One attempt to make a call with a token."""
+
+    is_spent: bool = True  # False: the call has not begun, and the token may be shown again
 
 
 class CallTokens:
@@ -72,8 +80,8 @@ class CallTokens:
         return token
 
     @contextmanager
-    def use(self, token: CallToken) -> Iterator[None]:
-        """Mark the token as used, unless the block raises Refused: then it may be shown again.
+    def use(self, token: CallToken) -> Iterator[TokenUse]:
+        """Mark the token as used. It may be shown again if the block raises Refused, or its use is not spent.
 
         Raises TokenUsed or TokenExpired.
         """
@@ -82,11 +90,15 @@ class CallTokens:
         self._check_unused(token)
         self._forget_expired()
         self._used[token.jti] = token.exp + _LEEWAY_S
+        use = TokenUse()
         try:
-            yield
+            yield use
         except Refused:
-            self._used.pop(token.jti, None)  # it may have been forgotten meanwhile
+            use.is_spent = False
             raise
+        finally:
+            if not use.is_spent:
+                self._used.pop(token.jti, None)  # it may have been forgotten meanwhile
 
     def _forget_expired(self) -> None:
         if len(self._used) >= self._sweep_at:  # so that at most twice an hour's tokens are kept

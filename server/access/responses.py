@@ -14,6 +14,6 @@ def error_response(why: Forbidden | Refused) -> JSONResponse:
         headers["Retry-After"] = str(why.retry_after_s)
     elif why.http_status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    elif why.http_status == 413:
-        headers["Connection"] = "close"  # or the server would wait for the rest of the body
+    elif why.http_status == 426:
+        headers["Upgrade"] = "websocket"
     return JSONResponse({"error": {"code": why.code, "message": str(why)}}, why.http_status, headers)

@@ -34,9 +34,10 @@ def take_token(scope: Scope) -> str | None:
     authorization = Headers(scope=scope).get("authorization", "")
     if authorization.lower().startswith(_BEARER):
         return authorization[len(_BEARER) :].strip()
-    for name in scope.get("subprotocols", ()):
-        if name.startswith(TOKEN_SUBPROTOCOL):
-            return name.removeprefix(TOKEN_SUBPROTOCOL)
+    for value in Headers(scope=scope).getlist("sec-websocket-protocol"):  # also where a proxy lost the upgrade
+        for name in map(str.strip, value.split(",")):
+            if name.startswith(TOKEN_SUBPROTOCOL):
+                return name.removeprefix(TOKEN_SUBPROTOCOL)
     return in_query
 
 

@@ -15,11 +15,12 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from server.access.identity import ClientIdentity
-from server.access.policy import AccessPolicy
+from server.access.policy import AccessPolicy, Permit
 from server.access.responses import error_response
 from server.access.tokens import SUBPROTOCOL
 from server.audio.codecs import CODECS
 from server.calls.receiver import Receiver
+from server.calls.registry import stopping
 from server.calls.service import Service
 from server.dialects.dialect import Dialect, Message
 from server.errors import (
@@ -30,6 +31,7 @@ from server.errors import (
     Forbidden,
     ParleyError,
     Refused,
+    Restarting,
     TokenExpired,
     TokenUsed,
 )
@@ -72,32 +74,38 @@ class Connection:
                 await self._say_goodbye(why)
 
     async def _serve(self) -> CallEnded:
-        request = self._dialect.request
+        request, settings = self._dialect.request, self._service.settings
+        waits = request.may_wait or (request.may_be_held and not settings.refuse_when_full)
         try:
-            admission = self._admission()
+            admission = self._admission(waits)
             permit = self._policy.acquire(self._identity, resumes=request.resume_token is not None)
         except (BadParameter, TokenExpired, TokenUsed) as error:
             self._service.calls.note_refusal(error)
             raise
         with permit:
-            if request.may_wait:
+            permit.mark_begun(request.resume_token is not None)
+            if waits:
                 await self._accept()
             with admission as session:
                 call_id.set(session.id)
                 if not self._is_accepted:
                     await self._accept()
-                return await self._converse(session)
+                return await self._converse(session, permit)
 
-    def _admission(self) -> AbstractContextManager[Session]:
+    def _admission(self, waits: bool) -> AbstractContextManager[Session]:
         """What enters the session that the client asks for. Raises BadParameter."""
         calls, request = self._service.calls, self._dialect.request
         if request.resume_token is not None:
             return calls.resume(request.resume_token)
-        params = SessionParams.from_query({**self._service.card.params, **request.choices})
-        identity = self._identity
-        return calls.admit(params, request.may_wait, identity.client_key, identity.max_call_s)
+        client = self._identity
+        remake_params = None if request.may_wait else self._params
+        return calls.admit(self._params(), waits, client.client_key, client.max_call_s, remake_params)
 
-    async def _converse(self, session: Session) -> CallEnded:
+    def _params(self) -> SessionParams:
+        """What the client chose, and the model's defaults. Raises BadParameter."""
+        return SessionParams.from_query({**self._service.card.params, **self._dialect.request.choices})
+
+    async def _converse(self, session: Session, permit: Permit) -> CallEnded:
         """Read and send until the session's outbox is ended; why it was."""
         outbox = session.outbox  # this connection's: another one that takes the session over gets its own
         self._dialect.restore(session.wire_state)
@@ -105,15 +113,17 @@ class Connection:
         receiver = Receiver(self._socket, self._dialect, rate_limiter, self._service.clock)
         async with asyncio.TaskGroup() as tasks:
             receiving = tasks.create_task(receiver.run(session, outbox))
-            sending = tasks.create_task(self._send_all(session, outbox, receiver))
+            sending = tasks.create_task(self._send_all(session, outbox, receiver, permit))
             why = await outbox.wait_closed()
             if why.drains:
                 await asyncio.wait({sending}, timeout=DRAIN_TIMEOUT_S)
             receiving.cancel()
             sending.cancel()
+        if isinstance(why, Restarting) and session.greeted_at is None and not self._dialect.request.may_wait:
+            raise stopping()  # as a client that was held is told wherever there is no call to be had
         return why
 
-    async def _send_all(self, session: Session, outbox: Outbox, receiver: Receiver) -> None:
+    async def _send_all(self, session: Session, outbox: Outbox, receiver: Receiver, permit: Permit) -> None:
         encoder = CODECS[self._dialect.audio_format].make_encoder()
         # A closed socket is not reported here but by the receiver, which knows how it was closed.
         with suppress(ClientClosed):
@@ -132,6 +142,7 @@ class Connection:
                         await self._send(item, session)
                         if isinstance(item, Ready):
                             receiver.is_greeted = True
+                            permit.mark_begun(True)
                             self._note_greeting(session)
 
     def _time(self, reply: Reply, session: Session) -> None:

@@ -72,6 +72,7 @@ class CallRegistry:
         self._tokens = ResumeTokens(settings.server_id)
         self._callers = Callers(settings, clock)
         self._recorder = make_recorder(settings)
+        self._early: dict[Session, Callable[[], SessionParams]] = {}  # wait since before the model was ready
         self._drained_at = math.inf  # when all sessions are ended, by the clock
         self._empty = asyncio.Event()
         self._empty.set()
@@ -88,23 +89,32 @@ class CallRegistry:
 
     @contextmanager
     def admit(
-        self, params: SessionParams, may_wait: bool, client_key: str | None = None, max_call_s: float | None = None
+        self,
+        params: SessionParams,
+        may_wait: bool,
+        client_key: str | None = None,
+        max_call_s: float | None = None,
+        remake_params: Callable[[], SessionParams] | None = None,
     ) -> Iterator[Session]:
         """A new session that has a slot, or waits for one, until the block is left. Raises Refused.
 
-        A client that may wait in the queue may also resume. `client_key`: whom it is counted for; None: nobody.
-        `max_call_s`: how long it may last, if the operator allows no less.
+        A client that may wait in the queue may also resume, unless `remake_params` is given: it is held, while the
+        model loads too, and then gets its parameters anew, with that model's defaults. `client_key`: whom the session
+        is counted for; None: nobody. `max_call_s`: how long it may last, if the operator allows no less.
         """
+        is_held = may_wait and remake_params is not None
         try:
-            self._check(may_wait, client_key)
+            self._check(may_wait, is_held, client_key)
         except Refused as refusal:
             self.note_refusal(refusal)
             raise
-        resume_s = self._settings.resume_s if may_wait else 0.0
+        resume_s = self._settings.resume_s if may_wait and not is_held else 0.0
         limits_s = [limit_s for limit_s in (max_call_s, self._settings.max_call_s) if limit_s is not None]
         session = Session(params, self._clock, self._wake_engine, min(limits_s, default=None), resume_s)
         self._callers.enter(session, client_key)
         self._empty.clear()
+        if remake_params and not self.admission.slots:
+            self._early[session] = remake_params
         self.admission.enter(session)
         with self._served(session):
             yield session
@@ -140,9 +150,17 @@ class CallRegistry:
         """What limits the client of a session over all of its connections."""
         return self._callers.rate_limiter(session)
 
-    def _check(self, may_wait: bool, client_key: str | None) -> None:
+    def open_slots(self, slots: int) -> None:
+        """The model is ready: whoever waits for it gets its defaults, and a slot."""
+        for session, remake_params in self._early.items():
+            session.params = remake_params()
+        self._early.clear()
+        self.admission.open(slots)
+        self.admission.fill()
+
+    def _check(self, may_wait: bool, is_held: bool, client_key: str | None) -> None:
         """Raises Refused where there is no session to be had."""
-        if self.closed:
+        if self.closed and not (is_held and self.closed is starting):
             raise self.closed()
         self._callers.check(client_key)
         if self.admission.is_full and not may_wait:
@@ -234,6 +252,7 @@ class CallRegistry:
     def _on_left(self, session: Session) -> None:
         self._tokens.forget(session)
         self._callers.leave(session)
+        self._early.pop(session, None)
         if not self.admission:
             self._empty.set()
         assert session.ended is not None

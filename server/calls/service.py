@@ -152,7 +152,7 @@ class Service:
 
     def _on_ready(self, card: ModelCard, slots: int) -> None:
         self.card = card
-        self.calls.admission.open(slots)
+        self.calls.open_slots(slots)
         if self.status == "starting":
             self.status, self.reason, self.calls.closed = "ready", "", None
         told = {name: text for name, text in (("notice", card.notice), ("advice", card.advice)) if text}

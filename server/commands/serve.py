@@ -27,6 +27,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import SettingsError
 
 from server.access.policy import AccessPolicy
+from server.access.security_headers import security_headers
 from server.calls.service import Service
 from server.dialects import registry
 from server.engine.echo_runner import EchoRunner
@@ -211,4 +212,5 @@ def make_server(service: Service, listener: Listener, tls: ssl.SSLContext | None
         max_message_bytes=max(dialect.max_message_bytes for dialect in registry.DIALECTS),
         tls=tls,
         token=policy.generated_token,
+        headers=security_headers(policy.framed_by),
     )

@@ -45,6 +45,7 @@ class KyutaiDialect:
         self.request = SessionRequest(
             choices=query,
             may_wait=self._wants_events,
+            may_be_held=not self._wants_events,
             resume_token=query.get("resume") if self._wants_events else None,
         )
         self._protocol = KyutaiProtocol()
@@ -114,7 +115,7 @@ class KyutaiDialect:
         return [self._protocol.ping()]
 
     def refuses_over_http(self, why: ParleyError) -> bool:
-        """True for forbidden clients, and where there is no call now for a client that does not understand events."""
+        """True for forbidden clients, and where a client without events is refused before it is accepted."""
         return isinstance(why, Forbidden) or (isinstance(why, Refused) and not self._wants_events)
 
     def _take_lost_pages(self) -> int:

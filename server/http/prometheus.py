@@ -6,6 +6,7 @@ cannot differ. Owner: the event loop.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
 
@@ -28,6 +29,11 @@ FRAME_HISTOGRAMS = {
     "server": ("parley_server_seconds", "Turnaround without the model's step."),
     "turnaround": ("parley_turnaround_seconds", "Time from a frame's arrival to its reply in the socket."),
 }
+# What of an Accept header the library is shown: it fails on versions that it does not know, and sends them back.
+_OFFERED = re.compile(
+    r"\s*(application/openmetrics-text|text/plain)\s*"
+    r"(;\s*(version=(0\.0\.1|0\.0\.4|1\.0\.0)|escaping=[a-z0-9-]{1,20}|q=[0-9.]{1,5}|charset=utf-8)\s*)*"
+)
 
 
 class PrometheusExporter(Collector):
@@ -41,7 +47,7 @@ class PrometheusExporter(Collector):
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """The response's body and media type: OpenMetrics if the Accept header allows it, else Prometheus's text."""
-        encode, media_type = choose_encoder(accept)
+        encode, media_type = choose_encoder(",".join(filter(_OFFERED.fullmatch, accept.split(","))))
         return encode(self._registry), media_type
 
     def collect(self) -> Iterable[Metric]:

@@ -2,47 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request, WebSocket
-from fastapi.responses import JSONResponse, Response
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.websockets import WebSocket
 
 import server
+from server.access.levels import Access, requires
+from server.access.responses import error_response
 from server.audio.framing import FRAME_S, SAMPLE_RATE_HZ
 from server.calls.connection import Connection
 from server.calls.service import Service
 from server.dialects.dialect import Dialect
+from server.errors import PathNotFound, UpgradeRequired
 from server.http.prometheus import PrometheusExporter
 
-router = APIRouter()
 _READ = ["GET", "HEAD"]  # load balancers may send HEAD
 
 
-def add_dialects(app: FastAPI, dialects: Iterable[type[Dialect]]) -> None:
-    """Add a WebSocket endpoint for each dialect, at its path."""
-    for dialect in dialects:
-        app.add_api_websocket_route(dialect.path, _endpoint(dialect))
+def routes(dialects: Iterable[type[Dialect]]) -> list[BaseRoute]:
+    """Every route but the page's files. Each endpoint declares whose requests it answers (`requires`)."""
+    return [
+        *(route for dialect in dialects for route in _dialect_routes(dialect)),
+        Route("/healthz", healthz, methods=_READ),
+        Route("/readyz", readyz, methods=_READ),
+        Route("/api/info", info, methods=_READ),
+        Route("/metrics", metrics, methods=_READ),
+        Route("/api/{rest:path}", unknown, methods=_READ),
+    ]
 
 
-def _endpoint(dialect: type[Dialect]) -> Callable[[WebSocket], Awaitable[None]]:
+def _dialect_routes(dialect: type[Dialect]) -> list[BaseRoute]:
+    """The WebSocket endpoint of a dialect, and what its path says to a request that was not upgraded."""
+
+    @requires(Access.CALLER)
     async def serve(socket: WebSocket) -> None:
         await Connection(socket, _service(socket.app), socket.app.state.policy, dialect).run()
 
-    return serve
+    return [WebSocketRoute(dialect.path, serve), Route(dialect.path, upgrade_required, methods=_READ)]
 
 
-def _service(app: FastAPI) -> Service:
+@requires(Access.CALLER)
+async def upgrade_required(request: Request) -> Response:
+    """426: what the server sees where a proxy in between drops the upgrade."""
+    return error_response(UpgradeRequired("This is a WebSocket endpoint; a proxy in between may not pass WebSockets."))
+
+
+@requires(Access.CALLER)
+async def unknown(request: Request) -> Response:
+    """404, but only for who may ask for anything below /api/."""
+    return error_response(PathNotFound("There is nothing at this path. Below /api/ there is /api/info."))
+
+
+def _service(app: Starlette) -> Service:
     return app.state.service
 
 
-@router.api_route("/api/info", methods=_READ)
-async def info(request: Request) -> dict[str, Any]:
+@requires(Access.CALLER, cost=10)
+async def info(request: Request) -> Response:
     """The model, the limits, the load, the counters and the durations in ms."""
     service = _service(request.app)
     settings = service.settings
     limits = ("max_waiting", "max_call_s", "first_audio_s", "quiet_s", "resume_s")
-    return {
+    about: dict[str, Any] = {
         "name": "Parley",
         "model": service.card.name,
         "demo": service.card.demo,
@@ -65,9 +91,10 @@ async def info(request: Request) -> dict[str, Any]:
         "counts": {**service.counts, "refused": service.metrics.refused.total()},
         "timings": service.metrics.timings_ms(),
     }
+    return JSONResponse(about)
 
 
-@router.api_route("/metrics", methods=_READ)
+@requires(Access.OPERATOR, cost=10)
 async def metrics(request: Request) -> Response:
     """All metrics, for Prometheus."""
     exporter: PrometheusExporter = request.app.state.exporter
@@ -75,13 +102,13 @@ async def metrics(request: Request) -> Response:
     return Response(body, headers={"Content-Type": media_type})
 
 
-@router.api_route("/healthz", methods=_READ)
-async def healthz() -> dict[str, str]:
+@requires(Access.PROBE)
+async def healthz(request: Request) -> Response:
     """200 while the process is alive."""
-    return {"status": "ok"}
+    return JSONResponse({"status": "ok"})
 
 
-@router.api_route("/readyz", methods=_READ)
+@requires(Access.PROBE)
 async def readyz(request: Request) -> JSONResponse:
     """200 while the server accepts calls: warm, neither stopping nor failed. A full server is ready. Else 503."""
     service = _service(request.app)

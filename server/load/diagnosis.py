@@ -12,6 +12,7 @@ from server.load.figures import LATE_MS
 MAX_CLIENT_LATENESS_MS = 10.0  # at p99; beyond it, the load tester distorts what it measures
 _CLIENT_SHARE = 0.2  # of the turnaround at p99: a smaller lateness of our own does not explain it
 _FULL_STEP_SHARE = 0.8  # of a frame's time: the rest goes to waiting for the previous step, and to Opus
+_NO_SLOT = ("HTTP 503", "All slots are in use", "no handshake within")  # refused, refused from the queue, held in it
 _MAX_LOOP_LAG_MS = 20.0  # at p99
 _BUSY_SHARE = 0.9  # of a core, or of the GPU's memory
 _IDLE_SHARE = 0.7  # of a core: a process that is late although it uses less than this is held up by something else
@@ -19,7 +20,7 @@ _IDLE_SHARE = 0.7  # of a core: a process that is late although it uses less tha
 
 def bottleneck(figures: dict[str, Any], server: dict[str, Any] | None) -> str:
     """The likeliest reason why this load step missed the target. `server`: its own figures of that time, if any."""
-    refusals = [reason for reason in figures["failures"] if reason.startswith("HTTP 503")]
+    refusals = [reason for reason in figures["failures"] if reason.startswith(_NO_SLOT)]
     if refusals:
         return f"the server's slots, because callers were refused ({refusals[0]}){_step_at_full_slots(server)}"
     client_ms, p99_ms = figures["client_lateness_ms"]["p99"] or 0.0, figures["turnaround_ms"]["p99"] or 0.0

@@ -30,6 +30,8 @@ _REJECT_BATCH = 64  # connections rejected before other tasks run
 _LOG_EVERY_S = 10.0
 _REJECTION = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nConnection: close\r\nRetry-After: 5\r\n"
+    b"Content-Security-Policy: default-src 'none'\r\nReferrer-Policy: no-referrer\r\n"
+    b"X-Content-Type-Options: nosniff\r\n"
     b'\r\n{"error":{"code":"sockets","message":"Too many connections are open. Try again in a moment."}}'
 )
 

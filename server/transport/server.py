@@ -7,14 +7,16 @@ import logging
 import signal
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from types import FrameType
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from server.transport.banner import startup_banner
-from server.transport.http import REQUEST_HEAD_TIMEOUT_S, HttpProtocol
+from server.transport.http import READ_BYTES, REQUEST_HEAD_TIMEOUT_S, HttpProtocol
+from server.transport.request_head import MAX_HEAD_BYTES
+from server.transport.turns import Turns
 from server.transport.websocket import WebSocketProtocol
 
 log = logging.getLogger(__name__)
@@ -35,14 +37,17 @@ class GracefulServer(uvicorn.Server):
         max_message_bytes: int,
         tls: ssl.SSLContext | None = None,
         token: str | None = None,
+        headers: Sequence[tuple[bytes, bytes]] = (),
     ) -> None:
         """`drain` ends all calls in bounded time; `failed` is set if the application cannot continue; `token` is shown
-        in the banner.
+        in the banner; `headers` are sent with every response, errors of the HTTP library included.
         """
         super().__init__(
             uvicorn.Config(
                 app,
                 http=HttpProtocol,
+                headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers],
+                h11_max_incomplete_event_size=MAX_HEAD_BYTES + READ_BYTES,  # a stop behind the judge of heads
                 log_config=None,
                 access_log=False,
                 ssl_context_factory=(lambda *_: tls) if tls else None,
@@ -68,8 +73,12 @@ class GracefulServer(uvicorn.Server):
             print(startup_banner(host, port, "https" if self.config.ssl else "http", self._token), flush=True)
 
     async def _listen(self, listener: socket.socket) -> asyncio.Server:
+        turns = Turns(self._loop)
+
         def make_protocol() -> HttpProtocol:
-            return HttpProtocol(self.config, self.server_state, self.lifespan.state)
+            protocol = HttpProtocol(self.config, self.server_state, self.lifespan.state)
+            protocol.turns = turns
+            return protocol
 
         tls = self.config.ssl
         timeouts = (

@@ -29,7 +29,7 @@ async def load(*args: str) -> tuple[int, str]:
 async def test_callers_are_served_and_one_above_the_slots_is_refused(
     serve: StartServer, tmp_path: Path, form: str
 ) -> None:
-    served = await serve("--model", "echo", "--slots", "3")
+    served = await serve("--model", "echo", "--slots", "3", "--refuse-when-full")
     figures_file = tmp_path / "figures.json"
     status, said = await load(served.url, "-n", "4", "-s", "1.6", "--form", form, "--json", str(figures_file))
     figures = json.loads(figures_file.read_text())
@@ -47,7 +47,7 @@ async def test_callers_are_served_and_one_above_the_slots_is_refused(
 
 @pytest.mark.asyncio(loop_scope="session")
 async def test_find_searches_for_the_most_callers(serve: StartServer, tmp_path: Path) -> None:
-    served = await serve("--model", "echo", "--slots", "3")
+    served = await serve("--model", "echo", "--slots", "3", "--refuse-when-full")
     files = {name: tmp_path / f"run.{name}" for name in ("json", "csv", "html")}
     to_files = [word for name, path in files.items() for word in (f"--{name}", str(path))]
     generous = "p99=2000,late=100"  # so that only the slots limit it on a busy machine

@@ -19,8 +19,10 @@ from urllib.parse import unquote_plus
 from starlette.types import Scope
 
 from server.access.call_tokens import CallToken, CallTokens
+from server.access.levels import Access
 from server.access.policy import AccessPolicy
 from server.access.responses import error_response
+from server.access.tokens import take_token
 from server.errors import Forbidden, TokenExpired, TokenUsed
 from server.settings import Settings
 from tests.fuzz.parsers import pieces
@@ -95,24 +97,33 @@ _SETTINGS = {
     "site": Settings(model="echo", host="0.0.0.0", token=TOKEN, call_token_key=KEY),  # type: ignore[arg-type]
     "public": Settings(model="echo", host="0.0.0.0", token=TOKEN, public=True),  # type: ignore[arg-type]
 }
-_PATHS = ("/api/chat", "/api/info", "/metrics", "/", "/healthz")
-_HEADERS = (b"host", b"origin", b"authorization", b"x-forwarded-for")
+_PATHS = {
+    "/api/chat": Access.CALLER,
+    "/api/info": Access.CALLER,
+    "/metrics": Access.OPERATOR,
+    "/": Access.PAGE,
+    "/healthz": Access.PROBE,
+}
+_HEADERS = (b"sec-websocket-protocol", b"host", b"origin", b"authorization", b"x-forwarded-for")
 
 
 def access(data: bytes) -> None:
     """A request that passes the policy has the right to."""
     first, second = data.ljust(2, b"\0")[:2]
     kind = [*_SETTINGS][first % len(_SETTINGS)]
-    scope = _scope(_PATHS[second % len(_PATHS)], bool(second & 0x80), pieces(data[2:]))
+    scope = _scope([*_PATHS][second % len(_PATHS)], bool(second & 0x80), pieces(data[2:]))
     if is_proxied := bool(second & 0x40):
         scope["client"] = ("127.0.0.1", 50_000)
     credentials = unquote_plus(
         b" ".join([scope["query_string"], *(value for _, value in scope["headers"])]).decode("latin-1")
     )
-    credentials += " ".join(scope["subprotocols"])
     policy = AccessPolicy(_SETTINGS[kind])  # a new one, without used tokens
+    access = _PATHS[scope["path"]]
+    shown = take_token(scope)
     try:
-        identity = policy.identify(scope)
+        scope["client_key"] = policy.resolve_client(scope)
+        policy.check_site(scope, access)
+        identity = policy.identify(scope, access, shown)
     except Forbidden as why:
         _check_refusal(why)
     else:
@@ -129,7 +140,7 @@ def access(data: bytes) -> None:
 
 def _check_admitted(kind: str, scope: Scope, credentials: str, is_operator: bool, call_token: CallToken | None) -> None:
     path, headers = scope["path"], dict(scope["headers"])
-    is_guarded = path.startswith("/api/") or scope["type"] == "websocket"
+    is_guarded = path.startswith("/api/")
     if kind != "open" and is_operator:
         assert TOKEN in credentials, "accepted as the operator without its token"
     if path == "/metrics":
@@ -137,9 +148,9 @@ def _check_admitted(kind: str, scope: Scope, credentials: str, is_operator: bool
     if kind in ("token", "site") and is_guarded and not is_operator:
         assert kind == "site" and call_token and call_token.jti == SEED_JTI, "accepted without a token"
     host = re.sub(r"[\t\r\n]", "", headers.get(b"host", b"localhost").decode("latin-1")).strip().lower() or "localhost"
-    if kind in ("open", "public") and path != "/healthz":
+    if kind in ("open", "public") and path not in ("/healthz", "/"):
         assert re.fullmatch(_OWN_HOSTS, host), f"accepted for host {host}"
-    if origin := headers.get(b"origin", b"").decode("latin-1").lower():
+    if path != "/" and (origin := headers.get(b"origin", b"").decode("latin-1").lower()):
         theirs = re.sub(r"[\t\r\n]", "", origin).partition("://")[2]
         assert theirs.partition(":")[0].strip() in host, f"accepted from {origin} for host {host}"
 
@@ -154,7 +165,6 @@ def _scope(path: str, is_socket: bool, parts: list[bytes]) -> Scope:
         "scheme": "ws" if is_socket else "http",
         "path": path,
         "query_string": query,
-        "headers": [(name, value) for name, value in zip(_HEADERS, values, strict=False) if value],
+        "headers": [(name, value) for name, value in zip(_HEADERS, [subprotocols, *values], strict=False) if value],
         "client": ("203.0.113.7", 50_000),
-        "subprotocols": [name.strip() for name in subprotocols.decode("latin-1").split(",")],
     }

@@ -96,5 +96,10 @@ def seeds() -> dict[str, list[bytes]]:
             b"client/../page/main.js?x=1",
             b"\0",
             b"readyz",
+            b"api/chat",
+            b"metrics%0A",
+            b"/metrics//",
+            b"api%2finfo",
+            b"page/%5c/..%0d/main.js",
         ],
     }

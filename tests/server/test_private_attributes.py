@@ -12,22 +12,29 @@ import platform
 from asyncio import selector_events, sslproto
 from collections.abc import Callable
 from operator import attrgetter
-from typing import Any
+from typing import Any, cast
 
 import huggingface_hub
 import pytest
 import uvicorn
 from huggingface_hub import file_download, utils
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
+from websockets import http11
 
 from tests.server.chat_client import wait_until
 
-HTTP = "loop transport conn.their_state connection_made data_received connection_lost"
+HTTP = (
+    "loop transport app_state cycle config connections headers server_state.default_headers conn.their_state "
+    "conn.our_state conn.trailing_data conn.send flow.read_paused connection_made data_received connection_lost "
+    "handle_events handle_websocket_upgrade send_400_response"
+)
 WEBSOCKET = (
-    "transport conn.fail conn.data_to_send queue.qsize frames read_paused close_sent handshake_complete "
-    "connection_made data_received handle_ping handle_pong handle_cont handle_parser_exception "
+    "transport loop handshake_initiated conn.reject conn.send_response conn.fail conn.data_to_send queue.qsize frames "
+    "read_paused close_sent handshake_complete connection_lost connection_made data_received "
+    "handle_ping handle_pong handle_cont handle_parser_exception "
     "send_receive_event_to_app"
 )
 SERVER = "config.ssl server_state lifespan.state servers should_exit force_exit startup handle_exit"
@@ -55,8 +62,19 @@ def config() -> uvicorn.Config:
 
 
 @pytest.mark.parametrize(("protocol", "names"), [(H11Protocol, HTTP), (WebSocketsSansIOProtocol, WEBSOCKET)])
-async def test_uvicorn_protocols_have_the_used_attributes(protocol: Callable[..., object], names: str):
-    demand("uvicorn", protocol.__name__, protocol(config(), ServerState(), {}), names)
+async def test_uvicorn_protocols_have_the_used_attributes(protocol: Callable[..., Any], names: str):
+    made = protocol(config(), ServerState(), {})
+    if protocol is H11Protocol:
+        made.flow = made.cycle = FlowControl(cast("asyncio.Transport", None))  # what it gets with a connection
+        made.headers = []
+    demand("uvicorn", protocol.__name__, made, names)
+
+
+def test_websockets_parser_has_the_bounds_that_are_set():
+    """Setting bounds that websockets no longer reads would raise nothing."""
+    demand("websockets", "http11", http11, "MAX_LINE_LENGTH MAX_NUM_HEADERS")
+    parser = inspect.getsource(http11.parse_line) + inspect.getsource(http11.parse_headers)
+    assert "MAX_LINE_LENGTH" in parser and "MAX_NUM_HEADERS" in parser
 
 
 async def test_uvicorn_server_has_the_used_attributes():

@@ -110,7 +110,7 @@ async def test_call_without_audio_ends_with_an_error_message(serve: Serve, speak
 
 
 async def test_thousand_silent_connections_use_no_more_than_the_slots_and_the_queue(serve: Serve):
-    served = await serve(slots=4, max_waiting=8)
+    served = await serve(slots=4, max_waiting=8, refuse_when_full=True)
     silent = [
         await asyncio.open_connection("127.0.0.1", served.port) for _ in range(100)
     ]  # they do not even send a request

@@ -12,8 +12,8 @@ from tests.server.conftest import Serve
 from tests.server.server_process import get
 
 
-async def test_full_server_refuses_a_call_with_503_before_the_upgrade(serve: Serve):
-    served = await serve(slots=1)
+async def test_full_server_refuses_a_call_with_503_where_a_balancer_needs_that(serve: Serve):
+    served = await serve(slots=1, refuse_when_full=True)
     async with open_chat(served.chat) as client:
         await client.handshake()
         with pytest.raises(InvalidStatus) as refused:

@@ -92,7 +92,7 @@ async def test_call_is_counted_and_timed(serve: Serve):
 
 
 async def test_refused_calls_are_counted_by_reason(serve: Serve):
-    served = await serve(slots=1)
+    served = await serve(slots=1, refuse_when_full=True)
     async with open_chat(served.chat) as client, open_chat(served.chat + "?events=1") as waiting:
         await client.handshake()
         await waiting.event("queue")
