@@ -84,6 +84,8 @@ class Connection:
             raise
         with permit:
             permit.mark_begun(request.resume_token is not None)
+            if request.resume_token is None:  # before the client is accepted, so that it can be refused over HTTP
+                self._service.calls.check_client(self._identity.client_key)
             if waits:
                 await self._accept()
             with admission as session:

@@ -30,6 +30,7 @@ from server.errors import (
     ServerStarting,
     ServerStopping,
     TakenOver,
+    TooManyCalls,
 )
 from server.events import Draining
 from server.metrics import Count, Metrics
@@ -145,6 +146,14 @@ class CallRegistry:
             session.recording = self._recorder.begin(session.id, about)
             session.counts[Count.RECORDINGS_REFUSED] += session.recording is None
         session.open(self._tokens.issue(session) if session.resume_s else None)
+
+    def check_client(self, client_key: str | None) -> None:
+        """Raises TooManyCalls, counted and logged, where this client may not have another session."""
+        try:
+            self._callers.check(client_key)
+        except TooManyCalls as refusal:
+            self.note_refusal(refusal)
+            raise
 
     def rate_limiter(self, session: Session) -> RateLimiter:
         """What limits the client of a session over all of its connections."""
