@@ -19,6 +19,7 @@ MAX_BURST_S = 1.0  # of audio that is sent at once, and heard whole
 _PAUSE_WAIT_S = 0.1  # instead of SILENCE_AFTER_S, for a client that is known to pause
 _JITTER_WAIT_S = 0.14  # for one whose frame came a little after that
 _BURST_MARGIN_S = 0.1  # a burst may come this late; more than a frame, as bursts need not be whole frames
+_MAX_MOVE_S = 6 * FRAME_S  # by which a late burst delays those after it: a stall without silence, and a frame
 _RESUMED_MARGIN_S = 0.065  # the same for the second burst after a pause
 BURST_LAG_S = 0.24  # bursts that always wait longer than this have fallen behind
 _MIN_LAG_S = FRAME_S / 2  # the same for other frames
@@ -191,7 +192,7 @@ class SessionClock:
     def takes(self, arrived_at: float, now: float) -> None:
         """The first of the frames that wait is stepped."""
         late_s = arrived_at - (self._full_until - AHEAD_S)
-        if self._is_even and late_s < SILENCE_AFTER_S + FRAME_S:
+        if self._is_even and late_s < _MAX_MOVE_S:
             margin_s = _RESUMED_MARGIN_S if self._was_silent else 0.0
             self._full_until += max(0.0, late_s + margin_s)
             self._moved_s = max(self._moved_s, late_s)
