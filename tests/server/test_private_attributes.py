@@ -27,7 +27,8 @@ from tests.server.chat_client import wait_until
 HTTP = "loop transport conn.their_state connection_made data_received connection_lost"
 WEBSOCKET = (
     "transport conn.fail conn.data_to_send conn.close_rcvd queue.qsize queue.put_nowait frames read_paused "
-    "close_sent handshake_complete connection_made connection_lost data_received handle_ping handle_pong handle_cont handle_parser_exception "
+    "close_sent handshake_complete connection_made connection_lost data_received handle_ping handle_pong handle_cont "
+    "handle_parser_exception "
     "send_receive_event_to_app"
 )
 SERVER = "config.ssl server_state lifespan.state servers should_exit force_exit startup handle_exit"
