@@ -151,7 +151,8 @@ class KyutaiProtocol:
     def audio(self, packets: Sequence[bytes]) -> list[bytes]:
         """One frame's Opus packets as messages, in the form that the peer speaks (Ogg, or the expected, until then).
 
-        Ogg: one message of whole pages, the first one beginning with the headers. Raw: one message a packet.
+        Ogg: one message of a page for each packet, since some clients take a page's body for one packet; the first
+        message begins with the headers. Raw: one message a packet.
         """
         if (self.form or self._expected) is AudioForm.RAW:
             return [b"\x01" + packet for packet in packets]
@@ -159,7 +160,7 @@ class KyutaiProtocol:
         if self._writer is None:
             self._writer = OggOpusWriter()
             headers = self._writer.headers()
-        return [b"\x01" + headers + self._writer.page(packets)]
+        return [b"\x01" + headers + b"".join(self._writer.page([packet]) for packet in packets)]
 
     def text(self, piece: str) -> bytes:
         return bytes([Kind.TEXT]) + piece.encode()

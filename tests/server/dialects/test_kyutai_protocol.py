@@ -214,6 +214,13 @@ def test_ogg_clients_are_answered_in_ogg() -> None:
     assert tuple(reader.push(second[1:])) == PACKETS[4:]
 
 
+def test_client_that_takes_each_page_for_one_packet_hears_everything() -> None:
+    protocol = KyutaiProtocol()
+    sent = b"".join(message[1:] for at in (0, 4) for message in protocol.audio(PACKETS[at : at + 4]))
+    bodies = [page[23 + page[22] :] for page in sent.split(b"OggS")[3:]]  # after the two pages of headers
+    assert tuple(bodies) == PACKETS
+
+
 def test_raw_clients_are_answered_in_raw() -> None:
     protocol = KyutaiProtocol()
     protocol.receive(b"\x01" + PACKETS[0])
