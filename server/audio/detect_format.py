@@ -168,7 +168,7 @@ def guess(data: bytes) -> str:
 
 def _is_float(data: bytes) -> bool:
     samples = np.frombuffer(data[: len(data) // 4 * 4], "<f4")
-    if not len(samples) or not samples.any():
+    if not len(samples) or not any(data):
         return False
     with np.errstate(invalid="ignore"):
         size = np.abs(samples)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from itertools import pairwise
 
 import pytest
@@ -102,6 +103,20 @@ def test_fast_sound_card_loses_only_its_drift(drift: float):
 def test_stall_of_up_to_400_ms_loses_nothing(chunk_s: float, stall_s: float, start: float):
     sent = held_back(chunks(20, chunk_s), start, stall_s)
     assert listen(sent).heard == list(range(250))
+
+
+@pytest.mark.parametrize("chunk_s", [0.02, 0.08])
+@pytest.mark.parametrize("is_pausing", [False, True])
+def test_bad_wifi_loses_nothing(chunk_s: float, is_pausing: bool):
+    """Jitter of 15 ms on average, nothing overtakes, and a stall of up to 0.3 s every few seconds."""
+    generator, sent, arrived_at, stalled_until = random.Random(4), [], 0.0, 0.0
+    for at, frames in [*chunks(10, chunk_s), *chunks(50, chunk_s, start=12.0 if is_pausing else 10.0)]:
+        if generator.random() < chunk_s / 5:
+            stalled_until = at + generator.uniform(0.1, 0.3)
+        arrived_at = max(arrived_at, stalled_until, at + generator.expovariate(1 / 0.015))
+        sent.append((arrived_at, frames))
+    stepped = listen(sent)
+    assert stepped.heard == list(range(750))
 
 
 def test_stalls_one_after_another_lose_nothing():
