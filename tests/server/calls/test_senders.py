@@ -19,7 +19,7 @@ from server.dialects.kyutai_protocol import AudioForm
 from tests.server.chat_client import ChatClient, open_chat, speech
 from tests.server.conftest import RunningServer, Serve
 
-Message = tuple[float, bytes]  # when it is sent, in seconds from the start
+TimedPayload = tuple[float, bytes]  # when it is sent, in seconds from the start
 
 
 @dataclass
@@ -43,7 +43,7 @@ def packets_of(seconds: float, dtx: bool = False, pauses: Sequence[tuple[float, 
     return [encoder.encode(int16[at : at + 480].tobytes(), 480) for at in range(0, len(pcm), 480)]
 
 
-def pages(seconds: float, page_s: float) -> list[Message]:
+def pages(seconds: float, page_s: float) -> list[TimedPayload]:
     """Ogg pages of `page_s`, each sent when it has been spoken."""
     writer, packets = OggOpusWriter(), packets_of(seconds)
     each = round(page_s / 0.02)
@@ -52,7 +52,7 @@ def pages(seconds: float, page_s: float) -> list[Message]:
 
 
 async def converse(
-    served: RunningServer, messages: Sequence[Message], form: AudioForm, stay_s: float, frames: int | None = None
+    served: RunningServer, messages: Sequence[TimedPayload], form: AudioForm, stay_s: float, frames: int | None = None
 ) -> Answer:
     """Send `messages` at their times; what came back in `stay_s`, or until there are `frames`."""
     async with open_chat(served.chat + "?events=1", form) as client:

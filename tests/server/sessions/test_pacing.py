@@ -11,7 +11,7 @@ import pytest
 from server.audio.framing import FRAME_S
 from server.sessions.inbox import INBOX_FRAMES
 from server.sessions.pacing import AHEAD_S, SILENCE_AFTER_S, Bursts, LagWindow, SessionClock
-from tests.server.sessions.senders import Message, Stepped, chunks, held_back, listen
+from tests.server.sessions.senders import Arrival, Heard, chunks, held_back, listen
 
 EVEN, BURSTS = [0.02, 0.04, 0.08], [0.16, 0.2, 0.3, 0.4, 0.5, 0.64, 0.75, 1.0]
 
@@ -85,7 +85,7 @@ def test_jitter_delays_no_frame_and_loses_none():
 
 @pytest.mark.parametrize("drift", [0.001, 0.01])
 def test_fast_sound_card_loses_only_its_drift(drift: float):
-    messages: list[Message] = [(0.1 + n * FRAME_S / (1 + drift), 1) for n in range(4_000)]
+    messages: list[Arrival] = [(0.1 + n * FRAME_S / (1 + drift), 1) for n in range(4_000)]
     stepped = listen(messages)
     surplus = 4_000 - 4_000 / (1 + drift)
     assert sum(frames for _, frames in stepped.dropped) == pytest.approx(surplus, abs=AHEAD_S / FRAME_S + 2)
@@ -190,13 +190,13 @@ def test_longer_bursts_and_floods_are_bounded():
 # ── Clients that pause
 
 
-def pausing(speech_s: float, pause_s: float, chunk_s: float) -> list[Message]:
+def pausing(speech_s: float, pause_s: float, chunk_s: float) -> list[Arrival]:
     """24 s of speech and pauses."""
     starts = [n * (speech_s + pause_s) for n in range(30)]
     return [message for start in starts for message in chunks(speech_s, chunk_s, start) if message[0] <= 24.0]
 
 
-def clock_frames(stepped: Stepped) -> float:
+def clock_frames(stepped: Heard) -> float:
     return (24.0 - stepped.at[0]) / FRAME_S
 
 
