@@ -163,7 +163,7 @@ class SessionClock:
         clock = SessionClock()
         clock._wait = self._wait
         if self.silence_due_at < math.inf:
-            clock._last_frame_at = now
+            clock._last_frame_at = clock._full_until = now
             clock.silence_due_at = now + self._wait.seconds
         return clock
 
@@ -214,7 +214,7 @@ class SessionClock:
         due_at = self.silence_due_at if now - self.silence_due_at < FRAME_S else now
         ahead_s = self._full_until - (AHEAD_S if self._is_even else 0.0) - due_at
         if not self._was_silent:
-            self._behind_s = -ahead_s
+            self._behind_s = min(-ahead_s, _MAX_MOVE_S)
         made_up_s = 0.0
         if due_at - self._last_frame_at > _SURE_PAUSE_S:
             made_up_s = min(max(0.0, self._behind_s), _CATCH_UP_S)

@@ -47,6 +47,13 @@ def test_silence_after_an_engine_stall_is_a_single_frame():
     assert [clock.takes_silence(60.0 + ms / 1000) for ms in range(0, 79, 10)].count(True) <= 1
 
 
+@pytest.mark.parametrize("is_resumed", [False, True])
+def test_silence_keeps_the_clocks_time_after_a_stall_of_the_engine_and_after_a_resume(is_resumed: bool):
+    clock = heard_at(0.0).restarted(60.0) if is_resumed else heard_at(0.0)
+    taken = sum(clock.takes_silence(60.0 + ms / 1000) for ms in range(0, 30_000, 5))
+    assert taken == pytest.approx(30 / FRAME_S, abs=7)
+
+
 def test_one_burst_among_many_small_ones_does_not_count():
     bursts = Bursts()
     for second in range(5):
