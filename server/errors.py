@@ -20,7 +20,8 @@
     │   └── TooManyRequests    429 instead of 503; of any kind, from one address
     └── CallEnded              a session is over, or will not begin; it holds no slot any more
         ├── ClientClosed       1000  nobody is left to be told
-        │   └── ConnectionLost       without a goodbye: the client may come back
+        │   ├── ConnectionLost       without a goodbye: the client may come back
+    │   └── ClosedWithoutCode    as browsers hang up, and as some lose their connection: the client may come back
         ├── TakenOver          1000  the session goes on over another connection
         ├── LimitReached       1000  the length that was asked for, or that the operator allows
         ├── BadParameter       1008  a query parameter out of range or not a number
@@ -155,10 +156,16 @@ class ClientClosed(CallEnded):
     close_code = 1000
     is_fault = False
     drains = False
+    may_return: ClassVar[bool] = False
 
 
 class ConnectionLost(ClientClosed):
     code = "lost"
+    may_return = True
+
+
+class ClosedWithoutCode(ClientClosed):
+    may_return = True
 
 
 class TakenOver(CallEnded):

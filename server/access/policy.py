@@ -60,7 +60,7 @@ class AccessPolicy:
         self._proxies = TrustedProxies(settings.trusted_proxy)
 
     def resolve_client(self, scope: Scope) -> str | None:
-        """What the client counts under, None on this machine; its address goes into `scope`. Raises ForwardedInvalid."""
+        """What the client counts under, None on this machine; `scope` gets its address. Raises ForwardedInvalid."""
         return self._proxies.resolve(scope)
 
     def check_site(self, scope: Scope, access: Access) -> None:

@@ -15,7 +15,7 @@ from server.audio.packet import packet_samples
 
 CAPTURE_PATTERN = b"OggS"
 _PAGE_START = CAPTURE_PATTERN + b"\0"  # followed by the version
-_OPUS_HEADERS = (b"OpusHead", b"OpusTags")
+OPUS_HEADERS = (b"OpusHead", b"OpusTags")
 MAX_PAGE_BYTES = 27 + 255 + 255 * 255  # 65,307
 MAX_OGG_PACKET_BYTES = 65_536  # over all its pages; only a comment header may be this large
 MAX_LOST_PAGES = 64  # then the stream fails; also bounds the work of searching for the next page
@@ -141,7 +141,7 @@ class OggOpusReader:
                 raise OggError(f"An Ogg packet is longer than {MAX_OGG_PACKET_BYTES:,} bytes.")
             if length == 255:
                 continue
-            if self._partial and not is_remainder and not self._partial.startswith(_OPUS_HEADERS):
+            if self._partial and not is_remainder and not self._partial.startswith(OPUS_HEADERS):
                 yield bytes(self._partial)
             self._partial.clear()
             is_remainder = False

@@ -27,6 +27,11 @@ def _subframe_samples(config: int) -> int:
 _SUBFRAME_SAMPLES = tuple(_subframe_samples(toc >> 3) for toc in range(256))
 
 
+def subframe_samples(toc: int) -> int:
+    """Samples at 24 kHz of one Opus frame of a packet that begins with the byte `toc`."""
+    return _SUBFRAME_SAMPLES[toc]
+
+
 def packet_samples(packet: bytes) -> int:
     """Samples at 24 kHz that `packet` decodes to; 0 if it is not an Opus packet."""
     if not 0 < len(packet) <= MAX_PACKET_BYTES:

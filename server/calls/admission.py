@@ -111,8 +111,9 @@ class Admission:
         session = min(self._parked(), key=lambda session: session.parked_at, default=None)
         if session is None:
             return False
-        session.counts[Count.CALLS_EVICTED] += 1
-        session.end(ConnectionLost("Another client needed the slot."))
+        why = session.not_resumed("Another client needed the slot.")
+        session.counts[Count.CALLS_EVICTED] += isinstance(why, ConnectionLost)
+        session.end(why)
         self._give_back(session)
         return True
 

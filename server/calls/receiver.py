@@ -16,7 +16,7 @@ from server.audio.framing import FRAME_SAMPLES, PACKET_SAMPLES, SAMPLE_RATE_HZ, 
 from server.audio.packet import UndecodablePacket
 from server.clock import Clock
 from server.dialects.dialect import Dialect, Message
-from server.errors import CallEnded, ClientClosed, ConnectionLost, ProtocolError, Undecodable
+from server.errors import CallEnded, ClientClosed, ClosedWithoutCode, ConnectionLost, ProtocolError, Undecodable
 from server.events import AudioIn, AudioLost, InvalidMessage, Skipped, Warned
 from server.metrics import Count
 from server.sessions.outbox import Outbox
@@ -24,10 +24,10 @@ from server.sessions.session import Session
 from server.transport.rate_limit import RateLimiter
 
 WARN_EVERY_S = 1.0
-MAX_UNDECODABLE = 50  # consecutive packets: one second
+MAX_UNDECODABLE = 50  # packets of 20 ms: one second of sound
 _BATCH = 8  # messages read before other tasks get their turn
 _BATCH_SAMPLES = 2 * FRAME_SAMPLES  # decoded before they do, in one message or several
-_NO_CLOSE_CODE = (1005, 1006)  # RFC 6455 §7.4.1; also where there was no close frame at all
+_NO_CLOSE_CODE, _NO_CLOSE_FRAME = 1005, 1006  # RFC 6455 §7.4.1
 _APPLICATION_CLOSE_CODES = 3000  # and up, RFC 6455 §7.4.2: a client's own, which says nothing of leaving for good
 
 
@@ -43,7 +43,7 @@ class Receiver:
         self._codec = CODECS[dialect.audio_format]
         self._decoder = self._codec.make_decoder()
         self._assembler = FrameAssembler()
-        self._undecodable = 0  # consecutive packets
+        self._undecodable = 0  # samples at 24 kHz, less half of what was decoded since
         self._samples_in_turn = 0  # decoded since other tasks had their turn
         self._warned_at = float("-inf")
 
@@ -91,18 +91,7 @@ class Receiver:
             if outbox.ended:  # meanwhile; the session may go on over another socket
                 return
             self._rate_limiter.spend(0, 0, samples / SAMPLE_RATE_HZ)
-            try:
-                pcm = self._decoder.decode(packet)
-                self._undecodable = 0
-            except UndecodablePacket as error:
-                session.counts[Count.PACKETS_CONCEALED] += 1
-                self._undecodable += 1
-                if self._undecodable >= MAX_UNDECODABLE:
-                    sentence = (
-                        f"{MAX_UNDECODABLE} consecutive packets could not be decoded as Opus. The call was ended."
-                    )
-                    raise Undecodable(sentence) from error
-                pcm = self._decoder.conceal(samples)
+            pcm = self._decode_packet(packet, session)
             frames += self._assembler.push(pcm)
         if not outbox.ended:
             for follows, frame in zip(reversed(range(len(frames))), frames, strict=True):
@@ -120,6 +109,21 @@ class Receiver:
             session.counts[Count.PAGES_LOST] += frames
             session.send_event(Skipped(frames))
 
+    def _decode_packet(self, packet: bytes, session: Session) -> Pcm:
+        """f32 [n]; concealed if it cannot be decoded. Raises Undecodable after a second of such sound."""
+        try:
+            pcm = self._decoder.decode(packet)
+        except UndecodablePacket as error:
+            session.counts[Count.PACKETS_CONCEALED] += 1
+            samples = self._codec.packet_samples(packet) or PACKET_SAMPLES
+            self._undecodable += samples
+            if self._undecodable >= MAX_UNDECODABLE * PACKET_SAMPLES:
+                sentence = "More than 1 s of the audio could not be decoded as Opus. The call was ended."
+                raise Undecodable(sentence) from error
+            return self._decoder.conceal(samples)
+        self._undecodable = max(0, self._undecodable - len(pcm) // 2)
+        return pcm
+
     def _warn(self, reason: str, session: Session) -> None:
         session.counts[Count.MESSAGES_INVALID] += 1
         now = self._clock.now()
@@ -130,6 +134,8 @@ class Receiver:
 
 def _departure(close_code: int) -> ClientClosed:
     """Whether the client left for good or only lost its connection."""
-    if close_code in _NO_CLOSE_CODE or close_code >= _APPLICATION_CLOSE_CODES:
+    if close_code == _NO_CLOSE_CODE:
+        return ClosedWithoutCode("The client closed the connection.")
+    if close_code == _NO_CLOSE_FRAME or close_code >= _APPLICATION_CLOSE_CODES:
         return ConnectionLost("The connection was lost.")
     return ClientClosed("The client closed the connection.")

@@ -23,6 +23,7 @@ from server.errors import (
     CallEnded,
     CannotResume,
     ClientClosed,
+    ConnectionLost,
     ParleyError,
     Refused,
     Restarting,
@@ -188,7 +189,7 @@ class CallRegistry:
         """End a session whose time is up; tell the others how it goes, and keep their connections alive."""
         why = session.expiry(now, self._settings)
         if why:
-            session.counts[Count.CALLS_EXPIRED] += session.state is SessionState.PARKED
+            session.counts[Count.CALLS_EXPIRED] += isinstance(why, ConnectionLost)
             self.end(session, why)
         session.send_stats()
         if now - session.outbox.taken_at > KEEP_ALIVE_AFTER_S:

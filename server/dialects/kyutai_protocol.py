@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 
+from server.audio.detect_format import ADVICE, RawOpusCheck, guess
 from server.audio.framing import PACKET_SAMPLES, SAMPLE_RATE_HZ
-from server.audio.ogg import CAPTURE_PATTERN, OggError, OggOpusReader, OggOpusWriter
+from server.audio.ogg import CAPTURE_PATTERN, OPUS_HEADERS, OggError, OggOpusReader, OggOpusWriter
 from server.audio.packet import MAX_PACKET_BYTES, packet_samples
 from server.errors import ProtocolError
 
@@ -104,6 +105,7 @@ class KyutaiProtocol:
         self._expected = AudioForm.OGG
         self._undecided = b""  # a first payload that may yet become "OggS"
         self._reader = OggOpusReader()
+        self._raw_check = RawOpusCheck()
         self._writer: OggOpusWriter | None = None
 
     def expect(self, form: AudioForm) -> None:
@@ -149,7 +151,8 @@ class KyutaiProtocol:
     def audio(self, packets: Sequence[bytes]) -> list[bytes]:
         """One frame's Opus packets as messages, in the form that the peer speaks (Ogg, or the expected, until then).
 
-        Ogg: one message of whole pages, the first one beginning with the headers. Raw: one message a packet.
+        Ogg: one message of a page for each packet, since some clients take a page's body for one packet; the first
+        message begins with the headers. Raw: one message a packet.
         """
         if (self.form or self._expected) is AudioForm.RAW:
             return [b"\x01" + packet for packet in packets]
@@ -157,7 +160,7 @@ class KyutaiProtocol:
         if self._writer is None:
             self._writer = OggOpusWriter()
             headers = self._writer.headers()
-        return [b"\x01" + headers + self._writer.page(packets)]
+        return [b"\x01" + headers + b"".join(self._writer.page([packet]) for packet in packets)]
 
     def text(self, piece: str) -> bytes:
         return bytes([Kind.TEXT]) + piece.encode()
@@ -174,7 +177,7 @@ class KyutaiProtocol:
 
     def _receive_audio(self, payload: bytes) -> list[Received]:
         if not payload:
-            return [Malformed("an audio message without audio")]
+            return []  # nothing to hear; Kyutai's gradio client sends it constantly
         if self.form is None:
             begun = self._undecided + payload
             if len(begun) < len(CAPTURE_PATTERN) and CAPTURE_PATTERN.startswith(begun):
@@ -183,7 +186,7 @@ class KyutaiProtocol:
             # No Opus packet begins "Og" (39 frames of 20 ms) or is "O" alone, so this cannot be mistaken.
             self.form = AudioForm.OGG if begun.startswith(CAPTURE_PATTERN) else AudioForm.RAW
             payload = begun if self.form is AudioForm.OGG else payload
-        packets = self._unpage(payload) if self.form is AudioForm.OGG else [_checked_raw(payload)]
+        packets = self._unpage(payload) if self.form is AudioForm.OGG else self._unwrap(payload)
         # A packet that cannot be Opus costs its receiver one concealed packet.
         samples = sum(packet_samples(packet) or PACKET_SAMPLES for packet in packets)
         if samples > MAX_MESSAGE_AUDIO_S * SAMPLE_RATE_HZ:
@@ -197,13 +200,19 @@ class KyutaiProtocol:
         try:
             return self._reader.push(payload)
         except OggError as error:
-            raise ProtocolError(str(error)) from error
+            raise ProtocolError(f"{error} {ADVICE}") from error
 
-
-def _checked_raw(payload: bytes) -> bytes:
-    if len(payload) > MAX_PACKET_BYTES:
-        raise ProtocolError(f"An Opus packet may not exceed {MAX_PACKET_BYTES:,} bytes.", MESSAGE_TOO_BIG)
-    return payload
+    def _unwrap(self, payload: bytes) -> list[bytes]:
+        if payload.startswith(OPUS_HEADERS):
+            return []
+        if name := self._raw_check.found(payload):
+            raise ProtocolError(f"The audio could not be decoded as Opus: it is {name}. {ADVICE}")
+        if len(payload) > MAX_PACKET_BYTES:
+            raise ProtocolError(
+                f"An Opus packet may not exceed {MAX_PACKET_BYTES:,} bytes; this is {guess(payload)}. {ADVICE}",
+                MESSAGE_TOO_BIG,
+            )
+        return [payload]
 
 
 def _metadata_event(payload: bytes) -> Received:

@@ -19,7 +19,7 @@ from typing import Any
 
 from filelock import Timeout
 from httpx2 import HTTPError
-from huggingface_hub import constants
+from huggingface_hub import constants, try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.file_download import get_hf_file_metadata, hf_hub_url, http_get, repo_folder_name
 from huggingface_hub.utils import WeakFileLock, build_hf_headers
@@ -51,6 +51,8 @@ def download_verified(repo: str, name: str, revision: str | None) -> None:
         return  # the hub's client tries again, and falls back to the cache
     if not file.size or not file.etag or not _SHA256.fullmatch(file.etag):
         return
+    if isinstance(try_to_load_from_cache(repo, name, constants.HF_HUB_CACHE, file.commit_hash), str):
+        return  # without a write: the cache may be read-only, or another user's
     blobs = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repo, repo_type="model") / "blobs"
     blob, part = blobs / file.etag, blobs / f"{file.etag}.part"
     blobs.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ Knows where the files are, and not what they contain.
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -18,10 +19,16 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.file_download import repo_folder_name
 
 from server.hub.download import download_verified
 
 Resolve = Callable[[str], Path]
+
+log = logging.getLogger(__name__)
+
+_READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+_WEIGHTS = (".safetensors", ".bin", ".gguf")
 
 logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it logs every retry; we report the outcome
 logging.getLogger("httpx2").setLevel(logging.WARNING)  # it logs every request, with signed URLs
@@ -57,6 +64,15 @@ def _local(directory: Path, name: str) -> Path:
     return path
 
 
+def _is_cached(repo: str, revision: str | None) -> bool:
+    """Whether the cache has weights of this repository, and so all that there was to download."""
+    home = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repo, repo_type="model")
+    ref = home / "refs" / (revision or constants.DEFAULT_REVISION)
+    commit = ref.read_text() if ref.is_file() else revision or ""
+    snapshot = home / "snapshots" / commit
+    return bool(commit) and any(file.suffix in _WEIGHTS and file.exists() for file in snapshot.rglob("*"))
+
+
 def _path_of_url(name: str) -> Path | None:
     """The local path of a file that a checkpoint names by URL; None if `name` is not a URL."""
     if name.startswith("hf://"):
@@ -84,9 +100,14 @@ def _download(repo: str, name: str, revision: str | None) -> Path:
     except RevisionNotFoundError as error:
         raise ModelUnavailable(f"The repository {repo} has no revision {revision}.") from error
     except LocalEntryNotFoundError as error:
-        # The cache also records which files a repository does not have.
+        # The cache also records which files a repository does not have; but not every program does.
         if try_to_load_from_cache(repo, name, revision=revision) is _CACHED_NO_EXIST:
             raise FileNotFoundError(f"The repository {repo} has no file {name}.") from error
+        if _is_cached(repo, revision):
+            raise FileNotFoundError(
+                f"The copy of {repo} in the cache has no file {name}, and the Hugging Face Hub cannot be reached, or "
+                "HF_HUB_OFFLINE is set."
+            ) from error
         raise ModelUnavailable(
             f"{repo} is not in the cache and cannot be downloaded: the Hugging Face Hub cannot be reached, or "
             "HF_HUB_OFFLINE is set."
@@ -98,5 +119,10 @@ def _download(repo: str, name: str, revision: str | None) -> Path:
             f"There is no repository {repo} on the Hugging Face Hub, or it is private. If it is private, set HF_TOKEN."
         ) from error
     except (HTTPError, OSError, RuntimeError, ValueError) as error:  # hf-xet raises RuntimeError
+        if isinstance(error, OSError) and error.errno in _READ_ONLY:
+            cached = try_to_load_from_cache(repo, name, revision=revision)
+            if isinstance(cached, str):
+                log.warning("the cache cannot be written; its copy of %s is used, which may be old: %s", name, error)
+                return Path(cached)
         reason = str(error) or type(error).__name__
         raise ModelUnavailable(f"{repo} cannot be downloaded: {reason.splitlines()[0]}") from error

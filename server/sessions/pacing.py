@@ -19,11 +19,13 @@ MAX_BURST_S = 1.0  # of audio that is sent at once, and heard whole
 _PAUSE_WAIT_S = 0.1  # instead of SILENCE_AFTER_S, for a client that is known to pause
 _JITTER_WAIT_S = 0.14  # for one whose frame came a little after that
 _BURST_MARGIN_S = 0.1  # a burst may come this late; more than a frame, as bursts need not be whole frames
+_MAX_MOVE_S = 6 * FRAME_S  # by which a late burst delays those after it: a stall without silence, and a frame
 _RESUMED_MARGIN_S = 0.065  # the same for the second burst after a pause
 BURST_LAG_S = 0.24  # bursts that always wait longer than this have fallen behind
 _MIN_LAG_S = FRAME_S / 2  # the same for other frames
 _LAG_WINDOW_S, _LAG_SLOT_S = 1.5, 0.25  # longer than a burst, so that a burst is not taken for lag
 AT_ONCE_S = 0.04  # frames that arrive within this time are one burst
+_NETWORK_BURST = 3  # frames: so many arrive together by chance, and time and again, where the network is bad
 _GAP_S = 0.25  # without a frame, from which something is learned about the client
 _BACKLOG_WITHIN_S = 0.15  # after a gap, a backlog has arrived
 _CATCH_UP_S = FRAME_S / 2  # how much later or earlier than usual a frame of silence is, to make up for time
@@ -35,7 +37,7 @@ class Bursts:
 
     def __init__(self) -> None:
         self._first_message = 1  # frames
-        self._sizes: deque[int] = deque(maxlen=4)  # of the last bursts, in frames; the last one may still grow
+        self._sizes: deque[int] = deque(maxlen=6)  # of the last bursts, in frames; the last one may still grow
         self._began_at = -math.inf
         self._arrived = 0  # frames of the last burst
 
@@ -58,7 +60,10 @@ class Bursts:
     def frames(self) -> int:
         """The smallest of the last bursts, so that one stall changes nothing. 1: the client sends evenly."""
         earlier = [*self._sizes][:-1]
-        return min(earlier) if len(earlier) > 1 else self._first_message
+        if self._first_message > 1:
+            return min(earlier) if len(earlier) > 1 else self._first_message
+        smallest = min(earlier) if len(earlier) > 3 else 1
+        return smallest if smallest > _NETWORK_BURST else 1
 
 
 class LagWindow:
@@ -114,9 +119,10 @@ class SilenceWait:
         """A frame came, after the one that was stepped at `last_frame_at`. True: the gap before was a pause."""
         was_pause = False
         if self._gap and now - self._gap[1] > _BACKLOG_WITHIN_S:
-            missing = (now - self._gap[0]) / FRAME_S - 0.75
-            was_pause = self._arrived + 1 < missing
-            self._learn(was_pause, self._gap[1] - self._gap[0])
+            gap_s = self._gap[1] - self._gap[0]
+            missing_s = now - self._gap[0] - (self._arrived + 1) * FRAME_S
+            was_pause = missing_s > max(1.5 * FRAME_S, gap_s / 2)
+            self._learn(was_pause, gap_s)
             self._gap = None
         if was_silent or (was_empty and now - last_frame_at > _GAP_S):
             self._gap, self._arrived = (last_frame_at, now), 0
@@ -157,7 +163,7 @@ class SessionClock:
         clock = SessionClock()
         clock._wait = self._wait
         if self.silence_due_at < math.inf:
-            clock._last_frame_at = now
+            clock._last_frame_at = clock._full_until = now
             clock.silence_due_at = now + self._wait.seconds
         return clock
 
@@ -191,7 +197,7 @@ class SessionClock:
     def takes(self, arrived_at: float, now: float) -> None:
         """The first of the frames that wait is stepped."""
         late_s = arrived_at - (self._full_until - AHEAD_S)
-        if self._is_even and late_s < SILENCE_AFTER_S + FRAME_S:
+        if self._is_even and late_s < _MAX_MOVE_S:
             margin_s = _RESUMED_MARGIN_S if self._was_silent else 0.0
             self._full_until += max(0.0, late_s + margin_s)
             self._moved_s = max(self._moved_s, late_s)
@@ -208,7 +214,7 @@ class SessionClock:
         due_at = self.silence_due_at if now - self.silence_due_at < FRAME_S else now
         ahead_s = self._full_until - (AHEAD_S if self._is_even else 0.0) - due_at
         if not self._was_silent:
-            self._behind_s = -ahead_s
+            self._behind_s = min(-ahead_s, _MAX_MOVE_S)
         made_up_s = 0.0
         if due_at - self._last_frame_at > _SURE_PAUSE_S:
             made_up_s = min(max(0.0, self._behind_s), _CATCH_UP_S)

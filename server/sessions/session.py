@@ -15,7 +15,15 @@ from collections.abc import Callable, Hashable
 
 from server.audio.framing import FRAME_S, Pcm
 from server.clock import Clock
-from server.errors import CallEnded, ConnectionLost, IdleTimeout, LimitReached, NoAudioTimeout, NotListening
+from server.errors import (
+    CallEnded,
+    ClientClosed,
+    ConnectionLost,
+    IdleTimeout,
+    LimitReached,
+    NoAudioTimeout,
+    NotListening,
+)
 from server.events import LimitNear, Ready, RecordingStopped, ServerEvent, Skipped, Stats, Warned
 from server.metrics import Count, RollingWindow
 from server.sessions.inbox import Inbox
@@ -87,6 +95,7 @@ class Session:
 
         self._steps, self._step_s, self._wait_s = 0, 0.0, 0.0  # since the last stats
         self._warned_at = float("-inf")  # of bursts
+        self._is_lost = False  # parked, and not because its client closed the connection
         self._missed_frames = 0  # lost with the connection, in either direction
         self._broken_s = 0.0  # for how long it was parked, in all
         # By the clock, in seconds. Those that may be None are moved on by the time for which it was parked.
@@ -182,12 +191,8 @@ class Session:
         if outbox is not self.outbox:
             return
         is_greeted = self.greeted_at is not None  # and so holds a resume token
-        if (
-            isinstance(why, ConnectionLost)
-            and self.state is SessionState.RUNNING
-            and is_greeted
-            and self.break_left_s > 0
-        ):
+        may_return = isinstance(why, ClientClosed) and why.may_return
+        if may_return and self.state is SessionState.RUNNING and is_greeted and self.break_left_s > 0:
             self.park(why)
         else:
             self.end(why)
@@ -195,10 +200,12 @@ class Session:
     def park(self, why: CallEnded) -> None:
         """Pause without a connection: nothing is heard or said until `resume`."""
         self._move(SessionState.PARKED)
+        self._is_lost = why.code == ConnectionLost.code
         self.parked_at = self._clock.now()
         untold = self.outbox.untold_frames
         unsent, unheard = self.outbox.end(why), self.source.pause()
-        self.counts.update({Count.FRAMES_UNSENT: unsent, Count.FRAMES_SKIPPED: unheard, Count.CALLS_LOST: 1})
+        self.counts.update({Count.FRAMES_UNSENT: unsent, Count.FRAMES_SKIPPED: unheard})
+        self.counts[Count.CALLS_LOST] += self._is_lost
         self._missed_frames = untold + unsent + unheard
 
     def resume(self, token: str) -> None:
@@ -215,6 +222,7 @@ class Session:
             self.first_heard_at += parked_s
         self.outbox = Outbox(self._clock)
         self.source.resume(now)
+        self.counts[Count.CALLS_LOST] += not self._is_lost  # as it now turns out to have been
         self.counts[Count.CALLS_RESUMED] += 1
         self._send_ready(token, gap_s=round(gap_s, 2))
         if self._missed_frames:
@@ -232,7 +240,7 @@ class Session:
         """Why the session has to end by itself at `now`, by the operator's timeouts; None: it may go on."""
         if self.state is SessionState.PARKED:
             may_come = now - self.parked_at <= self.break_left_s
-            return None if may_come else ConnectionLost("The client did not come back in time.")
+            return None if may_come else self.not_resumed("The client did not come back in time.")
         if self.outbox.stalled_s(now) > limits.stalled_s:
             return NotListening(f"The client read nothing for {limits.stalled_s:g} s. The call was ended.")
         if self.greeted_at is None:
@@ -246,6 +254,10 @@ class Session:
         if now - self.heard_at > limits.quiet_s:
             return IdleTimeout(f"No audio was received for {limits.quiet_s:g} s. The call was ended.")
         return None
+
+    def not_resumed(self, sentence: str) -> ClientClosed:
+        """Why a parked session ends: its connection was lost, or its client had hung up."""
+        return ConnectionLost(sentence) if self._is_lost else ClientClosed("The client closed the connection.")
 
     def end(self, why: CallEnded) -> None:
         """The session is over, for the first reason that is given."""

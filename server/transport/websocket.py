@@ -108,6 +108,12 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self._rate_limiter = RateLimiter(FRAMES_PER_S * MESSAGE_BYTES, WallClock())
         super().connection_made(transport)
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Uvicorn's code is 1005 here, too, but nobody said goodbye: RFC 6455 §7.4.1 has 1006 for that."""
+        if self.conn.close_rcvd is None:
+            self.queue.put_nowait({"type": "websocket.disconnect", "code": 1006})
+        super().connection_lost(exc)
+
     def data_received(self, data: bytes) -> None:
         for at in range(0, len(data), _CHUNK_BYTES):
             if not self.transport.is_closing():

@@ -32,9 +32,9 @@ HTTP = (
     "handle_events handle_websocket_upgrade send_400_response"
 )
 WEBSOCKET = (
-    "transport loop handshake_initiated conn.reject conn.send_response conn.fail conn.data_to_send queue.qsize frames "
-    "read_paused close_sent handshake_complete connection_lost connection_made data_received "
-    "handle_ping handle_pong handle_cont handle_parser_exception "
+    "transport loop handshake_initiated conn.reject conn.send_response conn.fail conn.data_to_send conn.close_rcvd "
+    "queue.qsize queue.put_nowait frames read_paused close_sent handshake_complete connection_lost connection_made "
+    "data_received handle_ping handle_pong handle_cont handle_parser_exception "
     "send_receive_event_to_app"
 )
 SERVER = "config.ssl server_state lifespan.state servers should_exit force_exit startup handle_exit"

@@ -95,6 +95,23 @@ async def test_call_that_its_client_closes_is_not_parked(serve: Serve, code: int
     assert await resume_refusal(served, ready["resume"]) == (1008, "resume")
 
 
+async def test_hang_up_of_a_browser_is_not_counted_as_lost_but_may_be_resumed(serve: Serve):
+    """`socket.close()` of JavaScript sends a close frame without a code."""
+    served = await serve(resume_s=0.3)
+    counts = served.service.metrics.counts
+    for comes_back in (True, False):
+        async with started_call(served) as (client, ready):
+            client.socket.protocol.send_close()
+            client.socket.transport.write(b"".join(client.socket.protocol.data_to_send()))
+            await wait_until(lambda: served.service.parked == 1)
+        if comes_back:
+            async with started_call(served, f"&resume={ready['resume']}") as (client, _):
+                await client.socket.close(1000)
+        await wait_until(lambda done=1 + (not comes_back): counts[Count.SESSIONS_ENDED] == done)
+    assert served.service.metrics.ended == {"left": 2}
+    assert (counts[Count.CALLS_LOST], counts[Count.CALLS_RESUMED], counts[Count.CALLS_EXPIRED]) == (1, 1, 0)
+
+
 async def test_call_closed_with_code_4000_is_parked(serve: Serve):
     served = await serve()
     async with started_call(served) as (client, ready):

@@ -19,7 +19,7 @@ from server.dialects.kyutai_protocol import AudioForm
 from tests.server.chat_client import ChatClient, open_chat, speech
 from tests.server.conftest import RunningServer, Serve
 
-TimedMessage = tuple[float, bytes]  # when it is sent, in seconds from the start
+TimedPayload = tuple[float, bytes]  # when it is sent, in seconds from the start
 
 
 @dataclass
@@ -43,7 +43,7 @@ def packets_of(seconds: float, dtx: bool = False, pauses: Sequence[tuple[float, 
     return [encoder.encode(int16[at : at + 480].tobytes(), 480) for at in range(0, len(pcm), 480)]
 
 
-def pages(seconds: float, page_s: float) -> list[TimedMessage]:
+def pages(seconds: float, page_s: float) -> list[TimedPayload]:
     """Ogg pages of `page_s`, each sent when it has been spoken."""
     writer, packets = OggOpusWriter(), packets_of(seconds)
     each = round(page_s / 0.02)
@@ -52,7 +52,7 @@ def pages(seconds: float, page_s: float) -> list[TimedMessage]:
 
 
 async def converse(
-    served: RunningServer, messages: Sequence[TimedMessage], form: AudioForm, stay_s: float, frames: int | None = None
+    served: RunningServer, messages: Sequence[TimedPayload], form: AudioForm, stay_s: float, frames: int | None = None
 ) -> Answer:
     """Send `messages` at their times; what came back in `stay_s`, or until there are `frames`."""
     async with open_chat(served.chat + "?events=1", form) as client:
@@ -86,9 +86,9 @@ async def _listen(client: ChatClient, start: float, stay_s: float, frames: int |
 async def test_bursts_are_heard_whole_and_their_delay_is_told(serve: Serve):
     served = await serve(slots=3)
     sizes = (0.4, 0.5, 1.0)
-    calls = [converse(served, pages(4.0, page_s), AudioForm.OGG, 9.0, frames=50) for page_s in sizes]
+    calls = [converse(served, pages(3.0, page_s), AudioForm.OGG, 8.0, frames=37) for page_s in sizes]
     for page_s, answer in zip(sizes, await asyncio.gather(*calls), strict=True):
-        assert len(answer.at) == 50, "every frame is answered"
+        assert len(answer.at) == 37, "every frame is answered"
         assert not answer.errors and not [event for event in answer.events if event["type"] == "skip"]
         gaps = [later - earlier for earlier, later in pairwise(answer.at)]
         assert float(np.median(gaps)) > 0.06, "evenly, not in bursts"
@@ -104,7 +104,7 @@ async def test_client_of_long_bursts_is_told_so_in_words(serve: Serve):
 
 async def test_pauses_by_dtx_and_by_gating_cost_the_model_no_time(serve: Serve):
     served = await serve(slots=2)
-    seconds, pauses = 8.0, [(1.0, 2.0), (3.0, 4.5), (5.5, 6.0), (7.0, 7.6)]
+    seconds, pauses = 6.0, [(0.6, 1.4), (2.2, 3.4), (4.2, 4.7), (5.2, 5.8)]
     by_dtx = [
         ((n + 1) * 0.02, packet)
         for n, packet in enumerate(packets_of(seconds, dtx=True, pauses=pauses))
@@ -119,6 +119,6 @@ async def test_pauses_by_dtx_and_by_gating_cost_the_model_no_time(serve: Serve):
     calls = [converse(served, messages, AudioForm.RAW, seconds) for messages in (by_dtx, gated)]
     for answer in await asyncio.gather(*calls):
         frames = (seconds - answer.at[0]) / FRAME_S
-        assert len(answer.at) >= 0.96 * frames, "a busy machine takes its own time"
-        late = [later - earlier for earlier, later in pairwise(answer.at) if earlier > 2.2 and later - earlier > 0.2]
+        assert len(answer.at) >= 0.98 * frames - 4, "less the first pause, which cannot be foreseen"
+        late = [later - earlier for earlier, later in pairwise(answer.at) if earlier > 1.6 and later - earlier > 0.2]
         assert len(late) <= 1, "after the first pause, no hole"

@@ -106,7 +106,6 @@ def test_each_kind_is_received_as_its_event(message: bytes, event: Received) -> 
     "message",
     [
         b"",
-        b"\x01",
         b"\x03",
         b"\x03\x01\x01",
         b"\x04",
@@ -122,6 +121,12 @@ def test_malformed_message_is_an_event_and_later_audio_is_received(message: byte
     (event,) = protocol.receive(message)
     assert isinstance(event, Malformed)
     assert received_packets(protocol, list(PACKETS)) == PACKETS
+
+
+def test_audio_message_without_audio_is_nothing() -> None:
+    protocol = KyutaiProtocol()
+    assert protocol.receive(b"\x01") == []
+    assert received_packets(protocol, [b"", PACKETS[0], b"", *PACKETS[1:]]) == PACKETS
 
 
 @pytest.mark.parametrize("kind", [7, 8, 100, 255])
@@ -207,6 +212,13 @@ def test_ogg_clients_are_answered_in_ogg() -> None:
     assert b"OpusHead" not in second
     assert tuple(reader.push(first[1:])) == PACKETS[:4]
     assert tuple(reader.push(second[1:])) == PACKETS[4:]
+
+
+def test_client_that_takes_each_page_for_one_packet_hears_everything() -> None:
+    protocol = KyutaiProtocol()
+    sent = b"".join(message[1:] for at in (0, 4) for message in protocol.audio(PACKETS[at : at + 4]))
+    bodies = [page[23 + page[22] :] for page in sent.split(b"OggS")[3:]]  # after the two pages of headers
+    assert tuple(bodies) == PACKETS
 
 
 def test_raw_clients_are_answered_in_raw() -> None:

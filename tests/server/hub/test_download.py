@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
-from collections.abc import Iterator
+import os
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -12,7 +15,7 @@ from threading import Thread
 
 import pytest
 from filelock import FileLock
-from huggingface_hub import constants
+from huggingface_hub import constants, file_download
 
 from server.hub import download
 from server.hub.resolve import ModelUnavailable, resolver
@@ -27,6 +30,7 @@ class FakeHub:
 
     sha256: str = hashlib.sha256(CONTENT).hexdigest()
     breaks_after_bytes: int | None = None  # cut the response here, and refuse later requests
+    commit: str = COMMIT
     ranges: list[str | None] = field(default_factory=list)
 
 
@@ -38,7 +42,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
     class HubHandler(BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
             self.send_response(200)
-            self.send_header("X-Repo-Commit", COMMIT)
+            self.send_header("X-Repo-Commit", state.commit)
             self.send_header("ETag", f'"{state.sha256}"')
             self.send_header("Content-Length", str(len(CONTENT)))
             if len(state.sha256) == 64:  # as for files that hf-xet could download
@@ -91,6 +95,75 @@ def test_file_is_downloaded_once_and_logged(hub: FakeHub, caplog: pytest.LogCapt
     assert fetch() == CONTENT
     assert hub.ranges == [None]
     assert any("downloading weights.bin: " in record.getMessage() for record in caplog.records)
+
+
+@pytest.fixture
+def read_only(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Call it, and no folder, lock or link can be made any more, as on a volume that is read-only."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    def set_read_only() -> None:
+        for owner, name in [
+            (os, "mkdir"),
+            (os, "symlink"),
+            (download, "WeakFileLock"),
+            (file_download, "WeakFileLock"),
+        ]:
+            monkeypatch.setattr(owner, name, refuse)
+
+    return set_read_only
+
+
+@pytest.mark.parametrize("is_offline", [False, True])
+def test_complete_cache_on_a_read_only_volume_is_used(
+    hub: FakeHub, read_only: Callable[[], None], monkeypatch: pytest.MonkeyPatch, is_offline: bool
+):
+    assert fetch() == CONTENT
+    read_only()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", is_offline)
+    assert fetch() == CONTENT
+    assert hub.ranges == [None]
+
+
+def test_cache_without_links_that_was_copied_to_a_read_only_volume_is_used(
+    hub: FakeHub, tmp_path: Path, read_only: Callable[[], None]
+):
+    fetch()
+    file = next((tmp_path / "models--org--repo" / "snapshots").rglob("weights.bin"))
+    content = file.read_bytes()
+    shutil.rmtree(tmp_path / "models--org--repo" / "blobs")
+    file.unlink()
+    file.write_bytes(content)
+    read_only()
+    assert fetch() == CONTENT and hub.ranges == [None]
+
+
+def test_older_copy_in_a_read_only_cache_is_used_with_a_warning(
+    hub: FakeHub, read_only: Callable[[], None], caplog: pytest.LogCaptureFixture
+):
+    fetch()
+    hub.commit, hub.sha256 = "d00d" * 10, "1" * 64  # the repository has changed since
+    read_only()
+    assert fetch() == CONTENT
+    assert "may be old" in caplog.text
+
+
+def test_optional_file_that_another_program_never_marked_absent_is_absent_offline(
+    hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelUnavailable, match="not in the cache"):
+        resolver("org/repo")("config.json")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    fetch()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(FileNotFoundError, match=r"no file config\.json"):
+        resolver("org/repo")("config.json")
+    commit = (tmp_path / "models--org--repo" / "refs" / "main").read_text()
+    with pytest.raises(FileNotFoundError):
+        resolver(f"org/repo@{commit}")("config.json")
 
 
 def test_waiting_for_another_process_logs_its_progress(hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -12,11 +12,11 @@ import numpy as np
 from server.audio.framing import FRAME_S, FRAME_SAMPLES, Pcm
 from server.sessions.inbox import Inbox
 
-SentMessage = tuple[float, int]  # when it arrives, and how many frames it completes
+Arrival = tuple[float, int]  # when it arrives, and how many frames it completes
 
 
 @dataclass
-class SteppedFrames:
+class Heard:
     """What the model was given."""
 
     at: list[float] = field(default_factory=list)
@@ -37,22 +37,20 @@ class SteppedFrames:
         return max(later - earlier for earlier, later in pairwise(at for at in self.at if at >= since))
 
 
-def chunks(seconds: float, chunk_s: float, start: float = 0.0) -> list[SentMessage]:
+def chunks(seconds: float, chunk_s: float, start: float = 0.0) -> list[Arrival]:
     """Live audio in chunks, each sent when it has been spoken."""
     sizes = [int((n + 1) * chunk_s / FRAME_S + 1e-6) - int(n * chunk_s / FRAME_S + 1e-6) for n in range(10_000)]
     return [(start + (n + 1) * chunk_s, sizes[n]) for n in range(round(seconds / chunk_s))]
 
 
-def held_back(messages: Sequence[SentMessage], start: float, stall_s: float) -> list[SentMessage]:
+def held_back(messages: Sequence[Arrival], start: float, stall_s: float) -> list[Arrival]:
     """The same over a network that delivers nothing for `stall_s`, then everything."""
     return [(start + stall_s if start <= at < start + stall_s else at, frames) for at, frames in messages]
 
 
-def listen(
-    messages: Sequence[SentMessage], loudness: Sequence[float] | None = None, until: float | None = None
-) -> SteppedFrames:
+def listen(messages: Sequence[Arrival], loudness: Sequence[float] | None = None, until: float | None = None) -> Heard:
     """What an idle engine steps of `messages`, until `until` or the last of them and two seconds."""
-    inbox, stepped, number, now = Inbox(), SteppedFrames(), 0, 0.0
+    inbox, stepped, number, now = Inbox(), Heard(), 0, 0.0
     left = deque(sorted(messages))
     end = until if until is not None else left[-1][0] + 2.0
     while now < end:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from itertools import pairwise
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from server.audio.framing import FRAME_S
 from server.sessions.inbox import INBOX_FRAMES
 from server.sessions.pacing import AHEAD_S, SILENCE_AFTER_S, Bursts, LagWindow, SessionClock
-from tests.server.sessions.senders import SentMessage, SteppedFrames, chunks, held_back, listen
+from tests.server.sessions.senders import Arrival, Heard, chunks, held_back, listen
 
 EVEN, BURSTS = [0.02, 0.04, 0.08], [0.16, 0.2, 0.3, 0.4, 0.5, 0.64, 0.75, 1.0]
 
@@ -44,6 +45,13 @@ def test_silence_after_an_engine_stall_is_a_single_frame():
     clock = heard_at(0.0)
     assert clock.takes_silence(60.0)
     assert [clock.takes_silence(60.0 + ms / 1000) for ms in range(0, 79, 10)].count(True) <= 1
+
+
+@pytest.mark.parametrize("is_resumed", [False, True])
+def test_silence_keeps_the_clocks_time_after_a_stall_of_the_engine_and_after_a_resume(is_resumed: bool):
+    clock = heard_at(0.0).restarted(60.0) if is_resumed else heard_at(0.0)
+    taken = sum(clock.takes_silence(60.0 + ms / 1000) for ms in range(0, 30_000, 5))
+    assert taken == pytest.approx(30 / FRAME_S, abs=7)
 
 
 def test_one_burst_among_many_small_ones_does_not_count():
@@ -84,7 +92,7 @@ def test_jitter_delays_no_frame_and_loses_none():
 
 @pytest.mark.parametrize("drift", [0.001, 0.01])
 def test_fast_sound_card_loses_only_its_drift(drift: float):
-    messages: list[SentMessage] = [(0.1 + n * FRAME_S / (1 + drift), 1) for n in range(4_000)]
+    messages: list[Arrival] = [(0.1 + n * FRAME_S / (1 + drift), 1) for n in range(4_000)]
     stepped = listen(messages)
     surplus = 4_000 - 4_000 / (1 + drift)
     assert sum(frames for _, frames in stepped.dropped) == pytest.approx(surplus, abs=AHEAD_S / FRAME_S + 2)
@@ -102,6 +110,20 @@ def test_fast_sound_card_loses_only_its_drift(drift: float):
 def test_stall_of_up_to_400_ms_loses_nothing(chunk_s: float, stall_s: float, start: float):
     sent = held_back(chunks(20, chunk_s), start, stall_s)
     assert listen(sent).heard == list(range(250))
+
+
+@pytest.mark.parametrize("chunk_s", [0.02, 0.08])
+@pytest.mark.parametrize("is_pausing", [False, True])
+def test_bad_wifi_loses_nothing(chunk_s: float, is_pausing: bool):
+    """Jitter of 15 ms on average, nothing overtakes, and a stall of up to 0.3 s every few seconds."""
+    generator, sent, arrived_at, stalled_until = random.Random(4), [], 0.0, 0.0
+    for at, frames in [*chunks(10, chunk_s), *chunks(50, chunk_s, start=12.0 if is_pausing else 10.0)]:
+        if generator.random() < chunk_s / 5:
+            stalled_until = at + generator.uniform(0.1, 0.3)
+        arrived_at = max(arrived_at, stalled_until, at + generator.expovariate(1 / 0.015))
+        sent.append((arrived_at, frames))
+    stepped = listen(sent)
+    assert stepped.heard == list(range(750))
 
 
 def test_stalls_one_after_another_lose_nothing():
@@ -175,13 +197,13 @@ def test_longer_bursts_and_floods_are_bounded():
 # ── Clients that pause
 
 
-def pausing(speech_s: float, pause_s: float, chunk_s: float) -> list[SentMessage]:
+def pausing(speech_s: float, pause_s: float, chunk_s: float) -> list[Arrival]:
     """24 s of speech and pauses."""
     starts = [n * (speech_s + pause_s) for n in range(30)]
     return [message for start in starts for message in chunks(speech_s, chunk_s, start) if message[0] <= 24.0]
 
 
-def clock_frames(stepped: SteppedFrames) -> float:
+def clock_frames(stepped: Heard) -> float:
     return (24.0 - stepped.at[0]) / FRAME_S
 
 
