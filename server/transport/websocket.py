@@ -98,18 +98,15 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self.transport.write(self.conn.complete(self.conn.reject(why.status, "")).serialize())
         self.transport.close()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._rate_limiter = RateLimiter(FRAMES_PER_S * MESSAGE_BYTES, WallClock())
         super().connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Uvicorn's code is 1005 here, too, but nobody said goodbye: RFC 6455 §7.4.1 has 1006 for that."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if self.conn.close_rcvd is None:
             self.queue.put_nowait({"type": "websocket.disconnect", "code": 1006})
         super().connection_lost(exc)

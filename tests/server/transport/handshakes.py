@@ -18,7 +18,7 @@ UPGRADE = (
 
 
 @dataclass(frozen=True)
-class Answer:
+class RawResponse:
     """A response that was read until the server closed the connection."""
 
     status: int
@@ -34,7 +34,7 @@ def head(target: str = "/api/chat", *lines: str, method: str = "GET") -> bytes:
     return "\r\n".join([f"{method} {target} HTTP/1.1", "Host: localhost", *lines, "", ""]).encode("latin-1")
 
 
-async def exchange(port: int, request: bytes) -> Answer:
+async def exchange(port: int, request: bytes) -> RawResponse:
     """Send `request` and read until the server closes. Raises TimeoutError."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     async with asyncio.timeout(TIMEOUT_S):
@@ -44,4 +44,4 @@ async def exchange(port: int, request: bytes) -> Answer:
     start, _, body = received.partition(b"\r\n\r\n")
     status, *lines = start.decode("latin-1").split("\r\n")
     headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
-    return Answer(int(status.split()[1]) if received else 0, headers, body)
+    return RawResponse(int(status.split()[1]) if received else 0, headers, body)
