@@ -39,7 +39,8 @@ DEMO = "demo"
 DEMO_NOTICE = "Demo model, knows a few dozen phrases; not Moshi."
 DEMO_EXAMPLES = ("What is your name?", "Tell me a joke.", "What is the capital of France?")
 DEMO_ADVICE = (
-    "The real model, on a 24 GB GPU: parley serve --model kyutai/moshiko-pytorch-bf16 --quantization int8 --kv-cache-dtype int8"
+    "The real model, on a 24 GB GPU: "
+    "parley serve --model kyutai/moshiko-pytorch-bf16 --quantization int8 --kv-cache-dtype int8"
 )
 _DEMO_CHECKPOINT = files("model.demo") / "checkpoint"
 
