@@ -67,7 +67,7 @@ async def test_hasty_press_neither_ends_a_call_that_begins_nor_begins_one_that_e
 
     await page.wait_for_timeout(500)
     await button(page, "Start talking").focus()
-    for _ in range(40):  # a key that is pressed again without being released repeats
+    for _ in range(28):  # a key that is pressed again without being released repeats
         await page.keyboard.down("Enter")
         await page.wait_for_timeout(25)
     await page.keyboard.up("Enter")
@@ -300,13 +300,10 @@ async def test_visitor_learns_before_the_press_what_to_say_and_how_long_to_wait(
     page = await open_page(pages, scripted.url)
     await expect(page.locator(".welcome")).to_contain_text("Try “Tell me a joke.”")
     await expect_status(page, "The server is busy, and its queue is full. Try again in a few minutes.")
-    scripted.info |= {"waiting": 0}
-    await expect_status(page, "The server is busy. You would wait in a queue; you would be next.")
-    await check_looks(page, "busy")
     scripted.info |= {"running": 1}
-    await expect_status(page, "")
     icons = "[...document.querySelectorAll('#mic use, #talk use')].map((icon) => icon.getAttribute('href'))"
     assert len(await page.evaluate(f"[...new Set({icons})]")) == 4, "checking and talking look the same"
+    await expect_status(page, "")
 
 
 async def test_welcome_after_a_refusal_is_whole(pages: Browser, scripted: ScriptedServer):
@@ -316,7 +313,6 @@ async def test_welcome_after_a_refusal_is_whole(pages: Browser, scripted: Script
     await button(page, "Start talking").click()
     await expect(page.get_by_role("alert")).to_be_visible()
     assert await page.evaluate(DRAWN) > 0.7 * before > 0.02
-    await check_looks(page, "refused-late")
 
 
 async def test_text_that_is_written_from_the_right_is_shown_so(pages: Browser, scripted: ScriptedServer):
@@ -327,4 +323,3 @@ async def test_text_that_is_written_from_the_right_is_shown_so(pages: Browser, s
     assert await page.evaluate(direction) == "rtl"
     await button(page, "End call").click()
     await expect(page.get_by_role("heading", name="The call has ended.")).to_be_visible()
-    await check_looks(page, "ended-rtl")

@@ -176,7 +176,7 @@ export class Parley extends EventTarget {
       // The worker would come from the server as it is now, and would not understand this older page, or the page it.
       if (info && info.version !== this.#version) throw new CallFailure('outdated');
       call.modelDelayFrames = info?.delay_frames ?? 0;
-      if (graph && call === this.#call) this.#attach(graph);
+      if (graph && graph === this.graph && call === this.#call) this.#attach(graph); // it may have been stopped meanwhile
     } catch (error) {
       call.fail(error);
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import urllib.request
 
 import pytest
@@ -31,3 +32,9 @@ async def test_page_files_have_their_media_types_and_no_cache(serve: Serve):
         assert response.headers["Cache-Control"] == "no-cache"
     assert (await asyncio.to_thread(get, served.http + "/../pyproject.toml"))[0] == 404
     assert (await asyncio.to_thread(get, served.http + "/%2e%2e/pyproject.toml"))[0] == 404
+
+
+async def test_info_says_what_one_can_ask_and_how_far_the_model_lags(serve: Serve):
+    served = await serve()
+    info = json.loads((await asyncio.to_thread(get, served.http + "/api/info"))[2])
+    assert (info["examples"], info["delay_frames"]) == ([], 0)  # of the echo

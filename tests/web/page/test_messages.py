@@ -56,6 +56,21 @@ async def test_queue_message_tells_the_place_and_the_time(js: Js, position: int,
     assert await js(MESSAGES, "return m.queueMessage(position, ahead)", position=position, ahead=ahead_s) == expected
 
 
+@pytest.mark.parametrize(
+    ("running", "waiting", "expected"),
+    [
+        (1, 0, ""),
+        (2, 0, "The server is busy. You would wait in a queue; you would be next."),
+        (2, 1, "The server is busy. You would wait in a queue; 1 caller waits already."),
+        (2, 3, "The server is busy. You would wait in a queue; 3 callers wait already."),
+        (2, 4, "The server is busy, and its queue is full. Try again in a few minutes."),
+    ],
+)
+async def test_busy_message_says_what_a_press_would_lead_to(js: Js, running: int, waiting: int, expected: str):
+    info = {"slots": 2, "running": running, "waiting": waiting, "limits": {"max_waiting": 4}}
+    assert await js(MESSAGES, "return m.busyMessage(info)", info=info) == expected
+
+
 async def test_status_view_announces_an_unchanged_text_once(js: Js):
     body = """
     const line = document.createElement('p'), card = document.createElement('div');

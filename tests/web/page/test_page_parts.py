@@ -112,3 +112,21 @@ async def test_report_has_the_details_of_the_call(js: Js):
         assert part in told
     empty = {**details, "info": None, "delays": [], "seed": None, "call": "", "choices": {}, "audio": None}
     assert "not measured" in await js("/page/ui/report.js", "return m.report(c)", c=empty)
+
+
+async def test_what_playback_needed_is_kept_beside_the_chosen_devices(js: Js):
+    body = """
+    const before = m.loadDevices();
+    m.saveDevices({ microphone: 'a' });
+    m.saveDevices({ bufferMs: 23 });
+    const kept = m.loadDevices();
+    localStorage.setItem('parley.devices', '{"speaker": "b", "bufferMs": "many"}');
+    const odd = m.loadDevices();
+    localStorage.clear();
+    return [before, kept, odd];
+    """
+    assert await js("/page/ui/device-storage.js", body) == [
+        {"microphone": "", "speaker": ""},
+        {"microphone": "a", "speaker": "", "bufferMs": 23},
+        {"microphone": "", "speaker": "b"},
+    ]

@@ -11,7 +11,9 @@
 const WINDOW_MS = 480;
 const EXCESS_MS = 10; // a smaller excess is ignored
 const SHORTAGE_MS = 3; // a smaller shortage is ignored
-const SPARE_MS = 6; // what should remain when the latest packet comes, after one more pull; more than an ignored shortage
+const SPARE_MS = 4; // what should remain when the latest packet comes, after one more pull: more than an ignored shortage; and the
+// least by which the target falls
+const STEADY_MS = 12; // how late packets come on a quiet line, because browsers play 10 ms at a time
 const WINDOWS_FOR_SHORTAGE = 20; // 10 s
 const CALM_WINDOWS = 125; // a minute
 const MAX_CALM_WINDOWS = 8 * CALM_WINDOWS;
@@ -28,6 +30,7 @@ export class BufferTarget {
   #excess;
   #shortage;
   #spare;
+  #steadyLate;
   #steady; // the target before the previous window
   #lowest = Infinity; // depth in this window
   #measured = 0; // samples pulled in this window
@@ -49,6 +52,7 @@ export class BufferTarget {
     this.#excess = samples(EXCESS_MS);
     this.#shortage = samples(SHORTAGE_MS);
     this.#spare = samples(SPARE_MS);
+    this.#steadyLate = samples(STEADY_MS);
     this.target = this.#steady = Math.min(Math.max(samples(seedMs), this.#floor), this.#max);
   }
 
@@ -103,9 +107,11 @@ export class BufferTarget {
   /** @param {number} length of a pull: a buffer that holds less has run dry */
   #adapt(length) {
     const late = Math.max(...this.#lows) - Math.min(...this.#lows);
-    const needed = Math.min(Math.max(late + length + this.#spare, this.#floor), this.#max);
+    const more = Math.min(this.#spare, Math.max(0, late - this.#steadyLate) / 2); // what is late by much may be later
+    const needed = Math.min(Math.max(Math.round(late + more) + length + this.#spare, this.#floor), this.#max);
     this.#noteEarly(needed);
-    if (needed > this.target || this.#calm >= this.#calmNeeded) this.target = needed;
+    const mayFall = this.#calm >= this.#calmNeeded && this.target - needed >= this.#spare;
+    if (needed > this.target || mayFall) this.target = needed;
   }
 
   /** @param {number} needed */
