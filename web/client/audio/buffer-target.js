@@ -13,7 +13,7 @@ const EXCESS_MS = 10; // a smaller excess is ignored
 const SHORTAGE_MS = 3; // a smaller shortage is ignored
 const SPARE_MS = 4; // what should remain when the latest packet comes, after one more pull: more than an ignored shortage; and the
 // least by which the target falls
-const STEADY_MS = 12; // how late packets come on a quiet line, because browsers play 10 ms at a time
+const STEADY_MS = 17; // how late packets come on a quiet line, because browsers record and play 10 ms at a time
 const WINDOWS_FOR_SHORTAGE = 20; // 10 s
 const CALM_WINDOWS = 125; // a minute
 const MAX_CALM_WINDOWS = 8 * CALM_WINDOWS;
