@@ -22,6 +22,7 @@ class RecordedFrame:
     heard: Pcm  # [FRAME_SAMPLES]
     said: Pcm | None  # [FRAME_SAMPLES]; None: nothing was said
     piece: str
+    gap_s: float = 0.0  # for how long the session was parked right before it
 
 
 class Recording:

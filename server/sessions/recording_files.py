@@ -1,7 +1,7 @@
 """The two files of one recording, and what they take up on the disk.
 
     DIR/20261122T163105Z-1a2b3c4d.ogg     stereo Opus: left what the model heard, right what it said, step by step
-    DIR/20261122T163105Z-1a2b3c4d.jsonl   metadata, then each text piece with its time, then why the session ended
+    DIR/20261122T163105Z-1a2b3c4d.jsonl   metadata, then each text piece and each gap with its time, then why it ended
 
 Named by the UTC time and the session's id, which the client is told and the log has; ``rm DIR/*-1a2b3c4d.*`` deletes
 it. Each half second is written at once, so that a crash loses no more, and what is there can be played.
@@ -71,6 +71,8 @@ class RecordingFiles:
 
     def add(self, frame: RecordedFrame) -> None:
         """Write one step, every sixth time to the disk."""
+        if frame.gap_s:
+            self._write_line({"at_s": round(self._steps * FRAME_S, 2), "gap_s": round(frame.gap_s, 2)})
         if frame.piece:
             self._write_line({"at_s": round(self._steps * FRAME_S, 2), "piece": frame.piece})
         self._stereo[:, 0] = frame.heard

@@ -97,6 +97,7 @@ class Session:
         self._warned_at = float("-inf")  # of bursts
         self._is_lost = False  # parked, and not because its client closed the connection
         self._missed_frames = 0  # lost with the connection, in either direction
+        self._unrecorded_gap_s = 0.0  # for how long it was parked since the last recorded frame
         self._broken_s = 0.0  # for how long it was parked, in all
         # By the clock, in seconds. Those that may be None are moved on by the time for which it was parked.
         self.arrived_at = clock.now()
@@ -146,10 +147,7 @@ class Session:
         self._steps += 1
         self._step_s += reply.step_s
         self._wait_s += reply.wait_s
-        if self.recording and not self.recording.add(RecordedFrame(reply.heard, reply.pcm, reply.piece)):
-            self.recording = None  # it ended before the call
-            self.counts[Count.RECORDINGS_CUT] += 1
-            self.send_event(RecordingStopped())
+        self._record(reply)
         if self.state is SessionState.PARKED:  # the step was already under way
             self.counts[Count.FRAMES_UNSENT] += 1
             self._missed_frames += 1
@@ -157,6 +155,13 @@ class Session:
             self._skip(Count.FRAMES_UNSENT, 1)
         if self._replies_left is not None:
             self._count_down(self._replies_left - 1)
+
+    def _record(self, reply: Reply) -> None:
+        gap_s, self._unrecorded_gap_s = self._unrecorded_gap_s, 0.0
+        if self.recording and not self.recording.add(RecordedFrame(reply.heard, reply.pcm, reply.piece, gap_s)):
+            self.recording = None  # it ended before the call
+            self.counts[Count.RECORDINGS_CUT] += 1
+            self.send_event(RecordingStopped())
 
     def send_event(self, event: ServerEvent | KeepAlive) -> None:
         """Queue an event for the client; it is dropped while the session is parked, or over."""
@@ -216,6 +221,7 @@ class Session:
         gap_s = now - (self.greeted_at if self.heard_at is None else self.heard_at)
         parked_s = now - self.parked_at
         self._broken_s += parked_s
+        self._unrecorded_gap_s += parked_s
         self.greeted_at += parked_s
         if self.heard_at is not None and self.first_heard_at is not None:
             self.heard_at += parked_s

@@ -42,6 +42,28 @@ async def test_call_is_recorded_when_operator_and_caller_agree(serve: Serve, tmp
 
 
 @pytest.mark.usefixtures("unpaced_engine")
+async def test_recording_notes_the_gap_of_a_call_that_was_resumed(serve: Serve, tmp_path: Path):
+    served = await serve(record=tmp_path)
+    async with open_chat(served.chat + "?events=1&record=1") as client:
+        await client.handshake()
+        await client.send_frame(speech(1)[0])
+        await client.receive_frame()
+        ready = await client.event("ready")
+        client.abort()
+    await wait_until(lambda: served.service.parked)
+    await asyncio.sleep(0.1)
+    async with open_chat(f"{served.chat}?events=1&resume={ready['resume']}") as client:
+        await client.handshake()
+        for frame in speech(2):
+            await client.send_frame(frame)
+            await client.receive_frame()
+    _, text = recorded_files(tmp_path, ready["call"])
+    await wait_until(lambda: "end" in lines(text)[-1])
+    [gap] = [line for line in lines(text) if "gap_s" in line]
+    assert gap["at_s"] == 0.08 and 0.1 <= gap["gap_s"] < TIMEOUT_S
+
+
+@pytest.mark.usefixtures("unpaced_engine")
 async def test_call_continues_after_its_recording_is_cut(serve: Serve, tmp_path: Path):
     served = await serve(record=tmp_path, record_gb=26e-6)  # the opening of a recording, and nothing more
     async with open_chat(served.chat + "?events=1&record=1") as client:
