@@ -44,9 +44,27 @@
     );
   }
 
+  /**
+   * A module fails with any that it imports, perhaps before that one's own link does: find which one it was.
+   * @param {string} script @param {string[]} parts
+   */
+  function tellFailedPart(script, parts) {
+    if (!parts.length) return tell(script);
+    fetch(parts[0], { cache: 'no-store' }).then(
+      function (response) { response.ok ? tellFailedPart(script, parts.slice(1)) : tell(parts[0]); },
+      function () { tell(parts[0]); }
+    );
+  }
+
   addEventListener('error', function (event) {
     var element = event.target;
-    if (element instanceof HTMLScriptElement) tell(element.src);
+    if (element instanceof HTMLScriptElement) {
+      var parts = [element.src];
+      document.querySelectorAll('link[rel=modulepreload]').forEach(function (link) {
+        if (link instanceof HTMLLinkElement) parts.push(link.href);
+      });
+      tellFailedPart(element.src, parts);
+    }
     else if (element instanceof HTMLLinkElement && /modulepreload|stylesheet/.test(element.rel)) tell(element.href);
     else if (element === window && !hasFailed) show('This page could not start: ' + event.message + '. Reload it.');
   }, true);
