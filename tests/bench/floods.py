@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -28,6 +29,7 @@ from tests.bench.workbench import Workbench
 
 ALONE_S = 6.0  # before each flood
 FLOOD_S = 15.0
+OBSERVED_S = 3.0  # of the neighbour's call, at least, where a flood is refused at once
 MAX_ADDED_P99_MS = 20.0  # more than alone
 SLOTS = 4
 
@@ -99,11 +101,13 @@ async def _neighbour(server: BenchServer, flood: str) -> tuple[NDArray[np.float6
             raise BenchError(f"the neighbour's call failed: {call.record.failure}")
         await asyncio.sleep(FRAME_S)
     outcome = await _flood(port, flood)
+    observed_until = max(outcome["ended_at"], outcome["started_at"] + OBSERVED_S)
+    await asyncio.sleep(observed_until - time.perf_counter())
     call.hang_up()
     await calling
     found = call_figures(call.record)
     before = found.sent_at < outcome["started_at"]
-    during = ~before & (found.sent_at < outcome["ended_at"])
+    during = ~before & (found.sent_at < observed_until)
     answered_ms = found.turnaround_ms[during & ~np.isnan(found.turnaround_ms)]
     if not len(answered_ms):
         raise BenchError(f"no frame was answered during the flood: {call.record.failure}")
