@@ -19,6 +19,7 @@ import soxr
 from playwright.async_api import Browser, Page
 
 from tests.e2e.browser import FOREIGN_HOST, MIC_HZ, open_browser, open_page, write_wav
+from tests.e2e.scripted_server import ScriptedServer
 
 ROOT = Path(__file__).parents[2]
 QUESTIONS = Path(__file__).parent / "questions"
@@ -155,3 +156,9 @@ async def browser_without_microphone() -> AsyncIterator[Browser]:
     """A browser on a machine without any microphone."""
     async with open_browser() as browser:
         yield browser
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def scripted_server() -> AsyncIterator[ScriptedServer]:
+    async with ScriptedServer() as server:
+        yield server
