@@ -20,13 +20,13 @@
     │   └── TooManyRequests    429 instead of 503; of any kind, from one address
     └── CallEnded              a session is over, or will not begin; it holds no slot any more
         ├── ClientClosed       1000  nobody is left to be told
-        │   ├── ConnectionLost       without a goodbye: the client may come back
+        │   ├── ConnectionLost       without a close: the client may come back
     │   └── ClosedWithoutCode    as browsers hang up, and as some lose their connection: the client may come back
         ├── TakenOver          1000  the session goes on over another connection
         ├── LimitReached       1000  the length that was asked for, or that the operator allows
         ├── BadParameter       1008  a query parameter out of range or not a number
         ├── CannotResume       1008  the session to resume is over, or was never here
-        ├── NoAudioTimeout     1008  no audio since the greeting
+        ├── NoAudioTimeout     1008  no audio since the handshake
         ├── IdleTimeout        1008  no audio for a long time
         ├── NotListening       1008  the client reads nothing of what is sent
         ├── Undecodable        1008  too many consecutive packets that cannot be decoded

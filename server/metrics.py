@@ -38,7 +38,7 @@ class Count(StrEnum):
         return count
 
     SESSIONS_ENDED = "sessions_ended", "Sessions that ended, whether or not they ever got a slot."
-    CALLS_STARTED = "calls_started", "Calls that got a slot and were greeted."
+    CALLS_STARTED = "calls_started", "Calls that got a slot and whose client was told so."
     CALLS_LOST = "calls_lost", "Connections lost whose call was kept, and those taken over."
     CALLS_RESUMED = "calls_resumed", "Calls that went on over a new connection."
     CALLS_EXPIRED = "calls_expired", "Parked calls that ended because their client did not come back in time."
@@ -118,7 +118,7 @@ class Metrics:
         self.counts.update(counts)
 
     def add_call(self, code: str, seconds: float) -> None:
-        """Count the end of a call that had been greeted, by the error's code."""
+        """Count the end of a call that had been ready, by the error's code."""
         self.ended[code] += 1
         self.calls.add(seconds)
 

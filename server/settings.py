@@ -98,7 +98,7 @@ class Settings(BaseSettings):
     )
     max_call_s: float | None = _setting(_CALLS, "SECONDS", "maximum length of a call", default=None, gt=0, le=1e9)
     first_audio_s: float = _setting(
-        _CALLS, "SECONDS", "end a call whose client sends no audio for SECONDS after the greeting", default=30, gt=0
+        _CALLS, "SECONDS", "end a call whose client sends no audio for SECONDS after its call starts", default=30, gt=0
     )
     quiet_s: float = _setting(
         _CALLS, "SECONDS", "end a call whose client sends no audio for SECONDS", default=120, gt=0

@@ -124,7 +124,7 @@ class FakeConnection:
 
     def hang_up(self, why: ClientClosed) -> None:
         """End or park the session, then release it."""
-        self.session.hang_up(self.outbox, why)
+        self.session.on_connection_closed(self.outbox, why)
         self.release()
 
     def release(self) -> None:

@@ -41,7 +41,7 @@ class DuplexInputs(Inputs):
 class DuplexFrame(Frame):
     """The newest frame that all of the model's streams have reached; `tokens` int64 [S, 1 + dep_q]."""
 
-    heard: Tensor  # int64 [S, codebooks], Mimi's codes of the inputs
+    input_codes: Tensor  # int64 [S, codebooks], Mimi's codes of the inputs
     pcm: Tensor  # f32 [S, FRAME_SAMPLES], the model's voice
 
 
@@ -104,8 +104,8 @@ class Duplex(Mode[DuplexInputs, DuplexFrame]):
         longest: int | None = None,
     ) -> DuplexFrame:
         """See `Mode.step`."""
-        heard = self._encode(inputs.pcm, state, active)  # [S, codebooks]
-        column = self.delays.push_heard(heard[:, : self.config.user_q], state.delays)  # [S, 1 + n_q]
+        input_codes = self._encode(inputs.pcm, state, active)  # [S, codebooks]
+        column = self.delays.push_heard(input_codes[:, : self.config.user_q], state.delays)  # [S, 1 + n_q]
         hidden, text_logits = self.temporal(column[:, None], state.temporal, active, longest)  # both [S, 1, …]
         logits = [text_logits[:, 0]]
         text = self._sample_text(text_logits[:, 0].float(), state, active, plan)  # [S]
@@ -115,7 +115,7 @@ class Duplex(Mode[DuplexInputs, DuplexFrame]):
         spoken = spoken if active is None else spoken & active
         pcm = self.mimi.decode(tokens[:, None, 1:], state.decoder, _unless_full(spoken))
         finite = torch.cat([*logits, pcm], dim=1).sum(1).isfinite()  # a sum keeps every NaN and infinity
-        return DuplexFrame(tokens, spoken, finite, heard, pcm)
+        return DuplexFrame(tokens, spoken, finite, input_codes, pcm)
 
     def _encode(self, pcm: Tensor, state: DuplexState, active: Tensor | None) -> Tensor:
         codes = self.mimi.encode(pcm, state.encoder, active)

@@ -91,8 +91,8 @@ class Admission:
         """Tell waiting clients whose position or estimate has changed."""
         if self._queue:
             now = self._clock.now()
-            greeted = [session.greeted_at for session in self.holders()]
-            self._queue.send_positions(0.0 if at is None else now - at for at in greeted)
+            ready_at = [session.ready_at for session in self.holders()]
+            self._queue.send_positions(0.0 if at is None else now - at for at in ready_at)
 
     def check_integrity(self) -> None:
         """Assert what must hold at any time."""
@@ -127,6 +127,6 @@ class Admission:
         else:
             self._free += 1  # commands are applied in order: the next session's OpenSession comes after this
             self._submit(CloseSession(session))
-        if session.greeted_at is not None:
-            self._queue.note_length(self._clock.now() - session.greeted_at)
+        if session.ready_at is not None:
+            self._queue.note_length(self._clock.now() - session.ready_at)
         self._on_left(session)

@@ -2,7 +2,7 @@
 
 Joins what knows nothing of each other: the socket, the dialect, the codec and the session. The `Receiver` reads what
 the client sends; what goes back is sent here. Everything that ends a call is an error of `errors.py`, and only
-`_say_goodbye` turns it into what this client is told.
+`_close` turns it into what this client is told.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from server.sessions.session import Session
 log = logging.getLogger(__name__)
 
 DRAIN_TIMEOUT_S = 1.0  # for what was said before the end of a call
-GOODBYE_TIMEOUT_S = 1.0  # and for the goodbye
+CLOSE_TIMEOUT_S = 1.0  # for the last messages and the close
 _MAX_REASON_BYTES = 123  # RFC 6455 §5.5: what a close frame holds beside its code
 
 
@@ -70,8 +70,8 @@ class Connection:
             log.exception("call failed")
             why = EngineFailed()
         with suppress(ClientClosed, TimeoutError):
-            async with asyncio.timeout(GOODBYE_TIMEOUT_S):
-                await self._say_goodbye(why)
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._close(why)
 
     async def _serve(self) -> CallEnded:
         request, settings = self._dialect.request, self._service.settings
@@ -121,7 +121,7 @@ class Connection:
                 await asyncio.wait({sending}, timeout=DRAIN_TIMEOUT_S)
             receiving.cancel()
             sending.cancel()
-        if isinstance(why, Restarting) and session.greeted_at is None and not self._dialect.request.may_wait:
+        if isinstance(why, Restarting) and session.ready_at is None and not self._dialect.request.may_wait:
             raise stopping()  # as a client that was held is told wherever there is no call to be had
         return why
 
@@ -143,9 +143,9 @@ class Connection:
                     case _:
                         await self._send(item, session)
                         if isinstance(item, Ready):
-                            receiver.is_greeted = True
+                            receiver.is_ready = True
                             permit.mark_begun(True)
-                            self._note_greeting(session)
+                            self._note_ready(session)
 
     def _time(self, reply: Reply, session: Session) -> None:
         turnaround_s = self._service.clock.now() - reply.offered_at
@@ -155,13 +155,13 @@ class Connection:
             wait_s=reply.wait_s, send_s=send_s, server_s=server_s, turnaround_s=turnaround_s
         )
 
-    def _note_greeting(self, session: Session) -> None:
-        if session.greeted_at is None:
+    def _note_ready(self, session: Session) -> None:
+        if session.ready_at is None:
             session.counts[Count.CALLS_STARTED] += 1
-            session.greeted_at = self._service.clock.now()
+            session.ready_at = self._service.clock.now()
             log.info("call started")
 
-    async def _say_goodbye(self, why: ParleyError) -> None:
+    async def _close(self, why: ParleyError) -> None:
         """Tell the client why there is no call, or none any more, and close."""
         if isinstance(why, ClientClosed):
             return

@@ -32,10 +32,10 @@ _APPLICATION_CLOSE_CODES = 3000  # and up, RFC 6455 §7.4.2: a client's own, whi
 
 
 class Receiver:
-    """Reads one socket to its end, or to the call's. Audio counts from when the client `is_greeted`."""
+    """Reads one socket to its end, or to the call's. Audio counts from when the session `is_ready`."""
 
     def __init__(self, socket: WebSocket, dialect: Dialect, rate_limiter: RateLimiter, clock: Clock) -> None:
-        self.is_greeted = False
+        self.is_ready = False
         self._socket = socket
         self._dialect = dialect
         self._clock = clock
@@ -62,7 +62,7 @@ class Receiver:
                 if number % _BATCH == 0:  # thousands may have come at once, and `receive` would not wait
                     await asyncio.sleep(0)
         except CallEnded as why:
-            session.hang_up(outbox, why.bare())
+            session.on_connection_closed(outbox, why.bare())
 
     async def _receive(self, message: Message, session: Session, outbox: Outbox) -> None:
         try:
@@ -72,12 +72,12 @@ class Receiver:
             raise
         for event in events:
             match event:
-                case AudioIn(packets) if self.is_greeted:
+                case AudioIn(packets) if self.is_ready:
                     session.wire_state = self._dialect.wire_state
                     self._rate_limiter.spend(len(packets) - 1, 0)  # of sound, each is charged before it is decoded
                     await self._decode(packets, session, outbox)
                 case AudioIn():
-                    pass  # from before the greeting: it would stay as lag
+                    pass  # from before the handshake: it would stay as lag
                 case AudioLost(frames):
                     self._report_lost(frames, session)
                 case InvalidMessage(reason):

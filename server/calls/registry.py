@@ -229,7 +229,7 @@ class CallRegistry:
         await self.end_all()
 
     async def end_all(self) -> None:
-        """End every session with a goodbye, within a bound."""
+        """End every session with a reason, within a bound."""
         for session in self.admission:
             self.end(session, Restarting(_RESTARTING))
         if not await self._wait_empty(END_TIMEOUT_S):
@@ -268,10 +268,10 @@ class CallRegistry:
         assert session.ended is not None
         why, now = session.ended.code, self._clock.now()
         self._metrics.add_counts({Count.SESSIONS_ENDED: 1, **session.counts})
-        if session.greeted_at is None:
+        if session.ready_at is None:
             self._metrics.counts[Count.QUEUE_LEFT] += 1
         else:
-            self._metrics.add_call(why, now - session.greeted_at)
+            self._metrics.add_call(why, now - session.ready_at)
         fields = {"call": session.id, "why": why, "duration_s": round(now - session.arrived_at, 1)}
         log.info("call ended", extra={**fields, **_summary(session)})
 

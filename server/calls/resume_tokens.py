@@ -1,6 +1,6 @@
 """Tokens with which a client resumes a session whose connection it lost: unguessable, and good for one use.
 
-A token is void as soon as the client has been heard over the connection that it opened, since its successor has then
+A token is void as soon as the client has sent audio over the connection that it opened, since its successor has then
 arrived. Until then it may be used again, so that a connection lost twice in a row loses no session. What this looks
 like on the wire is the dialect's: `dialects/README.md` for `/api/chat`.
 
@@ -35,16 +35,16 @@ class ResumeTokens:
         return token
 
     def redeem(self, token: str) -> Session | None:
-        """The session it belongs to; None: there is none, it was used, the session is over, or is not greeted yet.
+        """The session it belongs to; None: there is none, it was used, the session is over, or is not ready yet.
 
         All other tokens of that session are void from here on, until the next is issued.
         """
         digest = _digest(token)
         session = self._holders.get(digest)
-        if session is None or session.ended or session.greeted_at is None:
+        if session is None or session.ended or session.ready_at is None:
             return None
-        was_heard = session.heard_at is not None and session.heard_at > session.resumed_at
-        if digest != self._newest[session] and was_heard:
+        has_sent = session.last_audio_at is not None and session.last_audio_at > session.resumed_at
+        if digest != self._newest[session] and has_sent:
             return None
         self.forget(session)
         self._holders[digest] = session

@@ -46,7 +46,7 @@ class WaitingQueue:
         return first
 
     def note_length(self, call_s: float) -> None:
-        """A call has ended, `call_s` after its greeting."""
+        """A call has ended, `call_s` after it was ready."""
         self._lengths_s.append(call_s)
 
     def send_positions(self, ages_s: Iterable[float]) -> None:

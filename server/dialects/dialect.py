@@ -22,7 +22,7 @@ class SessionRequest:
 
     choices: Mapping[str, str] = field(default_factory=dict)  # by the names of `sessions/params.py`, not checked yet
     may_wait: bool = False  # True: the client understands being queued, and may resume
-    may_be_held: bool = False  # True: it understands neither, but waits for its greeting where it has been accepted
+    may_be_held: bool = False  # True: it understands neither, but waits for the handshake once it is accepted
     resume_token: str | None = None  # of the session that is to go on; None: a new one
 
 

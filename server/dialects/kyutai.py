@@ -91,7 +91,7 @@ class KyutaiDialect:
                 return [protocol.text(piece)]
             case Warned(sentence):
                 return [protocol.error(sentence)]
-            case Ready():  # the handshake comes last: whoever was greeted holds the resume token
+            case Ready():  # the handshake comes last: a client that has it holds the resume token
                 return [*self._metadata(_ready(event)), protocol.handshake()]
             case Ended(reason, sentence, is_fault):
                 error = [protocol.error(sentence)] if is_fault else []

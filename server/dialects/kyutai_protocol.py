@@ -145,7 +145,7 @@ class KyutaiProtocol:
                 return []
 
     def handshake(self) -> bytes:
-        """The greeting: before it, clients wait."""
+        """The session has its slot; until this comes, clients wait."""
         return bytes([Kind.HANDSHAKE])
 
     def audio(self, packets: Sequence[bytes]) -> list[bytes]:

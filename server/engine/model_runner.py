@@ -176,7 +176,7 @@ class ModelRunner:
     def speak(self, batch: Batch) -> tuple[TokenFrame, list[str]]:
         """Run one frame for every active row, down to the tokens."""
         frame = self._begin(batch)()
-        said = TokenFrame(frame.pcm.numpy(), frame.spoken.numpy(), frame.tokens.numpy(), frame.heard.numpy())
+        said = TokenFrame(frame.pcm.numpy(), frame.spoken.numpy(), frame.tokens.numpy(), frame.input_codes.numpy())
         return said, self._pieces(frame)
 
     def _begin(self, batch: Batch) -> Callable[[], DuplexFrame]:

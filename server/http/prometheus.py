@@ -103,7 +103,7 @@ class PrometheusExporter(Collector):
         yield _histogram(
             "parley_queue_wait_seconds", "Time in the queue, of clients that got a slot.", metrics.queue_waits
         )
-        yield _histogram("parley_call_seconds", "Length of calls, from the greeting on.", metrics.calls)
+        yield _histogram("parley_call_seconds", "Length of calls, from when they were ready.", metrics.calls)
         yield _histogram(
             "parley_loop_lag_seconds", "Delay of the event loop, sampled ten times a second.", metrics.loop_lag
         )

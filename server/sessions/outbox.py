@@ -22,7 +22,7 @@ OUTBOX_FRAMES = 25  # 2 s: what may wait for a client that reads nothing; then t
 class Reply:
     """What one step made of one frame."""
 
-    heard: Pcm  # [FRAME_SAMPLES]
+    input_pcm: Pcm  # [FRAME_SAMPLES]
     pcm: Pcm | None  # [FRAME_SAMPLES]; None: nothing was said, the model's delays still fill
     piece: str  # "" for none
     is_silence: bool  # it answers silence that the session put in for a microphone that sent nothing
@@ -65,7 +65,7 @@ class Outbox:
             return
         self._note_first()
         if isinstance(event, Skipped):
-            event = Skipped(self.untold_frames + event.frames)
+            event = Skipped(self.unreported_skips + event.frames)
         self._events[type(event)] = event
         self._filled.set()
 
@@ -102,7 +102,7 @@ class Outbox:
         return self.ended
 
     @property
-    def untold_frames(self) -> int:
+    def unreported_skips(self) -> int:
         """How many skipped frames the client has yet to be told of."""
         skipped = self._events.get(Skipped)
         return skipped.frames if isinstance(skipped, Skipped) else 0

@@ -19,8 +19,8 @@ log = logging.getLogger(__name__)
 class RecordedFrame:
     """One step of a session."""
 
-    heard: Pcm  # [FRAME_SAMPLES]
-    said: Pcm | None  # [FRAME_SAMPLES]; None: nothing was said
+    input_pcm: Pcm  # [FRAME_SAMPLES]
+    output_pcm: Pcm | None  # [FRAME_SAMPLES]; None: nothing was said
     piece: str
     gap_s: float = 0.0  # for how long the session was parked right before it
 

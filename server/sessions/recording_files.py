@@ -75,8 +75,8 @@ class RecordingFiles:
             self._write_line({"at_s": round(self._steps * FRAME_S, 2), "gap_s": round(frame.gap_s, 2)})
         if frame.piece:
             self._write_line({"at_s": round(self._steps * FRAME_S, 2), "piece": frame.piece})
-        self._stereo[:, 0] = frame.heard
-        self._stereo[:, 1] = 0.0 if frame.said is None else frame.said
+        self._stereo[:, 0] = frame.input_pcm
+        self._stereo[:, 1] = 0.0 if frame.output_pcm is None else frame.output_pcm
         self._packets += self._encoder.encode(self._stereo)
         self._steps += 1
         if self._steps % PAGE_FRAMES == 0:

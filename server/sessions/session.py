@@ -101,9 +101,9 @@ class Session:
         self._broken_s = 0.0  # for how long it was parked, in all
         # By the clock, in seconds. Those that may be None are moved on by the time for which it was parked.
         self.arrived_at = clock.now()
-        self.greeted_at: float | None = None
-        self.first_heard_at: float | None = None
-        self.heard_at: float | None = None  # when audio last came
+        self.ready_at: float | None = None
+        self.first_audio_at: float | None = None
+        self.last_audio_at: float | None = None  # when audio last came
         self.parked_at = self.resumed_at = float("-inf")
 
     def push_frame(self, pcm: Pcm, follows: int = 0) -> None:
@@ -111,9 +111,9 @@ class Session:
 
         What is late or too much is skipped, counted and told.
         """
-        now = self.heard_at = self._clock.now()
-        if self.first_heard_at is None:
-            self.first_heard_at = now
+        now = self.last_audio_at = self._clock.now()
+        if self.first_audio_at is None:
+            self.first_audio_at = now
         skips = self.inbox.offer(pcm, now, follows)
         self._skip(Count.FRAMES_LATE, skips.late)
         self._skip(Count.FRAMES_SKIPPED, skips.skipped)
@@ -158,7 +158,7 @@ class Session:
 
     def _record(self, reply: Reply) -> None:
         gap_s, self._unrecorded_gap_s = self._unrecorded_gap_s, 0.0
-        if self.recording and not self.recording.add(RecordedFrame(reply.heard, reply.pcm, reply.piece, gap_s)):
+        if self.recording and not self.recording.add(RecordedFrame(reply.input_pcm, reply.pcm, reply.piece, gap_s)):
             self.recording = None  # it ended before the call
             self.counts[Count.RECORDINGS_CUT] += 1
             self.send_event(RecordingStopped())
@@ -191,41 +191,41 @@ class Session:
         self._move(SessionState.RUNNING)
         self._send_ready(token)
 
-    def hang_up(self, outbox: Outbox, why: CallEnded) -> None:
+    def on_connection_closed(self, outbox: Outbox, why: CallEnded) -> None:
         """The connection of `outbox` closed: end the session, or park it. A connection it has left changes nothing."""
         if outbox is not self.outbox:
             return
-        is_greeted = self.greeted_at is not None  # and so holds a resume token
+        is_ready = self.ready_at is not None  # and so holds a resume token
         may_return = isinstance(why, ClientClosed) and why.may_return
-        if may_return and self.state is SessionState.RUNNING and is_greeted and self.break_left_s > 0:
+        if may_return and self.state is SessionState.RUNNING and is_ready and self.break_left_s > 0:
             self.park(why)
         else:
             self.end(why)
 
     def park(self, why: CallEnded) -> None:
-        """Pause without a connection: nothing is heard or said until `resume`."""
+        """Pause without a connection: nothing is stepped or sent until `resume`."""
         self._move(SessionState.PARKED)
         self._is_lost = why.code == ConnectionLost.code
         self.parked_at = self._clock.now()
-        untold = self.outbox.untold_frames
-        unsent, unheard = self.outbox.end(why), self.source.pause()
-        self.counts.update({Count.FRAMES_UNSENT: unsent, Count.FRAMES_SKIPPED: unheard})
+        untold = self.outbox.unreported_skips
+        unsent, dropped = self.outbox.end(why), self.source.pause()
+        self.counts.update({Count.FRAMES_UNSENT: unsent, Count.FRAMES_SKIPPED: dropped})
         self.counts[Count.CALLS_LOST] += self._is_lost
-        self._missed_frames = untold + unsent + unheard
+        self._missed_frames = untold + unsent + dropped
 
     def resume(self, token: str) -> None:
         """Go on, with an outbox for the new connection; the client is told what it missed."""
         self._move(SessionState.RUNNING)
         now = self.resumed_at = self._clock.now()
-        assert self.greeted_at is not None, "only a greeted session is parked"
-        gap_s = now - (self.greeted_at if self.heard_at is None else self.heard_at)
+        assert self.ready_at is not None, "only a ready session is parked"
+        gap_s = now - (self.ready_at if self.last_audio_at is None else self.last_audio_at)
         parked_s = now - self.parked_at
         self._broken_s += parked_s
         self._unrecorded_gap_s += parked_s
-        self.greeted_at += parked_s
-        if self.heard_at is not None and self.first_heard_at is not None:
-            self.heard_at += parked_s
-            self.first_heard_at += parked_s
+        self.ready_at += parked_s
+        if self.last_audio_at is not None and self.first_audio_at is not None:
+            self.last_audio_at += parked_s
+            self.first_audio_at += parked_s
         self.outbox = Outbox(self._clock)
         self.source.resume(now)
         self.counts[Count.CALLS_LOST] += not self._is_lost  # as it now turns out to have been
@@ -249,15 +249,15 @@ class Session:
             return None if may_come else self.not_resumed("The client did not come back in time.")
         if self.outbox.stalled_s(now) > limits.stalled_s:
             return NotListening(f"The client read nothing for {limits.stalled_s:g} s. The call was ended.")
-        if self.greeted_at is None:
+        if self.ready_at is None:
             return None
-        if self.heard_at is None:
-            is_late = now - self.greeted_at > limits.first_audio_s
+        if self.last_audio_at is None:
+            is_late = now - self.ready_at > limits.first_audio_s
             sentence = f"No audio was received within {limits.first_audio_s:g} s. The call was ended."
             return NoAudioTimeout(sentence) if is_late else None
-        if self.first_heard_at is not None and now - self.first_heard_at > self._max_talk_s:
+        if self.first_audio_at is not None and now - self.first_audio_at > self._max_talk_s:
             return LimitReached(_LIMIT_REACHED)  # its frames came too slowly to reach it
-        if now - self.heard_at > limits.quiet_s:
+        if now - self.last_audio_at > limits.quiet_s:
             return IdleTimeout(f"No audio was received for {limits.quiet_s:g} s. The call was ended.")
         return None
 

@@ -103,7 +103,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         super().connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Uvicorn's code is 1005 here, too, but nobody said goodbye: RFC 6455 §7.4.1 has 1006 for that."""
+        """Uvicorn's code is 1005 here, too, but the peer sent no close frame: RFC 6455 §7.4.1 has 1006 for that."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -112,11 +112,11 @@ class CallSimulation:
     def act(self, connection: FakeConnection, action: Action, argument: int) -> None:
         """Run an action of one of the callers."""
         match action:
-            case Action.SEND if not connection.outbox.ended and connection.session.greeted_at is not None:
+            case Action.SEND if not connection.outbox.ended and connection.session.ready_at is not None:
                 connection.session.push_frame(_FRAME)
             case Action.HANG_UP:
                 self.connections.remove(connection)
-                connection.hang_up(ConnectionLost("Gone.") if argument & 16 else ClientClosed("Goodbye."))
+                connection.hang_up(ConnectionLost("Gone.") if argument & 16 else ClientClosed("Closed."))
             case Action.READ:
                 self.read(connection)
             case _:
@@ -138,7 +138,7 @@ class CallSimulation:
     def resume(self, token: str, owner: Session) -> None:
         """Resume with `token`, which was issued for `owner`."""
         valid = self.valid_tokens.get(owner, ValidTokens())
-        has_sent = owner.heard_at is not None and owner.heard_at > owner.resumed_at
+        has_sent = owner.last_audio_at is not None and owner.last_audio_at > owner.resumed_at
         is_valid = token == valid.newest or (token == valid.opened_by and not has_sent)
         can_resume = is_valid and owner.ended is None
         try:
@@ -168,8 +168,8 @@ class CallSimulation:
         item = _result(connection.outbox.next())
         if not isinstance(item, Ready):
             return
-        if connection.session.greeted_at is None:
-            connection.session.greeted_at = self.clock.now()
+        if connection.session.ready_at is None:
+            connection.session.ready_at = self.clock.now()
         if item.resume_token:
             self.tokens.append((item.resume_token, connection.session))
             self.valid_tokens.setdefault(connection.session, ValidTokens(newest=item.resume_token))
@@ -203,7 +203,7 @@ class CallSimulation:
     def end(self) -> None:
         """Close all connections and assert that nothing is left of them."""
         for connection in self.connections:
-            connection.hang_up(ClientClosed("Goodbye."))
+            connection.hang_up(ClientClosed("Closed."))
         self.connections.clear()
         self.run(Action.WAIT | 31 << 3)
         for _ in range(3):

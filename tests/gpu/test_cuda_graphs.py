@@ -74,7 +74,7 @@ def test_graphed_steps_equal_eager_steps_without_host_waits(duplex: Duplex):
         frame = pending()
         expected = duplex.step(DuplexInputs(pcm.cuda()), rows(eager, count), active.cuda(), plan)
         assert torch.equal(frame.spoken, expected.spoken.cpu())
-        assert torch.equal(frame.heard[active], expected.heard.cpu()[active])
+        assert torch.equal(frame.input_codes[active], expected.input_codes.cpu()[active])
         assert torch.equal(frame.tokens[frame.spoken], expected.tokens.cpu()[frame.spoken])
         assert torch.equal(frame.pcm[frame.spoken], expected.pcm.cpu()[frame.spoken])
         assert frame.finite[active].all()

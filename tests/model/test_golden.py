@@ -30,7 +30,7 @@ def test_codes_tokens_and_sound_equal_the_reference(name: str, checkpoints):
     frames = [duplex.step(DuplexInputs(frame[None]), state, None, GREEDY) for frame in pcm.split(FRAME_SAMPLES)]
     said = [frame for frame in frames if frame.spoken[0]]
 
-    codes = torch.cat([frame.heard for frame in frames]).T
+    codes = torch.cat([frame.input_codes for frame in frames]).T
     np.testing.assert_array_equal(codes, golden["codes"][: len(codes)])
     np.testing.assert_array_equal(torch.cat([frame.tokens for frame in said]), golden["tokens"])
     sound = torch.cat([frame.pcm[0] for frame in said])[::PCM_STEP]

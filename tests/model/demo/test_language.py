@@ -81,7 +81,7 @@ def test_the_codes_of_the_data_equal_those_of_a_call(codec: Path):
     state = duplex.make_state(1)
     with torch.inference_mode():
         frames = torch.from_numpy(pcm).unflatten(1, (-1, FRAME_SAMPLES))
-        heard = [duplex.step(DuplexInputs(frames[:, at]), state).heard[0] for at in range(12)]
+        heard = [duplex.step(DuplexInputs(frames[:, at]), state).input_codes[0] for at in range(12)]
     codes = encode(duplex.mimi, pcm)
     assert np.array_equal(codes[0, 1:], torch.stack(heard[1:]).numpy())
     assert decode(duplex.mimi, codes).shape == pcm.shape

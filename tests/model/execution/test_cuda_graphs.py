@@ -51,8 +51,8 @@ def test_graphed_steps_equal_eager_steps(babble: Duplex, cuda: FakeCuda):
         expected = babble.step(DuplexInputs(padded), rows(eager, bucket), awake, plan)
         assert len(frame.pcm) == count
         assert torch.equal(frame.spoken, expected.spoken[:count])
-        for name in ("heard", "tokens", "pcm", "finite"):
-            shown = active if name in ("heard", "finite") else frame.spoken
+        for name in ("input_codes", "tokens", "pcm", "finite"):
+            shown = active if name in ("input_codes", "finite") else frame.spoken
             assert torch.equal(getattr(frame, name)[shown], getattr(expected, name)[:count][shown]), name
     for here, there in zip(tensors(eager.delays), tensors(graphed.delays), strict=True):
         assert torch.equal(here, there)

@@ -49,7 +49,7 @@ def test_idle_rows_are_neither_computed_nor_changed_if_most_are_idle(babble: Dup
         plain = babble.step(inputs, expected, active, COMMON_PLAN, 0)
         assert torch.equal(frame.spoken, plain.spoken)
         assert torch.equal(frame.finite[active], plain.finite[active])
-        assert torch.equal(frame.heard[active], plain.heard[active])
+        assert torch.equal(frame.input_codes[active], plain.input_codes[active])
         assert torch.equal(frame.tokens[plain.spoken], plain.tokens[plain.spoken])
         assert torch.allclose(frame.pcm[plain.spoken], plain.pcm[plain.spoken], atol=1e-5)
         if len(speakers) <= 3:

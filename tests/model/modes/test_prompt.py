@@ -46,7 +46,7 @@ def greedy_call(duplex: Duplex, state: DuplexState, slot: int, pcm: Tensor) -> t
         step = duplex.step(DuplexInputs(frame.expand(len(active), -1)), state, active, GREEDY)
         at = state.delays.offset[slot] % delays.capacity  # the column that was written last
         own = state.delays.columns[slot, : delays.first_user, at]
-        lived.append(torch.cat([own, step.heard[slot, : duplex.config.user_q]]))
+        lived.append(torch.cat([own, step.input_codes[slot, : duplex.config.user_q]]))
         said.append(step.tokens[slot])
     return torch.stack(lived), torch.stack(said)
 

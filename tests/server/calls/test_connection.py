@@ -130,7 +130,7 @@ async def test_two_resumes_at_the_same_moment_take_over_one_after_the_other():
     query = f"events=1&resume={lost.events('ready')[0]['resume']}"
     first, second = ScriptedSocket(service, query), ScriptedSocket(service, query)
     await wait_until(lambda: second.events("ready"))
-    assert b"\0" in [message.get("bytes") for message in second.sent], "the second one is greeted"
+    assert b"\0" in [message.get("bytes") for message in second.sent], "the second one gets the handshake"
     await first.task
     assert first.events("end") == [{"type": "end", "reason": "taken_over"}] and not first.events("ready")
     second.disconnect(1000)

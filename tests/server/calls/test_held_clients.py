@@ -1,4 +1,4 @@
-"""Clients that know no queue: held without a greeting on a full or starting server, and refused as they understand."""
+"""Clients that know no queue: held without a handshake on a full or starting server, and refused as they understand."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class RandomCallers:
         connection = FakeConnection(self._calls.admit(SessionParams(), may_wait=True))
         try:
             while (token := await resume_token(connection)) and self._random.random() < 0.8:
-                connection.session.greeted_at = connection.session.greeted_at or self._clock.now()
+                connection.session.ready_at = connection.session.ready_at or self._clock.now()
                 connection.session.push_frame(speech(1)[0])
                 await self._pause()
                 if self._random.random() < 0.3:  # resume before the server notices the loss
@@ -57,7 +57,7 @@ class RandomCallers:
         except CannotResume:
             self.refused += 1
         else:
-            connection.hang_up(ClientClosed("Goodbye."))
+            connection.hang_up(ClientClosed("Closed."))
 
 
 @pytest.mark.parametrize("seed", range(4))

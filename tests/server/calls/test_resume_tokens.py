@@ -19,8 +19,8 @@ def test_token_of_an_ended_session_is_refused_every_time():
     """The session is still known while its last messages are sent."""
     tokens, session = ResumeTokens(""), Session(SessionParams(), FakeClock())
     token = tokens.issue(session)
-    session.greeted_at = 0.0
-    session.end(ClientClosed("Goodbye."))
+    session.ready_at = 0.0
+    session.end(ClientClosed("Closed."))
     assert tokens.redeem(token) is None
     assert tokens.redeem(token) is None
 
@@ -31,13 +31,13 @@ def test_token_is_refused_before_the_handshake():
     token = tokens.issue(session)
     session.open(token)
     assert tokens.redeem(token) is None
-    session.greeted_at = 0.0
+    session.ready_at = 0.0
     assert tokens.redeem(token) is session
 
 
 def test_forget_removes_every_token_of_a_session():
     tokens, session = ResumeTokens(""), Session(SessionParams(), FakeClock())
-    session.greeted_at = 0.0
+    session.ready_at = 0.0
     for _ in range(100):
         assert tokens.redeem(tokens.issue(session)) is session
     assert len(tokens._holders) <= 2

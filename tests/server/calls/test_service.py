@@ -131,8 +131,10 @@ async def test_slot_of_a_lost_call_goes_to_the_queue_before_a_new_client():
         first, leave_first = admit(service)
         await wait_until(lambda: first.state is SessionState.RUNNING)
         second, leave_second = admit(service)
-        first.greeted_at = service.clock.now()
-        first.hang_up(first.outbox, ConnectionLost("The connection is lost."))  # its connection has not left yet
+        first.ready_at = service.clock.now()
+        first.on_connection_closed(
+            first.outbox, ConnectionLost("The connection is lost.")
+        )  # its connection has not left yet
         with pytest.raises(ServerFull):
             admit(service, events=False)
         leave_first()
@@ -217,8 +219,8 @@ async def test_inactive_calls_end_after_their_timeouts():
         now = service.clock.now()
         for session in (never_spoke, quiet):
             await session.outbox.next()
-            session.greeted_at = now
-        quiet.heard_at = now
+            session.ready_at = now
+        quiet.last_audio_at = now
         service.calls.check(never_spoke, now + limits.first_audio_s - 1)
         service.calls.check(quiet, now + limits.quiet_s - 1)
         service.calls.check(never_read, now + limits.stalled_s - 1)
@@ -242,7 +244,7 @@ async def test_time_in_the_queue_does_not_count_as_call_length():
         clock.advance(600)
         leave_first()
         await wait_until(lambda: second.state is SessionState.RUNNING)
-        second.greeted_at = clock.now()
+        second.ready_at = clock.now()
         clock.advance(60)
         leave_second()
         assert list(service.calls.admission._queue._lengths_s) == [60]

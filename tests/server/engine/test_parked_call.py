@@ -41,7 +41,7 @@ class TwoCalls:
     def _session(self, seed: int) -> Session:
         session = Session(SessionParams(text_seed=seed, audio_seed=seed), self.clock, resume_s=20)
         session.open()
-        session.greeted_at = self.clock.now()
+        session.ready_at = self.clock.now()
         return session
 
     def step(self, frames: dict[Session, Pcm]) -> None:

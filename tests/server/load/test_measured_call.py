@@ -131,11 +131,11 @@ async def test_a_close_during_the_call_is_a_failure() -> None:
 
 
 async def test_a_normal_close_during_the_call_is_a_failure_too() -> None:
-    async def goodbye(socket: ServerConnection) -> None:
+    async def close_early(socket: ServerConnection) -> None:
         await socket.send(KyutaiProtocol().handshake())
         await socket.recv()
 
-    assert (await call(goodbye)).failure == "the server closed the call early"
+    assert (await call(close_early)).failure == "the server closed the call early"
 
 
 async def test_a_broken_connection_is_a_failure() -> None:

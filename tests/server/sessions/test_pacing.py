@@ -25,7 +25,7 @@ def test_session_clock_gives_no_silence_before_the_first_frame():
     assert not clock.takes_silence(1e6)
 
 
-def heard_at(now: float) -> SessionClock:
+def last_audio_at(now: float) -> SessionClock:
     clock = SessionClock()
     clock.hears(now, 0)
     clock.takes(now, now)
@@ -33,7 +33,7 @@ def heard_at(now: float) -> SessionClock:
 
 
 def test_silence_is_given_every_80_ms_while_no_frame_arrives():
-    clock = heard_at(0.0)
+    clock = last_audio_at(0.0)
     taken_at = [ms / 1000 for ms in range(0, 10_000, 10) if clock.takes_silence(ms / 1000)]
     assert taken_at[0] == pytest.approx(SILENCE_AFTER_S)
     assert len(taken_at) == pytest.approx(10 / FRAME_S, abs=2), "the time that was waited for a frame is made up for"
@@ -42,14 +42,14 @@ def test_silence_is_given_every_80_ms_while_no_frame_arrives():
 
 
 def test_silence_after_an_engine_stall_is_a_single_frame():
-    clock = heard_at(0.0)
+    clock = last_audio_at(0.0)
     assert clock.takes_silence(60.0)
     assert [clock.takes_silence(60.0 + ms / 1000) for ms in range(0, 79, 10)].count(True) <= 1
 
 
 @pytest.mark.parametrize("is_resumed", [False, True])
 def test_silence_keeps_the_clocks_time_after_a_stall_of_the_engine_and_after_a_resume(is_resumed: bool):
-    clock = heard_at(0.0).restarted(60.0) if is_resumed else heard_at(0.0)
+    clock = last_audio_at(0.0).restarted(60.0) if is_resumed else last_audio_at(0.0)
     taken = sum(clock.takes_silence(60.0 + ms / 1000) for ms in range(0, 30_000, 5))
     assert taken == pytest.approx(30 / FRAME_S, abs=7)
 

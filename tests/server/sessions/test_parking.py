@@ -20,8 +20,8 @@ def parked(clock: FakeClock, **choices: object) -> Session:
     """A parked session, whose connection was lost after the handshake."""
     session = Session(SessionParams(**choices), clock, resume_s=20)  # type: ignore[arg-type]
     session.open("token")
-    session.greeted_at = clock.now()
-    session.hang_up(session.outbox, ConnectionLost("gone"))
+    session.ready_at = clock.now()
+    session.on_connection_closed(session.outbox, ConnectionLost("gone"))
     assert session.state is SessionState.PARKED
     return session
 
@@ -37,8 +37,8 @@ def test_session_that_cannot_be_resumed_drains_instead_of_parking(
     clock = FakeClock()
     session = Session(SessionParams(), clock, resume_s=resume_s)
     session.open()
-    session.greeted_at = clock.now() if after_handshake else None
-    session.hang_up(session.outbox, why)
+    session.ready_at = clock.now() if after_handshake else None
+    session.on_connection_closed(session.outbox, why)
     assert session.ended is why and session.state is SessionState.DRAINING
 
 
@@ -46,12 +46,12 @@ async def test_frames_lost_at_a_break_are_counted_and_sent_as_skipped():
     clock = FakeClock()
     session = Session(SessionParams(), clock, resume_s=20)
     session.open("first")
-    session.greeted_at = clock.now()
+    session.ready_at = clock.now()
     for frame in speech(3):
         session.push_frame(frame)
     session.push_reply(reply("unsent"))
     lost = session.outbox
-    session.hang_up(lost, ConnectionLost("gone"))
+    session.on_connection_closed(lost, ConnectionLost("gone"))
     session.push_reply(reply("of the running step"))
     assert await lost.next() is None and isinstance(await lost.wait_closed(), ConnectionLost)
     assert (session.counts[Count.FRAMES_UNSENT], session.counts[Count.FRAMES_SKIPPED]) == (2, 3)
@@ -60,7 +60,7 @@ async def test_frames_lost_at_a_break_are_counted_and_sent_as_skipped():
     ready, skip = await sent_items(session)
     assert ready == Ready(session.id, seed=0, resume_token="second", resume_s=16.02, gap_s=4.0)
     assert skip == Skipped(5)
-    session.hang_up(lost, ClientClosed("the old connection closes late"))
+    session.on_connection_closed(lost, ClientClosed("the old connection closes late"))
     assert session.state is SessionState.RUNNING
 
 
@@ -69,10 +69,10 @@ async def test_ready_event_has_the_time_left_after_the_start_and_after_a_resume(
     session.open("token")
     [first] = await sent_items(session)
     assert isinstance(first, Ready) and first.left_s == 60
-    session.greeted_at = 0.0
+    session.ready_at = 0.0
     for _ in range(125):
         session.push_reply(reply())
-    session.hang_up(session.outbox, ConnectionLost("gone"))
+    session.on_connection_closed(session.outbox, ConnectionLost("gone"))
     session.resume("another")
     [again, *_] = await sent_items(session)
     assert isinstance(again, Ready) and again.left_s == 50
@@ -83,7 +83,7 @@ async def test_second_resume_does_not_repeat_the_skipped_frames_of_the_first():
     session.push_reply(reply())
     session.resume("second")
     assert [type(event) for event in await events(session)] == [Ready, Skipped]
-    session.hang_up(session.outbox, ConnectionLost("again"))
+    session.on_connection_closed(session.outbox, ConnectionLost("again"))
     session.resume("third")
     assert [type(event) for event in await events(session)] == [Ready]
 
@@ -93,7 +93,7 @@ async def test_skipped_frames_are_sent_later_if_the_next_connection_is_lost_at_o
     session.push_reply(reply())
     for token in ("second", "third"):
         session.resume(token)
-        session.hang_up(session.outbox, ConnectionLost("at once"))
+        session.on_connection_closed(session.outbox, ConnectionLost("at once"))
     session.resume("fourth")
     assert (await sent_items(session))[1:] == [Skipped(1)]
 
@@ -102,7 +102,7 @@ def slot_held_s(session: Session, clock: FakeClock, talk_s: float, break_s: floa
     """How long a session lives that talks and breaks by turns, as long as it is let."""
     limits, began_at = Settings(model="echo"), clock.now()
     session.open("token")
-    session.greeted_at = clock.now()
+    session.ready_at = clock.now()
     while not session.ended and clock.now() - began_at < 1000:
         session.push_frame(speech(1)[0])
         for _ in range(round(talk_s / FRAME_S)):
@@ -110,7 +110,7 @@ def slot_held_s(session: Session, clock: FakeClock, talk_s: float, break_s: floa
         clock.advance(talk_s)
         if session.ended:
             break
-        session.hang_up(session.outbox, ConnectionLost("gone"))
+        session.on_connection_closed(session.outbox, ConnectionLost("gone"))
         for _ in range(round(break_s / 0.5)):
             clock.advance(0.5)
             if (why := session.expiry(clock.now(), limits)) and not session.ended:
@@ -138,7 +138,7 @@ def test_call_cannot_stretch_its_length(takes_over: bool):
     clock = FakeClock()
     session = Session(SessionParams(), clock, max_call_s=2, resume_s=20)
     session.open("token")
-    began_at = session.greeted_at = clock.now()
+    began_at = session.ready_at = clock.now()
     while not session.ended and clock.now() - began_at < 60:
         session.push_frame(speech(1)[0])
         session.push_reply(reply())
@@ -156,15 +156,15 @@ def test_time_parked_does_not_count_as_call_time():
     clock = FakeClock()
     session = Session(SessionParams(), clock, resume_s=20)
     session.open()
-    session.greeted_at = clock.now()
+    session.ready_at = clock.now()
     clock.advance(5)
     session.push_frame(speech(1)[0])
     clock.advance(1)
     session.park(ConnectionLost("gone"))
     clock.advance(15)
     session.resume("token")
-    assert clock.now() - session.greeted_at == 6 and session.heard_at is not None
-    assert clock.now() - session.heard_at == 1
+    assert clock.now() - session.ready_at == 6 and session.last_audio_at is not None
+    assert clock.now() - session.last_audio_at == 1
 
 
 async def test_session_that_reached_its_limit_while_parked_ends_when_it_is_resumed():

@@ -79,7 +79,7 @@ def test_recording_has_both_channels_and_the_text_in_time(recorder: Recorder, tm
     sound, text = recorded_files(tmp_path / "kept", "1a2b3c4d")
     pcm, rate_hz = soundfile.read(sound, dtype="float32")
     assert rate_hz == 24_000 and pcm.shape == (25 * FRAME_SAMPLES, 2)
-    for channel, side in enumerate(("heard", "said")):
+    for channel, side in enumerate(("input_pcm", "output_pcm")):
         original = np.concatenate([getattr(moment, side) for moment in spoken])
         pair = pcm[OPUS_DELAY_SAMPLES:, channel], original[:-OPUS_DELAY_SAMPLES]
         assert np.corrcoef(*pair)[0, 1] > 0.95
